@@ -1,0 +1,41 @@
+"""The number system: time-to-first-spike code, logarithmic weights, exact tables (docs/numerics.md)."""
+
+from firstspike.arith.log_weight import (
+    LogWeights,
+    decode_weights,
+    encode_weights,
+    integer_weights,
+    level_values,
+    membrane_exponent,
+    product_table,
+    shift_base,
+)
+from firstspike.arith.spike_time import (
+    NO_SPIKE,
+    Code,
+    decode,
+    encode,
+    fire,
+    integer_kernel,
+    kernel,
+    thresholds,
+)
+
+__all__ = [
+    "NO_SPIKE",
+    "Code",
+    "LogWeights",
+    "decode",
+    "decode_weights",
+    "encode",
+    "encode_weights",
+    "fire",
+    "integer_kernel",
+    "integer_weights",
+    "kernel",
+    "level_values",
+    "membrane_exponent",
+    "product_table",
+    "shift_base",
+    "thresholds",
+]

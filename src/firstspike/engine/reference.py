@@ -1,0 +1,91 @@
+"""Reference engine: NumPy, integers only, written to be read. Every other engine and the RTL is compared with it."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from firstspike.arith import NO_SPIKE, fire, integer_kernel, integer_weights
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+
+
+class ReferenceEngine:
+    """Layer by layer in order: integrate all spikes of a window, then fire (numerics, sections 3 and 4)."""
+
+    name = "reference"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def logits(self, times: np.ndarray) -> np.ndarray:
+        """Logits, int64 ``[n, *read-out shape]``; see `Engine`."""
+        return self.layers(times)[self.network.layers[-1].name]
+
+    def layers(self, times: np.ndarray) -> dict[str, np.ndarray]:
+        """Output of every layer by name; see `Engine`."""
+        values = {INPUT: times}
+        for layer in self.network.layers:
+            values[layer.name] = self._run(layer, values)
+        del values[INPUT]
+        return values
+
+    def _run(self, layer: Layer, values: dict[str, np.ndarray]) -> np.ndarray:
+        times = values[layer.source]
+        if isinstance(layer, Flatten):
+            return times.reshape(len(times), int(np.prod(times.shape[1:])))
+        if isinstance(layer, MaxPool2d):
+            return max_pool(layer, times)
+        assert isinstance(layer, Synaptic)
+        membrane = self.membranes(layer, times, [values[name] for name in layer.residuals])
+        return fire(membrane, self.network.thresholds(layer)) if layer.fires else membrane
+
+    def membranes(self, layer: Synaptic, times: np.ndarray, residuals: list[np.ndarray]) -> np.ndarray:
+        """Membranes ``u`` of a layer at the end of its window, int64 ``[n, *shape]``, wrapped to ``A`` bits."""
+        network = self.network
+        spikes = integer_kernel(network.code)[times]
+        weights = integer_weights(network.weights, layer.scale)[layer.codes]
+        if isinstance(layer, Conv2d):
+            membrane = convolve(layer, spikes, weights) + layer.bias[:, None, None]
+        else:
+            assert isinstance(layer, Linear)
+            membrane = spikes @ weights.T + layer.bias
+        if residuals:
+            identity = integer_kernel(network.code) << (network.exponent(layer) - network.code.exponent)
+            for residual in residuals:
+                membrane = membrane + identity[residual]
+        return wrap(membrane, network.accumulator_bits)
+
+
+def convolve(layer: Conv2d, spikes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Integer convolution, int64 ``[n, c_in, h, w]`` with ``[c_out, c_in/groups, k_h, k_w]``; padding adds nothing."""
+    images, groups = len(spikes), layer.groups
+    fan_in = int(np.prod(weights.shape[1:]))
+    windows = _windows(spikes, 0, weights.shape[2:], layer.stride, layer.padding)
+    channels, height, width = windows.shape[1:4]
+    windows = windows.reshape(images, groups, channels // groups, height, width, *weights.shape[2:])
+    columns = windows.transpose(0, 1, 3, 4, 2, 5, 6).reshape(images, groups, height * width, fan_in)
+    rows = weights.reshape(groups, layer.outputs // groups, fan_in)
+    result = columns @ rows.transpose(0, 2, 1)
+    return result.transpose(0, 1, 3, 2).reshape(images, layer.outputs, height, width)
+
+
+def max_pool(layer: MaxPool2d, times: np.ndarray) -> np.ndarray:
+    """The earliest spike of every window: silence is 255, so it is the minimum."""
+    return _windows(times, NO_SPIKE, layer.kernel, layer.stride, layer.padding).min(axis=(-2, -1))
+
+
+def wrap(membrane: np.ndarray, bits: int) -> np.ndarray:
+    """Two's complement of ``bits`` bits.
+
+    >>> wrap(np.array([127, 128, -129]), 8).tolist()
+    [127, -128, 127]
+    """
+    half = 1 << (bits - 1)
+    return ((membrane + half) & ((1 << bits) - 1)) - half
+
+
+def _windows(
+    values: np.ndarray, fill: int, kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]
+) -> np.ndarray:
+    """View ``[n, c, h_out, w_out, k_h, k_w]`` on padded values ``[n, c, h, w]``."""
+    (top, left), (down, across) = padding, stride
+    padded = np.pad(values, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=fill)
+    return sliding_window_view(padded, (kernel[0], kernel[1]), axis=(2, 3))[:, :, ::down, ::across]

@@ -1,0 +1,24 @@
+"""Contracts between the parts: the integer network, the trace of a run, the processor's parameters, the model file."""
+
+from firstspike.spec.file import FormatError, load, save
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.processor import Processor
+from firstspike.spec.trace import LayerTrace, Trace
+
+__all__ = [
+    "INPUT",
+    "Conv2d",
+    "Flatten",
+    "FormatError",
+    "Layer",
+    "LayerTrace",
+    "Linear",
+    "MaxPool2d",
+    "Network",
+    "Processor",
+    "Shape",
+    "Synaptic",
+    "Trace",
+    "load",
+    "save",
+]

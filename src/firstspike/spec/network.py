@@ -1,0 +1,295 @@
+"""The integer network: layers with codes, shape inference and the overflow bound. Data and checks, no inference."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from firstspike.arith import Code, LogWeights, checks, integer_weights, membrane_exponent, product_table, thresholds
+
+INPUT = "input"
+"""Name under which layers refer to the network's encoded input."""
+
+Shape = tuple[int, ...]
+
+
+def _pair(subject: str, value: tuple[int, int], *, low: int) -> None:
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{subject} must be a tuple of two ints, not {value!r}")
+    for entry in value:
+        checks.integer(subject, entry, low=low, high=1 << 16)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """What every layer has: a unique name and the name of the layer (or ``"input"``) whose spikes it reads."""
+
+    kind: ClassVar[str]
+    name: str
+    source: str
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of one image's output, given the source's shape (no batch axis)."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all layers this one reads."""
+        return (self.source,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Synaptic(Layer):
+    """A layer with weights: ``u = bias + sum of products + residuals``; it fires, or its ``u`` are the logits.
+
+    Attributes:
+        codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8; shape by kind.
+        scale: ``k``, in levels: a code stands for ``W(q + k)``.
+        bias: int64 ``[outputs]``, in units of ``2^-G``.
+        fires: False for the read-out (the last layer).
+        residuals: names of layers of this layer's output shape; each spike at ``t`` adds ``kappa(t) * 2^G``.
+    """
+
+    codes: np.ndarray
+    scale: int
+    bias: np.ndarray
+    fires: bool = True
+    residuals: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks.integer(f"layer {self.name!r}: scale", self.scale, low=-256, high=256)
+        dimensions = {"conv2d": 4, "linear": 2}[self.kind]
+        if self.codes.dtype != np.uint8 or self.codes.ndim != dimensions or 0 in self.codes.shape:
+            raise TypeError(
+                f"layer {self.name!r}: codes must be a non-empty uint8 array with {dimensions} axes, "
+                f"not {self.codes.dtype} {self.codes.shape!r}"
+            )
+        if self.bias.dtype != np.int64 or self.bias.shape != self.codes.shape[:1]:
+            raise TypeError(
+                f"layer {self.name!r}: bias must be int64 with shape {self.codes.shape[:1]!r}, "
+                f"not {self.bias.dtype} {self.bias.shape!r}"
+            )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.source, *self.residuals)
+
+    @property
+    def outputs(self) -> int:
+        """Output channels (or features)."""
+        return int(self.codes.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv2d(Synaptic):
+    """Convolution, zero padding being silence. ``codes`` is ``[c_out, c_in / groups, k_h, k_w]``.
+
+    Average pooling is stored as this layer too: ``groups = c_in`` and every code the level nearest to ``1/n``.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _pair(f"layer {self.name!r}: stride", self.stride, low=1)
+        _pair(f"layer {self.name!r}: padding", self.padding, low=0)
+        checks.integer(f"layer {self.name!r}: groups", self.groups, low=1, high=self.outputs)
+        if self.outputs % self.groups:
+            raise ValueError(f"layer {self.name!r}: groups must divide {self.outputs} outputs, not {self.groups!r}")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels = self.codes.shape[1] * self.groups
+        if len(shape) != 3 or shape[0] != channels:
+            raise ValueError(f"layer {self.name!r}: input shape must be ({channels}, height, width), not {shape!r}")
+        window = (self.codes.shape[2], self.codes.shape[3])
+        return (self.outputs, *_window_shape(self.name, shape, window, self.stride, self.padding))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear(Synaptic):
+    """Fully connected layer. ``codes`` is ``[outputs, inputs]``."""
+
+    kind: ClassVar[str] = "linear"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape != (self.codes.shape[1],):
+            raise ValueError(f"layer {self.name!r}: input shape must be ({self.codes.shape[1]},), not {shape!r}")
+        return (self.outputs,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaxPool2d(Layer):
+    """Earliest spike of each window; padding is silent."""
+
+    kind: ClassVar[str] = "maxpool2d"
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        _pair(f"layer {self.name!r}: kernel", self.kernel, low=1)
+        _pair(f"layer {self.name!r}: stride", self.stride, low=1)
+        _pair(f"layer {self.name!r}: padding", self.padding, low=0)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 3:
+            raise ValueError(f"layer {self.name!r}: input shape must be (channels, height, width), not {shape!r}")
+        return (shape[0], *_window_shape(self.name, shape, self.kernel, self.stride, self.padding))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Flatten(Layer):
+    """All axes into one, in C order (channel, row, column)."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (int(np.prod(shape)),)
+
+
+def _window_shape(
+    name: str, shape: Shape, window: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+) -> tuple[int, int]:
+    size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True))
+    if min(size) < 1:
+        raise ValueError(f"layer {name!r}: window {window!r} must fit its padded input, not {shape!r} + 2 * {padding!r}")
+    return (size[0], size[1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A whole integer network: a directed acyclic graph of layers in order of execution.
+
+    Attributes:
+        code: the spike code of every layer and of the input.
+        weights: the weight format of every layer.
+        input_shape: ``(channels, height, width)`` or ``(features,)`` of one image.
+        layers: in order; the last one is the only read-out.
+        accumulator_bits: ``A``, two's complement bits of a membrane, 8..48.
+        classes: names of the logits, or empty.
+
+    Raises:
+        TypeError, ValueError: a field, a shape or a connection breaks its rule, or a layer's membrane does not fit
+            ``accumulator_bits`` (numerics, section 3); the text names the layer, the rule and the value.
+    """
+
+    code: Code
+    weights: LogWeights
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    accumulator_bits: int = 32
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks.integer("Network.accumulator_bits", self.accumulator_bits, low=8, high=48)
+        if len(self.input_shape) not in (1, 3):
+            raise ValueError(f"Network.input_shape must have 1 or 3 axes, not {self.input_shape!r}")
+        for extent in self.input_shape:
+            checks.integer("Network.input_shape", extent, low=1, high=1 << 16)
+        if not self.layers:
+            raise ValueError("Network.layers must hold at least one layer, not ()")
+        _ = self.shapes
+        for layer in self.layers:
+            if isinstance(layer, Synaptic):
+                self._check_synaptic(layer)
+        last = self.layers[-1]
+        if not isinstance(last, Synaptic) or last.fires:
+            raise ValueError(f"the last layer must be a read-out (linear or conv2d, fires=False), not {last.name!r}")
+        if self.classes and len(self.classes) != int(np.prod(self.shapes[last.name])):
+            raise ValueError(
+                f"Network.classes must name all {int(np.prod(self.shapes[last.name]))} logits, not {len(self.classes)}"
+            )
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Output shape of the input and of every layer, by name (no batch axis)."""
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for layer in self.layers:
+            if not layer.name or layer.name in shapes:
+                raise ValueError(f"layer names must be unique and not empty or {INPUT!r}, not {layer.name!r}")
+            for name in layer.inputs:
+                if name not in shapes:
+                    raise ValueError(f"layer {layer.name!r}: it must read an earlier layer, not {name!r}")
+            shapes[layer.name] = layer.output_shape(shapes[layer.source])
+            if isinstance(layer, Synaptic):
+                for name in layer.residuals:
+                    if shapes[name] != shapes[layer.name]:
+                        raise ValueError(
+                            f"layer {layer.name!r}: residual {name!r} must have shape {shapes[layer.name]!r}, "
+                            f"not {shapes[name]!r}"
+                        )
+        return shapes
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+    @property
+    def synaptic(self) -> tuple[Synaptic, ...]:
+        """The layers with weights, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Synaptic))
+
+    def exponent(self, layer: Synaptic) -> int:
+        """``G`` of a layer: its membranes are in units of ``2^-G``."""
+        return membrane_exponent(self.code, self.weights, layer.scale)
+
+    def thresholds(self, layer: Synaptic) -> np.ndarray:
+        """``Theta[t]`` of a layer, int64 ``[T]``."""
+        return thresholds(self.code, self.exponent(layer))
+
+    def products(self, layer: Synaptic) -> np.ndarray:
+        """Signed products of a layer, int64 ``[T, 2^B_w]``, by spike time and weight code."""
+        return product_table(self.code, self.weights, layer.scale)
+
+    @property
+    def latency_steps(self) -> int:
+        """``(D+1) * T`` with ``D`` spiking layers on the longest path: the input fires in window 0 (section 1)."""
+        depth = {INPUT: 0}
+        for layer in self.layers:
+            depth[layer.name] = max(depth[name] for name in layer.inputs) + (isinstance(layer, Synaptic) and layer.fires)
+        return (depth[self.layers[-1].name] + 1) * self.code.T
+
+    def membrane_bounds(self, layer: Synaptic) -> tuple[int, int]:
+        """Exact bounds of a layer's membranes over all inputs: bias plus the negative or positive products at ``t = 0``."""
+        row = integer_weights(self.weights, layer.scale)[layer.codes].reshape(layer.outputs, -1)
+        row <<= self.code.exponent
+        residual = len(layer.residuals) << max(self.exponent(layer), 0)
+        low = layer.bias + np.minimum(row, 0).sum(axis=1)
+        high = layer.bias + np.maximum(row, 0).sum(axis=1) + residual
+        return int(low.min()), int(high.max())
+
+    def _check_synaptic(self, layer: Synaptic) -> None:
+        if not layer.fires and layer is not self.layers[-1]:
+            raise ValueError(f"layer {layer.name!r}: only the last layer may be a read-out")
+        if int(layer.codes.max()) >> self.weights.bits:
+            raise ValueError(
+                f"layer {layer.name!r}: codes must have {self.weights.bits} bits, not {int(layer.codes.max())!r}"
+            )
+        exponent = self.exponent(layer)
+        if layer.residuals and exponent < self.code.exponent:
+            raise ValueError(
+                f"layer {layer.name!r}: a residual input needs G >= {self.code.exponent} to be exact, not {exponent!r}"
+            )
+        limit = 1 << (self.accumulator_bits - 1)
+        if layer.fires and (exponent >= self.accumulator_bits - 1 or exponent < -64):
+            raise ValueError(
+                f"layer {layer.name!r}: the firing level 2^G must fit {self.accumulator_bits} bits, not G = {exponent!r} "
+                f"(scale {layer.scale})"
+            )
+        low, high = self.membrane_bounds(layer)
+        if low < -limit or high >= limit:
+            raise ValueError(
+                f"layer {layer.name!r}: the membrane must fit {self.accumulator_bits} bits "
+                f"({-limit}..{limit - 1}), not {low}..{high}"
+            )

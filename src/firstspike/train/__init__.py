@@ -1,0 +1,1 @@
+"""Conversion-aware training (PyTorch)."""

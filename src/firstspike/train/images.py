@@ -1,0 +1,132 @@
+"""Sets of labelled images in memory: uint8 pixels, int64 labels, named classes.
+
+Pixels reach a network as ``value / 255`` in float32 and nothing else is done to them: no mean is subtracted and nothing
+is divided by a standard deviation, because a pixel in [0, 1] is turned into a spike time as it stands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+Indices = Sequence[int] | np.ndarray | torch.Tensor
+
+
+def to_pixels(images: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 images of any shape into float32 in [0, 1], each the float32 nearest to ``value / 255``.
+
+    >>> to_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images must be a uint8 tensor, not {images.dtype!r}")
+    # A divisor on the images' device: a Python number would be turned into a multiplication by 1/255 on a GPU, which
+    # rounds twice.
+    return images.to(torch.float32).div_(torch.full((), 255.0, device=images.device))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet:
+    """Labelled images of one shape.
+
+    images: uint8 [N, C, H, W], C = 1 (grey) or 3 (RGB); labels: int64 [N], each below ``len(classes)``;
+    classes: names, position = label; name: what messages and records call this set.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        for field, value, dtype, ndim in (("images", self.images, torch.uint8, 4), ("labels", self.labels, torch.int64, 1)):
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"{field} must be a torch tensor, not {type(value).__name__!r}")
+            if value.dtype != dtype:
+                raise TypeError(f"{field} must be of dtype {dtype}, not {value.dtype!r}")
+            if value.ndim != ndim:
+                raise ValueError(f"{field} must have {ndim} dimensions, not {value.ndim!r}")
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"labels must be as many as images ({len(self.images)}), not {len(self.labels)!r}")
+        if len(self.labels):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.classes):
+                wrong = low if low < 0 else high
+                raise ValueError(f"labels must lie in 0..{len(self.classes) - 1}, not {wrong!r}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def subset(self, indices: Indices) -> "ImageSet":
+        """The images at these positions, in this order."""
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self.images.device)
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def limit(self, n: int) -> "ImageSet":
+        """At most ``n`` images, spread evenly over the set: position ``i * N // n`` for ``i < n``.
+
+        Folders are read class by class, so the first ``n`` would hold few classes; a spread holds nearly all.
+        """
+        if n < 1:
+            raise ValueError(f"limit must be at least 1, not {n!r}")
+        return self if n >= len(self) else self.subset([i * len(self) // n for i in range(n)])
+
+    def batch(self, indices: Indices | slice) -> torch.Tensor:
+        """Pixels at these positions: float32 [n, C, H, W] in [0, 1]."""
+        if not isinstance(indices, slice):
+            indices = torch.as_tensor(indices, dtype=torch.int64, device=self.images.device)
+        return to_pixels(self.images[indices])
+
+    def pixels(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """Pixels from position ``start`` up to ``stop``: float32 [n, C, H, W] in [0, 1]."""
+        return self.batch(slice(start, stop))
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same set with its tensors on ``device``; batches are then put together and augmented there."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Choose ``count`` positions so that every class keeps its share: bool [N].
+
+    Each class gets ``count * share`` rounded down; what is left goes to the largest remainders, smaller labels first.
+    Positions are ordered by raw 64-bit words of PCG64(seed), whose stream NumPy never changes, so a split is the same
+    everywhere and forever.
+    """
+    order = np.argsort(np.random.PCG64(seed).random_raw(len(labels)), kind="stable")
+    classes, sizes = np.unique(labels, return_counts=True)
+    quota, remainder = np.divmod(count * sizes.astype(np.int64), len(labels))
+    quota[np.argsort(-remainder, kind="stable")[: count - quota.sum()]] += 1
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label, n in zip(classes, quota, strict=True):
+        chosen[order[labels[order] == label][:n]] = True
+    return chosen
+
+
+def split_validation(
+    data: ImageSet, *, fraction: float | None = None, count: int | None = None, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    """Split off a validation set: ``(rest, validation)``, stratified by class, the same for the same seed.
+
+    Give either ``fraction`` of the images (rounded to a whole number) or their ``count``. Both sets keep the order of
+    ``data`` and have at least one image. ValueError for a size that leaves one of them empty.
+    """
+    if (fraction is None) == (count is None):
+        raise ValueError(f"one of fraction and count must be given, not {fraction!r} and {count!r}")
+    if fraction is not None:
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
+        count = round(fraction * len(data))
+    assert count is not None
+    if not 0 < count < len(data):
+        raise ValueError(f"count must lie between 1 and {len(data) - 1} for {len(data)} images, not {count!r}")
+    chosen = stratified(data.labels.cpu().numpy(), count, seed)
+    rest, validation = data.subset(np.flatnonzero(~chosen)), data.subset(np.flatnonzero(chosen))
+    return rest, replace(validation, name=f"{data.name}-validation")
