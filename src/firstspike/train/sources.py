@@ -1,0 +1,213 @@
+"""Files of a folder or a zip archive, and which of them are the images of each class."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Split = Literal["train", "test"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".pbm", ".pgm", ".ppm", ".gif", ".tif", ".tiff", ".webp"})
+SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
+ANNOTATIONS = "val_annotations.txt"
+MAX_FILE_BYTES = 64 * 2**20
+
+
+class Source(Protocol):
+    """Named files that can be read whole; names are relative and use ``/``; names of folders end in ``/``."""
+
+    path: Path
+
+    def names(self) -> list[str]: ...
+    def stamp(self, name: str) -> str: ...
+    def read(self, name: str) -> bytes: ...
+
+
+class FolderSource:
+    """Files below a folder; symbolic links are followed, hidden names left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        names: list[str] = []
+        visited: set[str] = set()
+        for folder, subfolders, files in os.walk(self.path, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in visited:  # a link back to a parent would never end
+                subfolders.clear()
+                continue
+            visited.add(real)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            prefix = "" if folder == str(self.path) else Path(folder).relative_to(self.path).as_posix() + "/"
+            names.extend(f"{prefix}{name}/" for name in subfolders)
+            names.extend(f"{prefix}{name}" for name in files if not name.startswith("."))
+        return names
+
+    def stamp(self, name: str) -> str:
+        status = (self.path / name).stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def read(self, name: str) -> bytes:
+        path = self.path / name
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise ValueError(f"{path} must hold at most {MAX_FILE_BYTES} bytes, not {size!r}")
+        return path.read_bytes()
+
+
+class ZipSource:
+    """Files in a zip archive; hidden names and what macOS adds are left out."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self._archive = archive
+        self._entries = {
+            entry.filename: entry
+            for entry in archive.infolist()
+            if not any(part.startswith((".", "__MACOSX")) for part in entry.filename.split("/"))
+        }
+
+    def names(self) -> list[str]:
+        return list(self._entries)
+
+    def stamp(self, name: str) -> str:
+        entry = self._entries[name]
+        return f"{entry.file_size} {entry.CRC}"
+
+    def read(self, name: str) -> bytes:
+        entry = self._entries[name]
+        if entry.file_size > MAX_FILE_BYTES:
+            raise ValueError(f"{name} in {self.path} must hold at most {MAX_FILE_BYTES} bytes, not {entry.file_size!r}")
+        try:
+            return self._archive.read(entry)  # never more than file_size, and checked against its CRC
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{name} in {self.path} must be readable, not corrupted: {error}") from error
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open a folder or a zip archive. FileNotFoundError, or ValueError for anything else."""
+    if path.is_dir():
+        yield FolderSource(path)
+    elif not path.exists():
+        raise FileNotFoundError(f"data must be a folder or a zip archive that exists, not {str(path)!r}")
+    else:
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"data must be a folder or a whole zip archive, not {str(path)!r}: {error}") from error
+        with archive:
+            yield ZipSource(path, archive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Which files of a source are the images: class names in alphabetical order, (file name, label) class by class."""
+
+    classes: tuple[str, ...]
+    files: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class _Folder:
+    folders: dict[str, "_Folder"] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # own name -> name in the source
+
+    def images(self) -> list[str]:
+        return [name for own, name in self.files.items() if Path(own).suffix.lower() in IMAGE_SUFFIXES]
+
+    def all_images(self) -> list[str]:
+        return self.images() + [name for folder in self.folders.values() for name in folder.all_images()]
+
+
+def _tree(names: list[str]) -> _Folder:
+    root = _Folder()
+    for name in names:
+        *parents, own = name.split("/")  # own is empty for a folder
+        level = root
+        for parent in parents:
+            level = level.folders.setdefault(parent, _Folder())
+        if own:
+            level.files[own] = name
+    return root
+
+
+def list_images(source: Source, split: Split) -> Listing:
+    """Find the class folders of one split.
+
+    A folder that holds a single folder is a wrapper and is entered. A level whose folders are all named ``train``,
+    ``test`` or ``val`` holds splits: ``test`` is taken from ``test``, else from ``val``. Otherwise its folders are
+    classes, numbered in alphabetical order, and every image below a class folder belongs to it. A ``val`` folder with a
+    file ``val_annotations.txt`` (Tiny-ImageNet: file name, class, box) takes its classes from there. Files that are no
+    images by their suffix are left out.
+
+    ValueError for a split that is not there, for no class, for a class without images, for an image outside the
+    class folders, and for splits whose classes differ.
+    """
+    level = _tree(source.names())
+    known = {name for names in SPLIT_FOLDERS.values() for name in names}
+    while len(level.folders) == 1 and not level.images() and not level.folders.keys() & known:
+        (inner,) = level.folders.values()
+        if not inner.folders:
+            break
+        level = inner
+    if not level.folders or not level.folders.keys() <= known:
+        return _listing(_classes(level, source.path))
+    splits: dict[Split, dict[str, list[str]]] = {}
+    for candidate, names in SPLIT_FOLDERS.items():
+        present = [level.folders[name] for name in names if name in level.folders]
+        annotated = [folder for folder in present if ANNOTATIONS in folder.files]
+        if annotated:
+            splits[candidate] = _annotated(annotated[0], source)
+        elif present:
+            splits[candidate] = _classes(present[0], source.path)
+    if split not in splits:
+        raise ValueError(f"{source.path} must have a folder for split {split!r}, not only {sorted(level.folders)!r}")
+    first, *rest = splits.values()
+    for other in rest:
+        if differing := sorted(first.keys() ^ other.keys()):
+            raise ValueError(f"{source.path} must have the same classes in train and test, not {differing[0]!r} in one")
+    return _listing(splits[split])
+
+
+def _listing(files: dict[str, list[str]]) -> Listing:
+    classes = tuple(sorted(files))
+    return Listing(
+        classes=classes,
+        files=tuple((name, label) for label, own in enumerate(classes) for name in sorted(files[own])),
+    )
+
+
+def _classes(level: _Folder, where: Path) -> dict[str, list[str]]:
+    if stray := sorted(level.images()):
+        raise ValueError(f"{where} must hold its images in one folder per class, not {stray[0]!r} beside them")
+    if not level.folders:
+        raise ValueError(f"{where} must hold one folder of images per class, not {sorted(level.files)[:5]!r}")
+    files = {own: folder.all_images() for own, folder in level.folders.items()}
+    for own in sorted(files):
+        if not files[own]:
+            raise ValueError(f"{where} must hold images in every class folder, not none in {own!r}")
+    return files
+
+
+def _annotated(level: _Folder, source: Source) -> dict[str, list[str]]:
+    images = {name.rsplit("/", 1)[-1]: name for name in level.all_images()}
+    files: dict[str, list[str]] = {}
+    for line in source.read(level.files[ANNOTATIONS]).decode("utf-8", "replace").splitlines():
+        if not line.strip():
+            continue
+        own, _, tail = line.partition("\t")
+        label = tail.partition("\t")[0]
+        if own not in images or not label:
+            raise ValueError(
+                f"{source.path} must hold an image and a class for each line of {ANNOTATIONS}, not {line!r}"
+            )
+        files.setdefault(label, []).append(images.pop(own))
+    if images or not files:
+        rest = sorted(images)[:1]
+        raise ValueError(f"{source.path} must name every image in {ANNOTATIONS}, not leave out {rest!r}")
+    return files
