@@ -1,0 +1,261 @@
+"""A slow evaluator of plain networks, in two ways.
+
+A plain network is ``{"params": Params, "input_shape": (C, H, W) or (N,), "layers": [layer, ...]}``. The layers stand in
+an order in which every layer follows its inputs; the network input is called ``"input"``. The constructors ``conv2d``,
+``linear``, ``maxpool2d`` and ``flatten`` make the layers, which are plain dicts.
+
+``run`` sums integers: for each neuron, over the synapses that it has, in A-bit two's complement (section 3).
+``run_exact`` sums fractions: for each spike, over the synapses that it reaches, weights times decoded values, and
+compares with kappa itself (sections 1 and 2). Where no membrane overflows, both give the same spikes.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import product as grid
+from math import prod
+from typing import Any
+
+from . import tables
+from .layers import (
+    KEYS,
+    WEIGHTED,
+    Layer,
+    Shape,
+    avgpool2d_codes,
+    conv2d,
+    flat,
+    flatten,
+    linear,
+    maxpool2d,
+    output_shape,
+    plain,
+    pool,
+    synapses_of_neuron,
+    synapses_of_spike,
+)
+from .tables import NO_SPIKE, Params
+
+__all__ = [
+    "Result",
+    "avgpool2d_codes",
+    "check",
+    "conv2d",
+    "encode_pixels",
+    "fits",
+    "flatten",
+    "linear",
+    "maxpool2d",
+    "membrane_bounds",
+    "run",
+    "run_exact",
+    "run_times",
+]
+
+Network = dict[str, Any]
+
+
+@dataclass
+class Result:
+    """What one sample does. Lists are flattened in C order; ``shapes`` tells the shape of each.
+
+    ``times`` has the input, every spiking layer and every pooling or flattening layer; 255 is no spike. ``membranes``
+    has every weighted layer: integers after wrapping from ``run``, real values from ``run_exact``. ``logits`` are the
+    membranes of the layer that does not fire, and ``label`` is their argmax, the lowest index on a tie; both are None
+    where all layers fire. Counts (section 5): ``sops`` has every weighted layer, ``sops_nonzero`` the same without the
+    zero weights, ``residual_adds`` the additions by residual spikes, which are in neither; ``spikes`` and ``neurons``
+    have the input and every spiking layer, no pooling or flattening.
+    """
+
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    times: dict[str, list[int]] = field(default_factory=dict)
+    membranes: dict[str, list[Any]] = field(default_factory=dict)
+    sops: dict[str, int] = field(default_factory=dict)
+    sops_nonzero: dict[str, int] = field(default_factory=dict)
+    residual_adds: dict[str, int] = field(default_factory=dict)
+    spikes: dict[str, int] = field(default_factory=dict)
+    neurons: dict[str, int] = field(default_factory=dict)
+    logits: list[Any] | None = None
+    label: int | None = None
+
+    def spikes_per_neuron(self) -> Fraction:
+        """Spikes of the input and of spiking layers, over all such neurons."""
+        return Fraction(sum(self.spikes.values()), sum(self.neurons.values()))
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def check(network: Network) -> dict[str, Shape]:
+    """The shape of every layer's output; ValueError where the network is not one of the contract."""
+    if set(network) != {"params", "input_shape", "layers"}:
+        raise ValueError(f"network must have params, input_shape and layers, not {sorted(network)!r}")
+    params: Params = network["params"]
+    shapes: dict[str, Shape] = {"input": tuple(network["input_shape"])}
+    for position, layer in enumerate(network["layers"]):
+        name, kind = layer["name"], layer["kind"]
+        if kind not in KEYS or set(layer) != KEYS[kind]:
+            raise ValueError(f"layer {name!r} must be of a known kind with its keys, not {kind!r}, {sorted(layer)!r}")
+        unknown = [source for source in (*layer["inputs"], *layer.get("residual", ())) if source not in shapes]
+        if name in shapes or len(layer["inputs"]) != 1 or unknown:
+            raise ValueError(f"layer {name!r} must have a new name and one earlier input, not {layer['inputs']!r}")
+        shapes[name] = output_shape(layer, shapes[layer["inputs"][0]])
+        if kind not in WEIGHTED:
+            continue
+        for code in flat(layer["codes"]):
+            tables.unpack(code, params)
+        if type(layer["k"]) is not int:
+            raise TypeError(f"k of {name!r} must be an int, not {layer['k']!r}")
+        if len(layer["bias"]) != shapes[name][0] or not all(type(b) is int for b in layer["bias"]):
+            raise ValueError(f"bias of {name!r} must be {shapes[name][0]} integers, not {layer['bias']!r}")
+        if any(shapes[source] != shapes[name] for source in layer["residual"]):
+            raise ValueError(f"residual of {name!r} must have the shape {shapes[name]!r}, not {layer['residual']!r}")
+        if not layer["fires"] and position != len(network["layers"]) - 1:
+            raise ValueError(f"layer {name!r} must fire, for only the last layer may not")
+    return shapes
+
+
+def membrane_bounds(layer: Layer, params: Params) -> tuple[int, int]:
+    """(least, greatest) membrane: bias plus all negative, or all positive, products at t = 0.
+
+    Each output channel has all its synapses here, also those that padding takes from neurons at the border. A
+    residual input adds up to 2^G to the greatest.
+    """
+    G = tables.exponent_g(layer["k"], params)
+    extra = len(layer["residual"]) * tables.residual(0, G, params) if layer["residual"] else 0
+    low, high = [], []
+    for b, row in zip(layer["bias"], layer["codes"], strict=True):
+        terms = []
+        for code in flat(row):
+            q, sign = tables.unpack(code, params)
+            terms.append(tables.product(q, 0, sign, layer["k"], params))
+        low.append(b + sum(term for term in terms if term < 0))
+        high.append(b + sum(term for term in terms if term > 0) + extra)
+    return min(low), max(high)
+
+
+def fits(layer: Layer, params: Params) -> bool:
+    """Whether no membrane of the layer can overflow A bits."""
+    low, high = membrane_bounds(layer, params)
+    return tables.wrap(low, params.A) == low and tables.wrap(high, params.A) == high
+
+
+# ---- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def encode_pixels(pixels: Any, params: Params) -> list[int]:
+    """The bytes of pixels in [0, 1], each a float, an int or a Fraction, of any nesting, in C order."""
+    values = [Fraction(pixel) for pixel in flat(plain(pixels))]
+    outside = [value for value in values if not 0 <= value <= 1]
+    if outside:
+        raise ValueError(f"pixels must be in [0, 1], not {outside[0]!r}")
+    return [tables.time_byte(tables.encode(value, params)) for value in values]
+
+
+def start(network: Network, times: Any) -> Result:
+    """A result with the shapes and the input's spikes."""
+    result = Result(shapes=check(network))
+    flat_times = flat(plain(times))
+    if len(flat_times) != prod(result.shapes["input"]):
+        raise ValueError(f"input must have {prod(result.shapes['input'])} values, not {len(flat_times)}")
+    wrong = [t for t in flat_times if type(t) is not int or not (t == NO_SPIKE or 0 <= t < network["params"].T)]
+    if wrong:
+        raise ValueError(f"times must be in 0 .. {network['params'].T - 1} or {NO_SPIKE}, not {wrong[0]!r}")
+    add_spikes(result, "input", flat_times)
+    return result
+
+
+def add_spikes(result: Result, name: str, times: list[int]) -> None:
+    """Enter the spikes of the input or of a spiking layer, and count them."""
+    result.times[name] = times
+    result.spikes[name] = sum(t != NO_SPIKE for t in times)
+    result.neurons[name] = len(times)
+
+
+def finish(result: Result, layer: Layer, u: list[Any], times: list[int]) -> None:
+    """Enter a weighted layer's membranes, and its spikes or its logits and the class."""
+    result.membranes[layer["name"]] = u
+    if layer["fires"]:
+        add_spikes(result, layer["name"], times)
+    else:
+        result.logits = u
+        result.label = u.index(max(u))
+
+
+def unweighted(result: Result, layer: Layer) -> None:
+    """Max pooling and flattening, which compute nothing."""
+    name, source = layer["name"], layer["inputs"][0]
+    times = result.times[source]
+    if layer["kind"] == "maxpool2d":
+        times = pool(layer, times, result.shapes[source], result.shapes[name])
+    result.times[name] = times
+
+
+def run(network: Network, pixels: Any) -> Result:
+    """Evaluate one sample, ``pixels`` in [0, 1], by the integers of section 3."""
+    return run_times(network, encode_pixels(pixels, network["params"]))
+
+
+def run_times(network: Network, times: Any) -> Result:
+    """``run`` on spike times (bytes) of the input instead of pixels."""
+    params: Params = network["params"]
+    result = start(network, times)
+    for layer in network["layers"]:
+        if layer["kind"] not in WEIGHTED:
+            unweighted(result, layer)
+            continue
+        name, source = layer["name"], layer["inputs"][0]
+        arriving = result.times[source]
+        G = tables.exponent_g(layer["k"], params)
+        theta = tables.thresholds(G, params)
+        membranes: list[int] = []
+        sops = nonzero = adds = 0
+        for index, out in enumerate(grid(*map(range, result.shapes[name]))):
+            u = layer["bias"][out[0]]
+            for i, code in synapses_of_neuron(layer, result.shapes[source], out):
+                if arriving[i] == NO_SPIKE:
+                    continue
+                q, sign = tables.unpack(code, params)
+                u += tables.product(q, arriving[i], sign, layer["k"], params)
+                sops += 1
+                nonzero += q != params.zero_level
+            for other in layer["residual"]:
+                t = result.times[other][index]
+                if t != NO_SPIKE:
+                    u += tables.residual(t, G, params)
+                    adds += 1
+            membranes.append(tables.wrap(u, params.A))
+        result.sops[name], result.sops_nonzero[name], result.residual_adds[name] = sops, nonzero, adds
+        finish(result, layer, membranes, [tables.time_byte(tables.fire(u, theta)) for u in membranes])
+    return result
+
+
+def run_exact(network: Network, pixels: Any) -> Result:
+    """Evaluate one sample by real values: fractions without limit, so nothing wraps. Membranes and logits are real."""
+    params: Params = network["params"]
+    result = start(network, encode_pixels(pixels, params))
+    for layer in network["layers"]:
+        if layer["kind"] not in WEIGHTED:
+            unweighted(result, layer)
+            continue
+        name, source = layer["name"], layer["inputs"][0]
+        shape, out_shape = result.shapes[source], result.shapes[name]
+        unit = tables.power_of_two(-tables.exponent_g(layer["k"], params))
+        area = prod(out_shape[1:])
+        u = [layer["bias"][index // area] * unit for index in range(prod(out_shape))]
+        sops = nonzero = adds = 0
+        for t, spiking in zip(result.times[source], grid(*map(range, shape)), strict=True):
+            if t == NO_SPIKE:
+                continue
+            for index, code in synapses_of_spike(layer, shape, out_shape, spiking):
+                q, sign = tables.unpack(code, params)
+                w = tables.weight(q, sign, layer["k"], params)
+                u[index] += w * tables.decode(t, params)
+                sops += 1
+                nonzero += w != 0
+        for other in layer["residual"]:
+            for index, t in enumerate(result.times[other]):
+                u[index] += tables.decode(t, params)
+                adds += t != NO_SPIKE
+        result.sops[name], result.sops_nonzero[name], result.residual_adds[name] = sops, nonzero, adds
+        finish(result, layer, u, [tables.time_byte(tables.encode(value, params)) for value in u])
+    return result
