@@ -40,10 +40,8 @@ class ImageSet:
     name: str
 
     def __post_init__(self) -> None:
-        for field, value, dtype, ndim in (
-            ("images", self.images, torch.uint8, 4),
-            ("labels", self.labels, torch.int64, 1),
-        ):
+        rules = (("images", self.images, torch.uint8, 4), ("labels", self.labels, torch.int64, 1))
+        for field, value, dtype, ndim in rules:
             if not isinstance(value, torch.Tensor):
                 raise TypeError(f"{field} must be a torch tensor, not {type(value).__name__!r}")
             if value.dtype != dtype:

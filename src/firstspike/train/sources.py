@@ -203,9 +203,8 @@ def _annotated(level: _Folder, source: Source) -> dict[str, list[str]]:
         own, _, tail = line.partition("\t")
         label = tail.partition("\t")[0]
         if own not in images or not label:
-            raise ValueError(
-                f"{source.path} must hold an image and a class for each line of {ANNOTATIONS}, not {line!r}"
-            )
+            rule = f"must have an image and a class for each line of {ANNOTATIONS}"
+            raise ValueError(f"{source.path} {rule}, not {line!r}")
         files.setdefault(label, []).append(images.pop(own))
     if images or not files:
         rest = sorted(images)[:1]
