@@ -5,6 +5,7 @@ import hashlib
 import sys
 import tarfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]  # images uint8 [N, C, H
 
 
 def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
-    """Path of a whole archive: ``root/FILE`` or ``root/NAME/FILE`` when its MD5 is right, else downloaded to the latter.
+    """Path of a whole archive: ``root/FILE`` or ``root/NAME/FILE`` if its MD5 is right, else downloaded to the latter.
 
     FileNotFoundError says what to put where, when it is not there (or damaged) and cannot or may not be downloaded.
     """
@@ -102,6 +103,8 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
             return folder / archive.file
         except (OSError, ValueError) as error:  # no network, no room, no permission; wrong checksum
             problem = f"the download failed: {error}"
+            with suppress(OSError):
+                folder.rmdir()  # leave no empty folder behind
     raise FileNotFoundError(
         f"data set {name!r} must lie in {root}{damaged}, and {problem}. Put {archive.url} (MD5 {archive.md5}) at "
         f"{root / name / archive.file}, or its images at {root / name}/train/CLASS/*.png and "

@@ -32,7 +32,7 @@ def data_folder(data_root: str | Path | None = None) -> Path:
 
 
 def load(
-    spec: str,
+    spec: str | Path,
     *,
     split: Split = "train",
     data_root: str | Path | None = None,
@@ -44,8 +44,8 @@ def load(
 
     spec: ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``tiny-imagenet`` (its validation images are the
         test split), or the path of a folder or zip archive with one sub-folder per class.
-    split: ``train`` or ``test``. A folder or zip without folders ``train``, ``test`` or ``val`` is one split as a whole.
-    data_root: where named sets lie, see ``data_folder``: ``NAME/train/CLASS/*`` and ``NAME/test/CLASS/*`` (or ``val``),
+    split: ``train`` or ``test``. What has no folders ``train``, ``test`` or ``val`` is taken whole for either.
+    data_root: where named sets lie, see ``data_folder``: ``NAME/train/CLASS/*`` and ``NAME/test/CLASS/*`` (``val``),
         else ``NAME-train.zip`` and ``NAME-test.zip`` (or ``-val``), else the official archive, which is downloaded to
         ``NAME/`` unless ``download`` is false. Decoded images are kept in its folder ``.cache``, those of a path too
         if data_root or FIRSTSPIKE_DATA is given.
@@ -63,7 +63,7 @@ def load(
         raise ValueError(f"split must be one of {sorted(SPLIT_FOLDERS)}, not {split!r}")
     if size is not None and not 1 <= size <= 4096:
         raise ValueError(f"size must lie in 1..4096, not {size!r}")
-    root = data_folder(data_root)
+    spec, root = str(spec), data_folder(data_root)
     if spec == "digits":
         images, labels, classes = _resized(_digits(split), size)
     elif spec in NAMED:
@@ -117,8 +117,7 @@ def _named(name: str, split: Split, root: Path, download: bool, size: int | None
         images, labels, classes = _resized(arrays, size)
     if len(classes) != known.classes:
         raise ValueError(f"{path} must hold the {known.classes} classes of {name}, not {len(classes)!r}")
-    channels, height, width = known.shape
-    expected = known.shape if size is None else (channels, size, size)
+    expected = known.shape if size is None else (known.shape[0], size, size)
     return _in_shape(images, expected, str(path)), labels, classes
 
 

@@ -65,11 +65,11 @@ class ZipSource:
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path = path
         self._archive = archive
-        self._entries = {
-            entry.filename: entry
-            for entry in archive.infolist()
-            if not any(part.startswith((".", "__MACOSX")) for part in entry.filename.split("/"))
-        }
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in archive.infolist():
+            name = entry.filename.removeprefix("./")
+            if name and not any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+                self._entries[name] = entry
 
     def names(self) -> list[str]:
         return list(self._entries)
