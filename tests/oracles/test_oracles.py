@@ -201,6 +201,9 @@ def test_nearest_level_by_search(rho: int, M_w: int) -> None:
         best = min(abs(tables.level(j, params) - value) for j in range(-64, 96))
         q, k = tables.nearest_level(value, params)
         assert abs(tables.weight(q, 0, k, params) - value) == best
+    # 3/4 lies amid 1/2 and 1; with M_w = 0 and rho = 2 the levels come in equal pairs. The smaller j is taken.
+    assert tables.nearest_level(Fraction(3, 4), Params(rho=1)) == (0, 0)
+    assert tables.nearest_level(Fraction(1, 2), Params(rho=2, M_w=0)) == (0, 2)
     with pytest.raises(ValueError, match="value must be above 0"):
         tables.nearest_level(Fraction(0), params)
 
@@ -234,8 +237,7 @@ def test_product_is_exact(tau: int, rho: int) -> None:
                 q, sign = tables.unpack(code, params)
                 exact = tables.weight(q, sign, k, params) * tables.kappa(t, params)
                 assert tables.product(q, t, sign, k, params) * unit == exact
-    # The exponent S is the least that serves all products: the last of r = rho - 1 does not shift.
-    if rho > 1:
+        # S is the least shift that serves all products: the last one of r = rho - 1 is not shifted at all.
         last = tables.product(params.q_max, params.T - 1, 0, rho - 1, params)
         assert last == tables.mx(params)[(params.T - 1) % tau] * tables.mw(params)[(params.q_max + rho - 1) % rho]
 
@@ -248,7 +250,7 @@ def test_thresholds_by_hand() -> None:
     assert tables.thresholds(-1, DEFAULT) == [1] * 24
     assert [tables.fire(u, theta) for u in (2**30, 2**22, 2**22 - 1, 27 * 2**17, 27 * 2**17 - 1)] == [0, 0, 1, 1, 2]
     assert [tables.fire(u, theta) for u in (19 * 2**12, 19 * 2**12 - 1, 0, -(2**31))] == [23, None, None, None]
-    # With k = 18, G = 31: kappa(0) is beyond 32 bits. No membrane of 32 bits reaches it, and the first to fire is t = 1.
+    # With k = 18, G = 31: kappa(0) is beyond 32 bits. No membrane reaches it, so the first possible spike is t = 1.
     assert tables.fire(2**31 - 1, tables.thresholds(31, DEFAULT)) == 1
 
 
@@ -373,6 +375,9 @@ def test_pooling_by_hand() -> None:
     )
     assert result.times["p"] == result.times["f"] == [5, 4, 2, 2]
     assert result.shapes["f"] == (4,)
+    pool = nets.maxpool2d("p", "input", (2, 1), stride=(1, 2), padding=(0, 1))  # columns -1, 1 and 3
+    result = nets.run_times(plain_network((1, 3, 3), pool), [[[9, 8, 7], [6, 5, 4], [3, 2, 23]]])
+    assert (result.shapes["p"], result.times["p"]) == ((1, 2, 3), [255, 5, 255, 255, 2, 255])
 
 
 def test_average_pooling_is_a_depthwise_layer() -> None:
@@ -418,9 +423,9 @@ def test_hand_made_network_end_to_end() -> None:
         nets.linear("out", "f", [[0, 16], [1, 1]], 0, [0, 0], fires=False),
     ]
     result = nets.run(plain_network((1, 2, 2), *stack), [[[1.0, 0.5], [0.25, 0.3]]])
-    # 0.3 is read as 19/64 (t = 7), as 27/128 < 0.25 <= ...: kappa(4..8) = 1/2 27/64 23/64 19/64 1/4.
+    # kappa(4 .. 8) = 1/2 27/64 23/64 19/64 1/4, so 0.3 is read as 19/64.
     assert result.times["input"] == [0, 4, 8, 7]
-    # x / 2: 1/2 1/4 1/8 19/128 -> 4 8 12 11; 1 - x: 0 1/2 3/4 45/64 -> none 4 2 3 (23/32 <= 3/4; 19/32 <= 45/64 < 23/32)
+    # x / 2: 1/2 1/4 1/8 19/128, each a kernel value; 1 - x: 0 1/2 3/4 45/64, read as none 1/2 23/32 19/32.
     assert result.times["c"] == [4, 8, 12, 11, 255, 4, 2, 3]
     assert result.times["p"] == result.times["f"] == [4, 2]
     assert result.logits == [2**21 - 23 * 2**17, 736 * 2**11 + 529 * 2**12]  # 1/2 - 23/32; 23/32 * (1/2 + 23/32)
@@ -552,12 +557,8 @@ def test_integers_equal_fractions(seed: int) -> None:
             assert all(low <= u <= high for u in whole.membranes[name])
     assert whole.times == exact.times
     assert whole.label == exact.label
-    assert (whole.sops, whole.sops_nonzero, whole.residual_adds) == (
-        exact.sops,
-        exact.sops_nonzero,
-        exact.residual_adds,
-    )
-    assert (whole.spikes, whole.neurons) == (exact.spikes, exact.neurons)
+    for count in ("sops", "sops_nonzero", "residual_adds", "spikes", "neurons"):
+        assert getattr(whole, count) == getattr(exact, count)
 
 
 @pytest.mark.parametrize("seed", range(60, 80))
