@@ -52,6 +52,8 @@ class Augment:
                 raise TypeError(f"{field} must be an int, not {type(value).__name__!r}")
             if value < 0:
                 raise ValueError(f"{field} must be at least 0, not {value!r}")
+        if not isinstance(self.flip, bool):
+            raise TypeError(f"flip must be a bool, not {type(self.flip).__name__!r}")
         if self.fill > 255:
             raise ValueError(f"fill must be at most 255, not {self.fill!r}")
         if self.padding not in ("reflect", "constant"):
@@ -74,6 +76,8 @@ class Augment:
 
     def apply(self, images: torch.Tensor, draw: Draw) -> torch.Tensor:
         """Augment uint8 [n, C, H, W] as drawn; returns a new tensor of the same shape on the same device."""
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images must be a uint8 tensor, not {images.dtype!r}")
         n, channels, height, width = images.shape
         if self.padding == "reflect" and self.pad >= min(height, width):
             raise ValueError(f"pad must be below the image's sides {height} and {width} to reflect, not {self.pad!r}")

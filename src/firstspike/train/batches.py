@@ -57,6 +57,9 @@ class Batches:
         self.world_size = world_size
         self.epoch = 0
 
+    batch_sampler = None
+    """Lightning looks for it beside ``sampler``."""
+
     @property
     def sampler(self) -> "Batches":
         """Itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before each epoch."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from firstspike.train.archives import NAMED, Arrays, obtain, read_cifar, read_fashion
 from firstspike.train.augment import Augment
@@ -83,6 +82,8 @@ def _digits(split: Split) -> Arrays:
 
     A value v is stored as ``v * 255 / 16`` rounded half up, so that 16 is the full scale of uint8.
     """
+    from sklearn.datasets import load_digits  # takes a second to import, and only the digits need it
+
     bunch = load_digits()
     values, labels = bunch.images.astype(np.int64), bunch.target.astype(np.int64)
     test = stratified(labels, DIGITS_TEST_IMAGES, DIGITS_SPLIT_SEED)

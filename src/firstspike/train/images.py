@@ -119,6 +119,8 @@ def split_validation(
     Give either ``fraction`` of the images (rounded to a whole number) or their ``count``. Both sets keep the order of
     ``data`` and have at least one image. ValueError for a size that leaves one of them empty.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, not {seed!r}")
     if (fraction is None) == (count is None):
         raise ValueError(f"one of fraction and count must be given, not {fraction!r} and {count!r}")
     if fraction is not None:

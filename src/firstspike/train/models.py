@@ -1,0 +1,70 @@
+"""VGG networks with plain ReLU, to be prepared for conversion-aware training."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+Plan = Sequence[int | Literal["M"]]
+
+VGG16: Plan = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
+"""Convolutions and poolings of VGG-16 (Simonyan and Zisserman, arXiv 1409.1556, configuration D)."""
+
+SMALL: Plan = (32, 32, "M", 64, 64, "M")
+"""Four convolutions, for images of 8x8."""
+
+
+def vgg(
+    plan: Plan = VGG16,
+    *,
+    classes: int,
+    in_channels: int = 3,
+    image_size: int = 32,
+    hidden: Sequence[int] = (512, 512),
+    width: float = 1.0,
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """A VGG: 3x3 convolutions with batch norm and ReLU, 2x2 max pooling (``"M"``), then fully connected layers.
+
+    Args:
+        plan: output channels of each convolution, ``"M"`` for a pooling.
+        classes: number of logits.
+        in_channels: channels of the image.
+        image_size: height and width of the image in pixels; halved by every pooling.
+        hidden: widths of the hidden fully connected layers.
+        width: factor on every channel count and hidden width.
+        dropout: probability before each fully connected layer.
+
+    Raises:
+        ValueError: the image is too small for the poolings.
+    """
+    poolings = sum(entry == "M" for entry in plan)
+    if image_size >> poolings < 1:
+        raise ValueError(f"image_size must be at least {1 << poolings} for {poolings} poolings, not {image_size!r}")
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for entry in plan:
+        if entry == "M":
+            layers.append(nn.MaxPool2d(2))
+            continue
+        outputs = max(1, round(entry * width))
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        channels = outputs
+    layers.append(nn.Flatten())
+    features = channels * (image_size >> poolings) ** 2
+    for entry in hidden:
+        outputs = max(1, round(entry * width))
+        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [nn.Linear(features, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+        features = outputs
+    layers += [nn.Dropout(dropout)] if dropout else []
+    layers.append(nn.Linear(features, classes))
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(*layers)
+
+
+def vgg16(*, classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, dropout: float = 0.0) -> nn.Sequential:
+    """VGG-16 for images of 32x32 or 64x64: 13 convolutions, two hidden layers of 512 and the read-out."""
+    return vgg(VGG16, classes=classes, in_channels=in_channels, image_size=image_size, width=width, dropout=dropout)

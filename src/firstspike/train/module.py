@@ -1,0 +1,121 @@
+"""Conversion-aware training as a Lightning module: stages by epoch, one-cycle schedule, spike penalty."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from firstspike.train.prepared import Prepared
+from firstspike.train.recipe import Recipe
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the text says why and what is kept."""
+
+
+class ConversionAwareTraining(lightning.LightningModule):
+    """Trains a prepared network by a recipe. The state of a checkpoint is all that resuming needs.
+
+    Attributes:
+        network: the prepared network.
+        penalty_weight: current factor of the mean activation in the loss.
+        steps_per_epoch: optimiser steps in an epoch.
+    """
+
+    penalty_weight: Tensor
+
+    def __init__(self, network: Prepared, recipe: Recipe, *, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.register_buffer("penalty_weight", torch.tensor(recipe.sparsity.weight, dtype=torch.float64))
+        self._seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch of images in [0, 1]."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)  # dropout, the same after a resume
+        stage = self.recipe.stages.at(self.current_epoch)
+        if self.network.stage != stage:
+            self.network.stage = stage
+        self.network.train()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        images, labels = batch
+        sparsity = self.recipe.sparsity
+        steer = sparsity.target > 0 and index % 10 == 0
+        self.network.observe(sparsity.weight > 0, spikes=steer)
+        logits = self(_layout(images))
+        loss = functional.cross_entropy(
+            logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing
+        )
+        self.log("train_loss", loss, prog_bar=True)
+        if sparsity.weight > 0:
+            loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
+        if steer and sparsity.weight > 0:
+            spikes = self.network.spikes_per_neuron()
+            change = math.exp(sparsity.gain * (spikes / sparsity.target - 1))
+            self.penalty_weight.mul_(change).clamp_(1e-6, sparsity.limit)
+            self.log("train_spikes_per_neuron", spikes, prog_bar=True)
+            self.log("penalty_weight", self.penalty_weight.float())
+        if not bool(torch.isfinite(loss.detach())):
+            raise TrainingError(
+                f"the loss must be finite, not {float(loss.detach())!r}, in epoch {self.current_epoch} step {index}; "
+                f"the checkpoint of the epoch before is kept; try a lower learning rate"
+            )
+        self.network.observe(False)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.network.observe(True, spikes=True)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        images, labels = batch
+        logits = self(_layout(images))
+        self.log("validation_loss", functional.cross_entropy(logits.float(), labels), batch_size=len(labels))
+        accuracy = (logits.argmax(dim=1) == labels).float().mean()
+        self.log("validation_accuracy", accuracy, prog_bar=True, batch_size=len(labels))
+        self.log("validation_spikes_per_neuron", self.network.spikes_per_neuron(), batch_size=len(labels))
+
+    def on_validation_epoch_end(self) -> None:
+        self.network.observe(False)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe.training
+        decayed, plain = _parameter_groups(self.network)
+        optimiser = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+        )
+        total = max(1, recipe.epochs * self.steps_per_epoch)
+        rise = max(1, round(total * recipe.warmup))
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return max(recipe.final, 1 - (1 - recipe.final) * (step - rise) / max(1, total - rise))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _layout(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+
+
+def _parameter_groups(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    parameters: Iterable[nn.Parameter] = network.parameters()
+    decayed, plain = [], []
+    for parameter in parameters:
+        (decayed if parameter.dim() > 1 else plain).append(parameter)
+    return decayed, plain

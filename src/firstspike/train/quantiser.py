@@ -1,0 +1,97 @@
+"""Logarithmic weight quantiser: nearest level with a per-layer scale, and straight-through training through it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from firstspike.arith import Code, LogWeights, level_values, membrane_exponent
+
+
+class _Quantise(torch.autograd.Function):
+    """Nearest level, sign kept; the gradient passes unchanged (straight-through estimator)."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
+        return quantised_value(weight, levels, boundaries)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return gradient, None, None
+
+
+class _RoundBias(torch.autograd.Function):
+    """``round_half_even(b * 2^G) * 2^-G`` with a straight-through gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, bias: Tensor, exponent: int) -> Tensor:
+        return torch.ldexp(torch.ldexp(bias, torch.tensor(exponent)).round(), torch.tensor(-exponent))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
+def rising_levels(weights: LogWeights, scale: int) -> tuple[Tensor, Tensor]:
+    """Magnitudes in rising order, 0 first (float64 ``[2^(B_w-1)]``), and the midpoints between neighbours.
+
+    A magnitude on a midpoint goes to the larger level. Index ``i`` is level ``q = 2^(B_w-1) - 1 - i``.
+    """
+    levels = torch.from_numpy(level_values(weights, scale)[::-1].copy())
+    return levels, (levels[1:] + levels[:-1]) / 2
+
+
+def level_index(weight: Tensor, boundaries: Tensor) -> Tensor:
+    """Index into `rising_levels` of every weight's nearest magnitude (int32)."""
+    return torch.bucketize(weight.detach().abs(), boundaries.to(weight.dtype), right=True, out_int32=True)
+
+
+def quantised_value(weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
+    """Nearest signed level of every weight, in the weight's type."""
+    magnitude = levels.to(weight.dtype)[level_index(weight, boundaries)]
+    return torch.where(weight.isnan(), weight, torch.copysign(magnitude, weight))
+
+
+def quantise(weight: Tensor, weights: LogWeights, scale: int) -> Tensor:
+    """Nearest logarithmic level of every weight (numerics, section 2) with a straight-through gradient.
+
+    >>> quantise(torch.tensor([0.9, -0.6, 1e-4, 7.0]), LogWeights(), 0).tolist()
+    [1.0, -0.5, 0.0, 1.0]
+    """
+    return _Quantise.apply(weight, *rising_levels(weights, scale))  # type: ignore[no-any-return]
+
+
+def round_bias(bias: Tensor, exponent: int) -> Tensor:
+    """Bias on the grid ``2^-G`` (numerics, section 3) with a straight-through gradient; ``exponent`` is ``G``.
+
+    >>> round_bias(torch.tensor([0.5, 1.5, 0.3]), 0).tolist()
+    [0.0, 2.0, 0.0]
+    """
+    return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return]
+
+
+def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_bits: int = 32) -> int:
+    """The scale ``k`` with the least squared error on ``weight``; ties go to the smaller ``k``.
+
+    Scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level are not considered, so that sums
+    find room in ``accumulator_bits``.
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
+    weight = weight.detach().double().flatten()
+    if not bool(torch.isfinite(weight).all()):
+        raise ValueError("weights must be finite, not NaN or infinite")
+    peak = float(weight.abs().max()) if weight.numel() else 0.0
+    rho = weights.levels_per_octave
+    largest = rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1
+    if peak == 0.0:
+        return min(0, largest)
+    centre = round(-rho * torch.log2(torch.tensor(peak)).item())
+    candidates = [min(k, largest) for k in range(centre - rho, centre + 3 * rho + 1)]
+
+    def error(scale: int) -> float:
+        levels, boundaries = rising_levels(weights, scale)
+        return float((quantised_value(weight, levels, boundaries) - weight).square().sum())
+
+    return min(dict.fromkeys(candidates), key=error)

@@ -1,0 +1,192 @@
+"""A training recipe: everything that decides a result, in one readable TOML file, checked when built."""
+
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from firstspike.arith import Code, LogWeights
+from firstspike.train.layers import STAGES
+from firstspike.train.models import SMALL, VGG16
+
+PLANS = {"vgg16": VGG16, "small": SMALL}
+"""Networks that a recipe can name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """Images and their augmentation.
+
+    Attributes:
+        name: name or path of the data set.
+        validation: images held out of the training set, stratified, for model selection.
+        pad, flip, cutout: see `firstspike.train.data.Augment`; pixels, bool, pixels.
+        size: resize images to this many pixels, 0 for as they are.
+    """
+
+    name: str
+    validation: int = 2000
+    pad: int = 4
+    flip: bool = True
+    cutout: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRecipe:
+    """A VGG: the plan's name, a factor on all widths, hidden fully connected layers, dropout before each of them."""
+
+    plan: str = "vgg16"
+    width: float = 1.0
+    hidden: tuple[int, ...] = (512, 512)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.plan not in PLANS:
+            raise ValueError(f"recipe: network.plan must be one of {', '.join(PLANS)}, not {self.plan!r}")
+        if not 0 < self.width <= 16:
+            raise ValueError(f"recipe: network.width must be in (0, 16], not {self.width!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"recipe: network.dropout must be in [0, 1), not {self.dropout!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """Stochastic gradient descent with Nesterov momentum and a one-cycle schedule.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step over all processes.
+        learning_rate: the peak.
+        warmup: share of all steps in which the learning rate rises linearly; it falls linearly afterwards.
+        final: learning rate at the end as a share of the peak.
+        momentum, weight_decay: of the optimiser; no decay on biases and batch norm.
+        label_smoothing: of the cross entropy.
+        seed: of initialisation, order, augmentation and dropout.
+        precision: Lightning's name, "32-true" or "bf16-mixed".
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    warmup: float = 0.2
+    final: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    seed: int = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"recipe: training.{name} must be at least 1, not {getattr(self, name)!r}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"recipe: training.learning_rate must be positive, not {self.learning_rate!r}")
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise ValueError(f"recipe: training.precision must be '32-true' or 'bf16-mixed', not {self.precision!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesRecipe:
+    """Epoch in which each stage begins (from 0); a stage left out is passed over, and ``relu`` begins at 0.
+
+    Raises:
+        ValueError: the epochs do not rise in the order of the stages.
+    """
+
+    clip: int | None = 0
+    input: int | None = None
+    ttfs: int | None = None
+    quantised: int | None = None
+
+    def __post_init__(self) -> None:
+        starts = [start for start in (getattr(self, stage) for stage in STAGES[1:]) if start is not None]
+        if starts != sorted(starts):
+            raise ValueError(f"recipe: stages must begin in the order {', '.join(STAGES)}, not at epochs {starts!r}")
+
+    def at(self, epoch: int) -> str:
+        """The stage of an epoch.
+
+        >>> StagesRecipe(clip=0, ttfs=2, quantised=3).at(2)
+        'ttfs'
+        """
+        current = "relu"
+        for stage in STAGES[1:]:
+            start = getattr(self, stage)
+            if start is not None and epoch >= start:
+                current = stage
+        return current
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityRecipe:
+    """A penalty on the mean activation, its weight steered until the spikes per neuron meet a target.
+
+    Attributes:
+        weight: initial factor of the penalty; 0 for none.
+        target: spikes per neuron to reach; 0 keeps the weight as it is.
+        gain: every ten steps the weight grows by ``exp(gain * (spikes / target - 1))``.
+        limit: largest weight.
+    """
+
+    weight: float = 0.0
+    target: float = 0.0
+    gain: float = 0.05
+    limit: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe; see `load_recipe`."""
+
+    data: DataRecipe
+    training: TrainingRecipe
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    code: Code = field(default_factory=Code)
+    weights: LogWeights = field(default_factory=LogWeights)
+    stages: StagesRecipe = field(default_factory=StagesRecipe)
+    sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from a TOML file, one table per part.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no TOML, or a key is unknown, missing or out of range; the text names file and key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"recipe {str(path)!r}: there is no such file")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _build(Recipe, document, "recipe")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise ValueError(f"recipe {str(path)!r}: {error}") from error
+
+
+def _build(kind: Any, table: Any, place: str) -> Any:
+    if not isinstance(table, dict):
+        raise TypeError(f"{place} must be a table, not {table!r}")
+    known = {entry.name: entry for entry in fields(kind)}
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
+    values = {}
+    for key, value in table.items():
+        declared = known[key].type
+        if is_dataclass(declared):
+            values[key] = _build(declared, value, key)
+        elif declared == tuple[int, ...]:
+            values[key] = tuple(value)
+        elif declared is float and isinstance(value, int) and not isinstance(value, bool):
+            values[key] = float(value)
+        elif declared in (int, float, str, bool) and type(value) is not declared:
+            raise TypeError(f"{place}.{key} must be {declared.__name__}, not {value!r}")
+        else:
+            values[key] = value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise TypeError(f"{place}: {error}") from error
