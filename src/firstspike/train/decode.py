@@ -69,7 +69,7 @@ def resize(image: Image.Image, size: int) -> Image.Image:
     """Crop the largest centred square and resample it to ``size`` x ``size``, bilinear with antialiasing (Pillow)."""
     side = min(image.width, image.height)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
 
 
 def resize_all(images: np.ndarray, size: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def decode_cached(
     path = cache / f"{stem}-{fingerprint[:24]}.npz"
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 images: np.ndarray = stored["images"]
             if images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(listing.files):
                 return images
