@@ -1,0 +1,26 @@
+#include "activation.hpp"
+
+namespace firstspike {
+
+namespace portable {
+extern const ActivationKernels activation_table;
+}
+#ifdef FIRSTSPIKE_X86
+namespace avx2 {
+extern const ActivationKernels activation_table;
+}
+namespace avx512 {
+extern const ActivationKernels activation_table;
+}
+#endif
+
+const ActivationKernels& activation_kernels(Isa isa) {
+#ifdef FIRSTSPIKE_X86
+    if (isa == Isa::avx512) return avx512::activation_table;
+    if (isa == Isa::avx2) return avx2::activation_table;
+#endif
+    (void)isa;
+    return portable::activation_table;
+}
+
+}  // namespace firstspike

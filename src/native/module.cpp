@@ -1,0 +1,23 @@
+// The extension module firstspike._native.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "isa.hpp"
+
+namespace firstspike {
+void bind_activation(nanobind::module_& m);
+}
+
+NB_MODULE(_native, m) {
+    m.doc() = "Compiled kernels: training activations and the native inference engine.";
+    m.def(
+        "instruction_sets",
+        [] {
+            std::vector<std::string> names;
+            for (auto isa : firstspike::available()) names.emplace_back(firstspike::name(isa));
+            return names;
+        },
+        "Instruction sets this build and this processor share, the best last.");
+    firstspike::bind_activation(m);
+}
