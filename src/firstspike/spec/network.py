@@ -156,7 +156,9 @@ def _window_shape(
 ) -> tuple[int, int]:
     size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True))
     if min(size) < 1:
-        raise ValueError(f"layer {name!r}: window {window!r} must fit its padded input, not {shape!r} + 2 * {padding!r}")
+        raise ValueError(
+            f"layer {name!r}: window {window!r} must fit its padded input, not {shape!r} + 2 * {padding!r}"
+        )
     return (size[0], size[1])
 
 
@@ -257,16 +259,26 @@ class Network:
         """``(D+1) * T`` with ``D`` spiking layers on the longest path: the input fires in window 0 (section 1)."""
         depth = {INPUT: 0}
         for layer in self.layers:
-            depth[layer.name] = max(depth[name] for name in layer.inputs) + (isinstance(layer, Synaptic) and layer.fires)
+            fires = isinstance(layer, Synaptic) and layer.fires
+            depth[layer.name] = max(depth[name] for name in layer.inputs) + fires
         return (depth[self.layers[-1].name] + 1) * self.code.T
 
     def membrane_bounds(self, layer: Synaptic) -> tuple[int, int]:
-        """Exact bounds of a layer's membranes over all inputs: bias plus the negative or positive products at ``t = 0``."""
-        row = integer_weights(self.weights, layer.scale)[layer.codes].reshape(layer.outputs, -1)
-        row <<= self.code.exponent
+        """Bounds of a layer's membranes: bias plus all negative, or all positive, products at ``t = 0``.
+
+        Products may be longer than 64 bits before they are found not to fit, so they are summed as Python integers:
+        how often a code occurs among an output's weights, times its product.
+        """
+        codes = layer.codes.reshape(layer.outputs, -1).astype(np.int64)
+        width = 1 << self.weights.bits
+        offset = np.arange(layer.outputs, dtype=np.int64)[:, None] * width
+        counts = np.bincount((codes + offset).reshape(-1), minlength=layer.outputs * width)
+        counts = counts.reshape(layer.outputs, width).astype(object)
+        first = [int(weight) << self.code.exponent for weight in integer_weights(self.weights, layer.scale)]
+        bias = layer.bias.astype(object)
         residual = len(layer.residuals) << max(self.exponent(layer), 0)
-        low = layer.bias + np.minimum(row, 0).sum(axis=1)
-        high = layer.bias + np.maximum(row, 0).sum(axis=1) + residual
+        low = bias + counts @ np.array([min(product, 0) for product in first], dtype=object)
+        high = bias + counts @ np.array([max(product, 0) for product in first], dtype=object) + residual
         return int(low.min()), int(high.max())
 
     def _check_synaptic(self, layer: Synaptic) -> None:
@@ -284,8 +296,8 @@ class Network:
         limit = 1 << (self.accumulator_bits - 1)
         if layer.fires and (exponent >= self.accumulator_bits - 1 or exponent < -64):
             raise ValueError(
-                f"layer {layer.name!r}: the firing level 2^G must fit {self.accumulator_bits} bits, not G = {exponent!r} "
-                f"(scale {layer.scale})"
+                f"layer {layer.name!r}: the firing level 2^G must fit {self.accumulator_bits} bits, "
+                f"not G = {exponent!r} (scale {layer.scale})"
             )
         low, high = self.membrane_bounds(layer)
         if low < -limit or high >= limit:

@@ -1,0 +1,341 @@
+"""Model file: a network as integers in safetensors, versioned, checked when read, written whole or not at all.
+
+The format is described in docs/format.md, with a reader in plain Python and NumPy.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from firstspike.arith import Code, LogWeights
+from firstspike.spec import container
+from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+
+VERSION = 1
+"""Format version that this release writes, and the only one that it reads."""
+
+MAX_CODES = 1 << 30
+"""Most weights of a layer in a file."""
+
+MAX_NOTES = 1 << 20
+"""Most characters of the notes as JSON text."""
+
+_CHUNK = 1 << 20  # codes packed at once; a multiple of 8, so that every chunk begins on a byte
+
+_NETWORK = {"format_version", "code", "weights", "accumulator_bits", "input_shape", "classes", "layers"}
+_CODE = {"T", "tau", "mantissa_bits"}
+_WEIGHTS = {"bits", "levels_per_octave", "mantissa_bits"}
+_LAYERS = {
+    "conv2d": {"kind", "name", "source", "residuals", "fires", "scale", "shape", "stride", "padding", "groups"},
+    "linear": {"kind", "name", "source", "residuals", "fires", "scale", "shape"},
+    "maxpool2d": {"kind", "name", "source", "kernel", "stride", "padding"},
+    "flatten": {"kind", "name", "source"},
+}
+
+
+class FormatError(ValueError):
+    """A model file breaks a rule of the format; the text names the file, the rule and the value."""
+
+
+def save(network: Network, path: str | os.PathLike[str], *, notes: Mapping[str, str] | None = None) -> None:
+    """Write a network to one file. The same network and notes give the same bytes.
+
+    The file appears under its name when all of it is on the disk; until then, and after an error, an older file of
+    that name stays as it was.
+
+    Args:
+        network: what to write.
+        path: the file; its folder must exist.
+        notes: free text (recipe, accuracy ...) that nothing is computed from.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError, ValueError: a name or note is no text, or an array was changed so that the network breaks a rule.
+    """
+    network = replace(network)  # its arrays may have changed since it was built: all checks again
+    metadata = {"firstspike": container.dump(_describe(network))}
+    if notes:
+        checked = {container.text("name of a note", name): container.text("note", note) for name, note in notes.items()}
+        metadata["notes"] = container.dump(dict(sorted(checked.items())))
+        _check_notes_size(metadata["notes"])
+    tensors = _tensors(network)
+    metadata["sha256"] = _digest(metadata, tensors)
+    container.write(path, metadata, tensors)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read a network and verify it: container, version, checksum, fields, tables, thresholds, shapes, overflow bounds.
+
+    Raises:
+        FormatError: the file breaks a rule.
+        OSError: the file cannot be read.
+    """
+    try:
+        description, _, tensors = _read(path)
+        return _network(description, tensors)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The free text that was saved with a network. Container, version and checksum are verified, the network is not.
+
+    Raises:
+        FormatError: the file breaks a rule.
+        OSError: the file cannot be read.
+    """
+    try:
+        return _read(path)[1]
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def _check_notes_size(notes: str) -> None:
+    if len(notes) > MAX_NOTES:
+        raise ValueError(f"notes must have at most {MAX_NOTES} characters as JSON, not {len(notes)!r}")
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the texts ``firstspike`` and ``notes``, then every tensor's bytes in the order of names."""
+    digest = hashlib.sha256()
+    for key in ("firstspike", "notes"):
+        digest.update(metadata.get(key, "").encode("utf-8"))
+    for name in sorted(tensors):
+        digest.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+# ---- network -> description and tensors ---------------------------------------------------------------------------
+
+
+def _describe(network: Network) -> dict[str, Any]:
+    code, weights = network.code, network.weights
+    return {
+        "format_version": VERSION,
+        "code": {"T": code.T, "tau": code.tau, "mantissa_bits": code.mantissa_bits},
+        "weights": {
+            "bits": weights.bits,
+            "levels_per_octave": weights.levels_per_octave,
+            "mantissa_bits": weights.mantissa_bits,
+        },
+        "accumulator_bits": network.accumulator_bits,
+        "input_shape": list(network.input_shape),
+        "classes": [container.text("class name", name) for name in network.classes],
+        "layers": [_describe_layer(layer) for layer in network.layers],
+    }
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    name = container.text("layer name", layer.name)
+    fields: dict[str, Any] = {"kind": layer.kind, "name": name, "source": layer.source}
+    if isinstance(layer, Synaptic):
+        fields |= {"residuals": list(layer.residuals), "fires": layer.fires, "scale": layer.scale}
+        fields["shape"] = list(layer.codes.shape)
+    if isinstance(layer, Conv2d):
+        fields |= {"stride": list(layer.stride), "padding": list(layer.padding), "groups": layer.groups}
+    if isinstance(layer, MaxPool2d):
+        fields |= {"kernel": list(layer.kernel), "stride": list(layer.stride), "padding": list(layer.padding)}
+    if set(fields) != _LAYERS.get(layer.kind):
+        raise TypeError(f"layer {name!r}: kind must be one that the format has, not {type(layer).__name__!r}")
+    return fields
+
+
+def _tensors(network: Network) -> dict[str, np.ndarray]:
+    tensors = _tables(network.code, network.weights)
+    for layer in network.synaptic:
+        tensors[f"{layer.name}.codes"] = pack(layer.codes, network.weights.bits)
+        tensors[f"{layer.name}.bias"] = layer.bias
+        if layer.fires:
+            tensors[f"{layer.name}.thresholds"] = network.thresholds(layer)
+    return tensors
+
+
+def _tables(code: Code, weights: LogWeights) -> dict[str, np.ndarray]:
+    return {
+        "kernel_mantissas": np.array(code.mantissas, dtype=np.int64),
+        "weight_mantissas": np.array(weights.mantissas, dtype=np.int64),
+    }
+
+
+def pack(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Codes (uint8, any shape) as a stream of ``bits`` bits each: C order, lowest bit first, zero bits at the end.
+
+    >>> pack(np.array([1, 31, 2], dtype=np.uint8), 5).tolist()   # 00001 | 11111 << 5 | 00010 << 10
+    [225, 11]
+    """
+    flat = codes.reshape(-1)
+    packed = np.empty(packed_size(flat.size, bits), dtype=np.uint8)
+    for first in range(0, flat.size, _CHUNK):
+        chunk = flat[first : first + _CHUNK]
+        stream = np.unpackbits(chunk[:, None], axis=1, count=bits, bitorder="little")
+        start = first * bits // 8
+        packed[start : start + packed_size(chunk.size, bits)] = np.packbits(stream, bitorder="little")
+    return packed
+
+
+def unpack(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
+    """The ``count`` codes (uint8) of a packed stream; its padding bits are not looked at.
+
+    >>> unpack(np.array([225, 11], dtype=np.uint8), 5, 3).tolist()
+    [1, 31, 2]
+    """
+    codes = np.empty(count, dtype=np.uint8)
+    for first in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - first)
+        chunk = packed[first * bits // 8 :][: packed_size(size, bits)]
+        stream = np.unpackbits(chunk, count=size * bits, bitorder="little").reshape(size, bits)
+        codes[first : first + size] = np.packbits(stream, axis=1, bitorder="little")[:, 0]
+    return codes
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Bytes of ``count`` packed codes."""
+    return (count * bits + 7) // 8
+
+
+# ---- file -> network ----------------------------------------------------------------------------------------------
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+    """Description, notes and tensors of a file of this version whose checksum is right."""
+    description: dict[str, Any] = {}
+
+    def accept(metadata: dict[str, str]) -> None:
+        if "firstspike" not in metadata:
+            raise ValueError(f"metadata must have the key 'firstspike', not {sorted(metadata)!r}: is it a model file?")
+        description.update(container.mapping("firstspike", container.parse("firstspike", metadata["firstspike"])))
+        version = description.get("format_version")
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version must be an integer from 1, not {container.brief(version)}")
+        if version > VERSION:
+            raise ValueError(
+                f"format_version must be at most {VERSION}, the newest that this release reads, not {version!r}"
+            )
+        container.keys("metadata", {"notes": "", **metadata}, {"firstspike", "notes", "sha256"})
+
+    metadata, tensors = container.read(path, accept)
+    found = _digest(metadata, tensors)
+    if metadata["sha256"] != found:
+        raise ValueError(f"sha256 must be {found}, not {container.brief(metadata['sha256'])}: the file is damaged")
+    notes: dict[str, str] = {}
+    if "notes" in metadata:
+        _check_notes_size(metadata["notes"])
+        notes = container.mapping("notes", container.parse("notes", metadata["notes"]))
+        for name, note in notes.items():
+            container.text("name of a note", name)
+            container.text(f"note {name!r}", note)
+    return description, notes, tensors
+
+
+def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Network:
+    container.keys("firstspike", description, _NETWORK)
+    entry = container.keys("code", description["code"], _CODE)
+    code = Code(T=entry["T"], tau=entry["tau"], mantissa_bits=entry["mantissa_bits"])
+    entry = container.keys("weights", description["weights"], _WEIGHTS)
+    weights = LogWeights(
+        bits=entry["bits"], levels_per_octave=entry["levels_per_octave"], mantissa_bits=entry["mantissa_bits"]
+    )
+    for name, table in _tables(code, weights).items():
+        _expect(name, _take(tensors, name, np.int64, table.shape), table)
+    network = Network(
+        code=code,
+        weights=weights,
+        input_shape=container.integers("input_shape", description["input_shape"]),
+        layers=tuple(_layer(entry, weights, tensors) for entry in _list("layers", description["layers"])),
+        accumulator_bits=description["accumulator_bits"],
+        classes=_texts("classes", description["classes"]),
+    )
+    for layer in network.synaptic:
+        if layer.fires:
+            name = f"{layer.name}.thresholds"
+            _expect(name, _take(tensors, name, np.int64, (code.T,)), network.thresholds(layer))
+    if tensors:
+        raise ValueError(f"tensors must be those of the layers, not also {container.brief(sorted(tensors))}")
+    return network
+
+
+def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Layer:
+    kind = container.mapping("layer", entry).get("kind")
+    if not isinstance(kind, str) or kind not in _LAYERS:
+        raise ValueError(f"layer kind must be one of {', '.join(_LAYERS)}, not {container.brief(kind)}")
+    name = container.text("layer name", entry.get("name"))
+    subject = f"layer {name!r}"
+    container.keys(subject, entry, _LAYERS[kind])
+    source = container.text(f"{subject}: source", entry["source"])
+    if kind == "flatten":
+        return Flatten(name=name, source=source)
+    if kind == "maxpool2d":
+        kernel, stride, padding = (_pair(subject, key, entry) for key in ("kernel", "stride", "padding"))
+        return MaxPool2d(name=name, source=source, kernel=kernel, stride=stride, padding=padding)
+    residuals = _texts(f"{subject}: residuals", entry["residuals"])
+    if not isinstance(entry["fires"], bool):
+        raise ValueError(f"{subject}: fires must be true or false, not {container.brief(entry['fires'])}")
+    shape = container.integers(f"{subject}: shape", entry["shape"], count=4 if kind == "conv2d" else 2)
+    codes = _codes(name, shape, weights.bits, tensors)
+    bias = _take(tensors, f"{name}.bias", np.int64, shape[:1])
+    fires, scale = entry["fires"], entry["scale"]
+    if kind == "linear":
+        return Linear(name=name, source=source, codes=codes, scale=scale, bias=bias, fires=fires, residuals=residuals)
+    return Conv2d(
+        name=name,
+        source=source,
+        codes=codes,
+        scale=scale,
+        bias=bias,
+        fires=fires,
+        residuals=residuals,
+        stride=_pair(subject, "stride", entry),
+        padding=_pair(subject, "padding", entry),
+        groups=entry["groups"],
+    )
+
+
+def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    count = math.prod(shape)
+    if not 1 <= count <= MAX_CODES:
+        raise ValueError(f"layer {name!r}: shape must hold 1..{MAX_CODES} weights, not {shape!r}")
+    packed = _take(tensors, f"{name}.codes", np.uint8, (packed_size(count, bits),))
+    unused = packed.size * 8 - count * bits
+    if int(packed[-1]) >> (8 - unused):
+        raise ValueError(f"tensor '{name}.codes': the last {unused} bits must be 0, not {int(packed[-1]):#010b}")
+    return unpack(packed, bits, count).reshape(shape)
+
+
+def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Remove a tensor from those that are left, and check it."""
+    if name not in tensors:
+        raise ValueError(f"tensor {name!r} must be there, not only {container.brief(sorted(tensors))}")
+    tensor = tensors.pop(name)
+    if tensor.dtype != dtype or tensor.shape != shape:
+        raise ValueError(
+            f"tensor {name!r} must be {np.dtype(dtype)} of shape {shape!r}, not {tensor.dtype} of {tensor.shape!r}"
+        )
+    return tensor
+
+
+def _expect(name: str, found: np.ndarray, computed: np.ndarray) -> None:
+    if not np.array_equal(found, computed):
+        raise ValueError(
+            f"tensor {name!r} must be as computed from the parameters, {container.brief(computed.tolist())}, "
+            f"not {container.brief(found.tolist())}"
+        )
+
+
+def _pair(subject: str, key: str, entry: dict[str, Any]) -> tuple[int, int]:
+    vertical, horizontal = container.integers(f"{subject}: {key}", entry[key], count=2)
+    return vertical, horizontal
+
+
+def _list(subject: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{subject} must be a list, not {container.brief(value)}")
+    return value
+
+
+def _texts(subject: str, value: Any) -> tuple[str, ...]:
+    return tuple(container.text(subject, entry) for entry in _list(subject, value))
