@@ -1,0 +1,101 @@
+"""Energy, leakage and area of an on-chip buffer, put together from a table of memory macros."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from firstspike.processor.interval import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macro:
+    """One row of the macro table: a memory of ``capacity_kib`` and ``width_bits`` with a single read/write port."""
+
+    capacity_kib: float
+    width_bits: int
+    read_pj: float
+    write_pj: float
+    leakage_low_mw: float
+    leakage_mw: float
+    area_mm2: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buffer:
+    """What a buffer costs: per access of one word (pJ), all the time (mW), and on the die (mm2)."""
+
+    read_pj: Interval
+    write_pj: Interval
+    leakage_mw: Interval
+    area_mm2: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sram:
+    """Macros of one technology and how far to trust them.
+
+    A buffer is cut into equal macros. Words wider than the widest macro are spread over several macros side by side and
+    all accessed; narrower words take the next wider macro. Where the capacity of one such macro exceeds the
+    largest in the table, several are stacked and one of them is accessed. Between the tabulated capacities figures are
+    interpolated, linear in the logarithms (linear where a bound is 0); below the smallest the smallest is taken.
+
+    Attributes:
+        source: where the numbers come from.
+        low_factor, high_factor: bounds of every energy, leakage and area as multiples of the table's value.
+        macros: the table; for each width the same number of capacities in any order.
+    """
+
+    source: str
+    low_factor: float
+    high_factor: float
+    macros: tuple[Macro, ...]
+
+    def buffer(self, *, capacity_kib: float, width_bits: int) -> Buffer:
+        """A buffer of ``capacity_kib`` with words of ``width_bits``.
+
+        Raises:
+            ValueError: a size is not positive.
+        """
+        if not capacity_kib > 0 or not width_bits > 0:
+            raise ValueError(
+                f"a buffer needs a positive capacity and width, not {capacity_kib!r} KiB, {width_bits!r} bits"
+            )
+        widths = sorted({macro.width_bits for macro in self.macros})
+        width = next((entry for entry in widths if entry >= width_bits), widths[-1])
+        beside = -(-width_bits // width)
+        column = sorted(
+            (macro for macro in self.macros if macro.width_bits == width), key=lambda macro: macro.capacity_kib
+        )
+        # a word that does not fill its macros leaves bits unused, but as many words are needed
+        capacity = capacity_kib * (beside * width / width_bits) / beside
+        stacked = max(1, math.ceil(capacity / column[-1].capacity_kib))
+        capacity = max(capacity / stacked, column[0].capacity_kib)
+
+        def figure(name: str, count: int) -> float:
+            return count * _interpolate([(macro.capacity_kib, getattr(macro, name)) for macro in column], capacity)
+
+        leakage, least = (figure(name, beside * stacked) for name in ("leakage_mw", "leakage_low_mw"))
+        return Buffer(
+            read_pj=self._bounded(figure("read_pj", beside)),
+            write_pj=self._bounded(figure("write_pj", beside)),
+            leakage_mw=Interval(low=min(least, leakage), value=leakage, high=leakage * self.high_factor),
+            area_mm2=self._bounded(figure("area_mm2", beside * stacked)),
+        )
+
+    def _bounded(self, value: float) -> Interval:
+        return Interval(low=value * self.low_factor, value=value, high=value * self.high_factor)
+
+
+def _interpolate(points: list[tuple[float, float]], x: float) -> float:
+    """Piecewise linear through rising ``points`` in log-log, or linear where a value is 0; constant beyond the ends."""
+    if x <= points[0][0]:
+        return points[0][1]
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x == x1:
+            return y1
+        if x < x1:
+            share = math.log(x / x0) / math.log(x1 / x0)
+            if min(y0, y1) > 0:
+                return math.exp((1 - share) * math.log(y0) + share * math.log(y1))
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return points[-1][1]

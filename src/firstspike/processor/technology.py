@@ -1,0 +1,295 @@
+"""Energy per event, leakage and area of a technology: a TOML file, every constant with unit, source and bounds."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from firstspike.processor.interval import Interval
+from firstspike.processor.sram import Macro, Sram
+
+FORMAT = 1
+"""Version of the file layout."""
+
+LOGIC_UNITS = MappingProxyType(
+    {
+        "pe_operation": "pJ",
+        "fire_comparison": "pJ",
+        "encoder_spike": "pJ",
+        "control_cycle": "pJ",
+        "flipflop_cycle": "pJ",
+        "clock_gate_cycle": "pJ",
+        "control_flipflops": "1",
+        "pe_area": "um2",
+        "leakage": "mW/mm2",
+    }
+)
+"""Constants of the logic and the unit each must have."""
+
+DRAM_UNITS = MappingProxyType(
+    {"read": "pJ/bit", "write": "pJ/bit", "activate": "nJ", "page": "bit", "standby": "mW"},
+)
+"""Constants of a DRAM scenario and the unit each must have."""
+
+SRAM_COLUMNS = ("capacity", "width", "read", "write", "leakage_low", "leakage", "area")
+SRAM_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mW", "mm2")
+
+
+class TechnologyError(ValueError):
+    """A technology file breaks a rule; the text names file, key, rule and value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Interval):
+    """A figure with its unit and where it comes from."""
+
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logic:
+    """Constants of the logic; units in `LOGIC_UNITS`.
+
+    Attributes:
+        pe_operation: energy of one product added to one membrane in one lane, flip-flops and their clock included.
+        fire_comparison: energy of one comparison of a membrane with a threshold.
+        encoder_spike: energy of encoding one output spike.
+        control_cycle: energy of sequencer and address counters per cycle.
+        flipflop_cycle: energy of one ungated flip-flop's clock pin per cycle.
+        clock_gate_cycle: energy of one closed clock gate per cycle; there is one a PE.
+        control_flipflops: number of flip-flops outside the PEs.
+        pe_area: area of one PE.
+        leakage: leakage power per area of logic.
+    """
+
+    pe_operation: Constant
+    fire_comparison: Constant
+    encoder_spike: Constant
+    control_cycle: Constant
+    flipflop_cycle: Constant
+    clock_gate_cycle: Constant
+    control_flipflops: Constant
+    pe_area: Constant
+    leakage: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dram:
+    """One scenario of the external memory; units in `DRAM_UNITS`.
+
+    Attributes:
+        description: one line for reports.
+        read, write: energy per bit.
+        activate: energy of opening and closing one page.
+        page: bits of a page.
+        standby: power for as long as the processor runs.
+    """
+
+    description: str
+    read: Constant
+    write: Constant
+    activate: Constant
+    page: Constant
+    standby: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Technology:
+    """All constants of one technology file.
+
+    Attributes:
+        name, description: for reports.
+        logic: see `Logic`.
+        sram: the macro table.
+        dram: scenarios by name.
+    """
+
+    name: str
+    description: str
+    logic: Logic
+    sram: Sram
+    dram: Mapping[str, Dram]
+
+    def memory(self, name: str) -> Dram:
+        """The DRAM scenario of that name.
+
+        Raises:
+            ValueError: the technology has none of that name.
+        """
+        if name not in self.dram:
+            raise ValueError(f"dram must be one of {', '.join(self.dram)}, not {name!r}")
+        return self.dram[name]
+
+    def constants(self) -> dict[str, Constant]:
+        """Every constant of logic and DRAM by its key in the file, in order; the SRAM table is one source apart."""
+        found = {f"logic.{key}": getattr(self.logic, key) for key in LOGIC_UNITS}
+        for name, dram in self.dram.items():
+            found |= {f"dram.{name}.{key}": getattr(dram, key) for key in DRAM_UNITS}
+        return found
+
+
+def default() -> Technology:
+    """The technology that comes with the package: 28 nm.
+
+    >>> technology = default()
+    >>> technology.name, technology.logic.pe_operation.unit, sorted(technology.dram)
+    ('28nm', 'pJ', ['flat-4pj', 'lpddr3'])
+    """
+    text = resources.files("firstspike.processor").joinpath("technologies/28nm.toml").read_text(encoding="utf-8")
+    return parse(text, "28nm.toml")
+
+
+def load(path: str | Path) -> Technology:
+    """Read and check a technology file.
+
+    Raises:
+        TechnologyError: the file breaks a rule; the text names it, the key, the rule and the value.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TechnologyError(f"{path.name}: must be UTF-8 text, not {data[error.start : error.start + 1]!r}") from None
+    return parse(text, path.name)
+
+
+def parse(text: str, name: str) -> Technology:
+    """Check the text of a technology file called ``name``.
+
+    Raises:
+        TechnologyError: as `load`.
+    """
+    try:
+        root = _Table(name, "", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise TechnologyError(f"{name}: must be TOML, not this: {error}") from None
+    version = root.take("format")
+    if version != FORMAT or isinstance(version, bool):
+        raise root.error("format", f"must be {FORMAT}, not {version!r}")
+    logic = root.table("logic")
+    scenarios = root.table("dram")
+    if not scenarios.names():
+        raise root.error("dram", "must hold at least one scenario, not {}")
+    technology = Technology(
+        name=root.text("name"),
+        description=root.text("description"),
+        logic=Logic(**{key: logic.constant(key, unit) for key, unit in LOGIC_UNITS.items()}),
+        sram=_sram(root.table("sram")),
+        dram=MappingProxyType({key: _dram(scenarios.table(key)) for key in scenarios.names()}),
+    )
+    logic.close()
+    root.close()
+    return technology
+
+
+class _Table:
+    """A TOML table that is emptied key by key, so that what is left over is unknown."""
+
+    def __init__(self, file: str, path: str, values: dict[str, Any]) -> None:
+        self._file, self._path, self._values = file, path, dict(values)
+
+    def error(self, key: str, rule: str) -> TechnologyError:
+        return TechnologyError(f"{self._file}: {self._path}{key} {rule}")
+
+    def names(self) -> list[str]:
+        return list(self._values)
+
+    def take(self, key: str) -> Any:
+        if key not in self._values:
+            raise self.error(key, "is missing")
+        return self._values.pop(key)
+
+    def text(self, key: str) -> str:
+        value = self.take(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(key, f"must be a text that says something, not {value!r}")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.take(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(key, f"must be a number, not {value!r}")
+        return value
+
+    def table(self, key: str) -> "_Table":
+        value = self.take(key)
+        if not isinstance(value, dict):
+            raise self.error(key, f"must be a table, not {value!r}")
+        return _Table(self._file, f"{self._path}{key}.", value)
+
+    def constant(self, key: str, unit: str) -> Constant:
+        entry = self.table(key)
+        given = entry.text("unit")
+        if given != unit:
+            raise entry.error("unit", f"must be {unit!r}, not {given!r}")
+        numbers = {name: entry.number(name) for name in ("low", "value", "high")}
+        try:
+            constant = Constant(**numbers, unit=unit, source=entry.text("source"))
+        except TechnologyError:
+            raise
+        except ValueError as error:
+            raise self.error(key, f"breaks its rule: {error}") from None
+        if unit == "bit" and constant.low <= 0:
+            raise self.error(key, f"must be above 0 {unit}, not {constant.low!r}")
+        entry.close()
+        return constant
+
+    def close(self) -> None:
+        for key, value in self._values.items():
+            raise self.error(key, f"is not a known key (value {value!r})")
+
+
+def _dram(table: _Table) -> Dram:
+    dram = Dram(
+        description=table.text("description"), **{key: table.constant(key, unit) for key, unit in DRAM_UNITS.items()}
+    )
+    table.close()
+    return dram
+
+
+def _sram(table: _Table) -> Sram:
+    for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
+        given = table.take(key)
+        if given != list(expected):
+            raise table.error(key, f"must be {list(expected)!r}, not {given!r}")
+    low, high = table.number("low_factor"), table.number("high_factor")
+    if not 0 <= low <= 1 <= high < float("inf"):
+        raise table.error("low_factor", f"must hold 0 <= low_factor <= 1 <= high_factor, not {low!r} and {high!r}")
+    rows = table.take("rows")
+    if not isinstance(rows, list) or not rows:
+        raise table.error("rows", f"must be a list of rows, not {rows!r}")
+    macros = tuple(_macro(table, f"rows[{index}]", row) for index, row in enumerate(rows))
+    for macro in macros:
+        twins = [m for m in macros if (m.width_bits, m.capacity_kib) == (macro.width_bits, macro.capacity_kib)]
+        if len(twins) > 1:
+            raise table.error(
+                "rows",
+                f"must name each capacity and width once, not {macro.capacity_kib!r} x {macro.width_bits!r} twice",
+            )
+    sram = Sram(source=table.text("source"), low_factor=low, high_factor=high, macros=macros)
+    table.close()
+    return sram
+
+
+def _macro(table: _Table, key: str, row: object) -> Macro:
+    if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
+        raise table.error(key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {row!r}")
+    for column, value in zip(SRAM_COLUMNS, row, strict=True):
+        positive = column != "leakage_low"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise table.error(f"{key}.{column}", f"must be a number, not {value!r}")
+        if not (value > 0 if positive else value >= 0) or value == float("inf"):
+            raise table.error(
+                f"{key}.{column}", f"must be finite and {'above' if positive else 'at least'} 0, not {value!r}"
+            )
+    if not isinstance(row[1], int):
+        raise table.error(f"{key}.width", f"must be an int, not {row[1]!r}")
+    if row[4] > row[5]:
+        raise table.error(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
+    return Macro(**dict(zip((field.name for field in fields(Macro)), row, strict=True)))

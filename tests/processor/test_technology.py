@@ -1,0 +1,222 @@
+"""Technology file: every constant has unit, source and bounds; a broken rule is named with its key and value."""
+
+import copy
+import math
+import tomllib
+from importlib import resources
+
+import pytest
+
+from firstspike.processor import technology
+from firstspike.processor.interval import Interval, total
+from firstspike.processor.sram import Macro, Sram
+
+TEXT = resources.files("firstspike.processor").joinpath("technologies/28nm.toml").read_text(encoding="utf-8")
+
+
+def dump(value: dict, path: str = "") -> str:
+    """A small TOML writer, enough for these files."""
+    lines = [f"{key} = {literal(entry)}" for key, entry in value.items() if not isinstance(entry, dict)]
+    for key, entry in value.items():
+        if isinstance(entry, dict):
+            lines += [f"[{path}{key}]", dump(entry, f"{path}{key}.")]
+    return "\n".join(lines)
+
+
+def literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace('"', "'") + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(literal(entry) for entry in value) + "]"
+    return repr(value)
+
+
+@pytest.fixture
+def document() -> dict:
+    return copy.deepcopy(tomllib.loads(TEXT))
+
+
+def test_default_constants_carry_unit_source_and_bounds() -> None:
+    constants = technology.default().constants()
+    assert len(constants) == len(technology.LOGIC_UNITS) + 2 * len(technology.DRAM_UNITS)
+    for key, constant in constants.items():
+        assert constant.low <= constant.value <= constant.high, key
+        assert constant.source.strip(), key
+        assert constant.unit, key
+    assert (constants["logic.pe_operation"].low, constants["logic.pe_operation"].high) == (0.34, 0.74)
+    assert constants["dram.flat-4pj.read"].value == 4.0
+    assert constants["dram.lpddr3.standby"].value == 58
+
+
+def test_derived_constants_follow_from_their_stated_sources() -> None:
+    """The scaling factors and geometric means named in the sources, worked out again from the published polynomials."""
+
+    def energy(b2: float, b1: float, b0: float, volt: float) -> float:
+        return b2 * volt**2 + b1 * volt + b0
+
+    share = math.log(32 / 28) / math.log(32 / 20)
+    at_28 = energy(0.8367, -0.4341, 0.1701, 0.9) ** (1 - share) * energy(0.373, -0.1582, 0.04104, 0.9) ** share
+    from_45 = at_28 / energy(1.018, -0.3107, 0.1539, 0.9)
+    from_7 = at_28 / energy(0.1776, -0.09097, 0.02447, 0.7)
+    logic = technology.default().logic
+    assert logic.fire_comparison.value == pytest.approx(0.1 * from_45, rel=0.01)
+    assert logic.encoder_spike.low == pytest.approx(0.03 * from_45, rel=0.05)
+    assert logic.control_cycle.low == pytest.approx(3 * 0.1 * from_45, rel=0.05)
+    assert logic.pe_operation.value == pytest.approx(math.sqrt(0.34 * 0.74), rel=0.01)
+    assert logic.pe_area.value == pytest.approx(math.sqrt(180 * 212), rel=0.01)
+    # 1.17 fJ: DFFHQNx1 clock pin, both edges, mean of the two idle states; 0.583 and 1.168 with supply or both pins
+    pin = 0.474736 * 0.7**2
+    supply = ((0.23767 + 0.345094) + (0.233628 + 0.351373)) / 2
+    ground = ((0.342902 + 0.239833) + (0.344729 + 0.240058)) / 2
+    assert logic.flipflop_cycle.low == pytest.approx((pin + supply) * from_7 / 1000, rel=0.01)
+    assert logic.flipflop_cycle.high == pytest.approx((pin + supply + ground) * from_7 / 1000, rel=0.01)
+
+
+def test_file_on_disk_equals_the_default(tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    assert technology.load(path) == technology.default()
+
+
+def test_dump_of_these_tests_keeps_every_number(document) -> None:
+    assert technology.parse(dump(document), "x.toml").logic.pe_area.value == 195
+
+
+def _set(document: dict, path: str, value: object) -> None:
+    *parents, key = path.split("/")
+    for parent in parents:
+        document = document[int(parent)] if isinstance(document, list) else document[parent]
+    if value is None:
+        del document[key]
+    elif isinstance(document, list):
+        document[int(key)] = value
+    else:
+        document[key] = value
+
+
+BAD = [
+    ("format", 2, r"x\.toml: format must be 1, not 2"),
+    ("format", None, r"x\.toml: format is missing"),
+    ("name", "", r"x\.toml: name must be a text that says something, not ''"),
+    ("speed", 3, r"x\.toml: speed is not a known key \(value 3\)"),
+    ("logic/pe_operation/unit", "nJ", r"logic\.pe_operation\.unit must be 'pJ', not 'nJ'"),
+    ("logic/pe_operation/unit", None, r"logic\.pe_operation\.unit is missing"),
+    ("logic/pe_operation/source", None, r"logic\.pe_operation\.source is missing"),
+    (
+        "logic/pe_operation/value",
+        -1.0,
+        r"pe_operation breaks its rule: value must be finite and not negative, not -1\.0",
+    ),
+    (
+        "logic/pe_operation/low",
+        0.6,
+        r"breaks its rule: low <= value <= high must hold, not 0\.6 <= 0\.5 <= 0\.74",
+    ),
+    ("logic/pe_operation/high", 0.4, r"low <= value <= high must hold, not 0\.34 <= 0\.5 <= 0\.4"),
+    ("logic/pe_operation/value", "0.5", r"logic\.pe_operation\.value must be a number, not '0\.5'"),
+    ("logic/pe_operation/value", True, r"logic\.pe_operation\.value must be a number, not True"),
+    ("logic/pe_operation/note", "x", r"logic\.pe_operation\.note is not a known key \(value 'x'\)"),
+    ("logic/pe_operation", 0.5, r"logic\.pe_operation must be a table, not 0\.5"),
+    ("logic/turbo", {}, r"logic\.turbo is not a known key"),
+    ("logic/leakage", None, r"logic\.leakage is missing"),
+    ("dram/flat-4pj/read/unit", "pJ", r"dram\.flat-4pj\.read\.unit must be 'pJ/bit', not 'pJ'"),
+    ("dram/lpddr3/page/low", 0, r"dram\.lpddr3\.page must be above 0 bit, not 0"),
+    ("dram/lpddr3/refresh", 1, r"dram\.lpddr3\.refresh is not a known key \(value 1\)"),
+    ("dram", {}, r"dram must hold at least one scenario, not \{\}"),
+    ("sram/units", ["KiB"], r"sram\.units must be .*, not \['KiB'\]"),
+    ("sram/low_factor", 1.5, r"sram\.low_factor must hold 0 <= low_factor <= 1 <= high_factor, not 1\.5 and 2\.0"),
+    ("sram/rows", [], r"sram\.rows must be a list of rows, not \[\]"),
+    ("sram/rows/0", [2, 32], r"sram\.rows\[0\] must hold the 7 columns .*, not \[2, 32\]"),
+    ("sram/rows/1/2", -0.7, r"sram\.rows\[1\]\.read must be finite and above 0, not -0\.7"),
+    ("sram/rows/1/4", 9.0, r"sram\.rows\[1\]\.leakage_low must be at most leakage = 0\.122, not 9\.0"),
+    ("sram/rows/1/1", 32.0, r"sram\.rows\[1\]\.width must be an int, not 32\.0"),
+    ("sram/rows/1/0", 2, r"sram\.rows must name each capacity and width once, not 2 x 32 twice"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "text"), BAD, ids=[f"{path}={value!r}" for path, value, _ in BAD])
+def test_broken_rule_is_named(document, path, value, text) -> None:
+    _set(document, path, value)
+    with pytest.raises(technology.TechnologyError, match=text):
+        technology.parse(dump(document), "x.toml")
+
+
+def test_no_toml_no_text_no_file(tmp_path) -> None:
+    with pytest.raises(technology.TechnologyError, match=r"x\.toml: must be TOML, not this: "):
+        technology.parse("format 1", "x.toml")
+    path = tmp_path / "bytes.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(technology.TechnologyError, match=r"bytes\.toml: must be UTF-8 text, not b'\\xff'"):
+        technology.load(path)
+    with pytest.raises(FileNotFoundError):
+        technology.load(tmp_path / "none.toml")
+
+
+def test_nan_and_infinity_are_refused(document) -> None:
+    for literal_value in ("nan", "inf"):
+        text = TEXT.replace("value = 195", f"value = {literal_value}")
+        assert text != TEXT
+        with pytest.raises(technology.TechnologyError, match=r"logic\.pe_area breaks its rule: .* must be finite"):
+            technology.parse(text, "x.toml")
+
+
+def test_unknown_dram_scenario() -> None:
+    with pytest.raises(ValueError, match=r"dram must be one of flat-4pj, lpddr3, not 'hbm'"):
+        technology.default().memory("hbm")
+
+
+def test_interval_arithmetic() -> None:
+    a, b = Interval(low=1, value=2, high=4), Interval(low=0.5, value=1, high=3)
+    assert a.by(b) == Interval(low=0.5, value=2, high=12)
+    assert total([a, b, b]) == Interval(low=2, value=4, high=10)
+    assert total([]) == Interval(low=0, value=0, high=0)
+    with pytest.raises(TypeError, match="low must be a number, not None"):
+        Interval(low=None, value=1, high=2)  # type: ignore[arg-type]
+
+
+def sram(*rows: tuple) -> Sram:
+    names = ("capacity_kib", "width_bits", "read_pj", "write_pj", "leakage_low_mw", "leakage_mw", "area_mm2")
+    macros = tuple(Macro(**dict(zip(names, row, strict=True))) for row in rows)
+    return Sram(source="test", low_factor=0.5, high_factor=2, macros=macros)
+
+
+MEMORY = sram(
+    (4, 32, 1, 2, 0, 0.1, 0.01),
+    (16, 32, 4, 8, 0, 0.4, 0.04),
+    (4, 64, 3, 5, 0, 0.2, 0.02),
+    (16, 64, 6, 20, 0.1, 0.8, 0.08),
+)
+
+
+def test_tabulated_macro_is_taken_as_it_is() -> None:
+    buffer = MEMORY.buffer(capacity_kib=16, width_bits=64)
+    assert buffer.read_pj == Interval(low=3, value=6, high=12)
+    assert buffer.write_pj == Interval(low=10, value=20, high=40)
+    assert buffer.leakage_mw == Interval(low=0.1, value=0.8, high=1.6)
+
+
+def test_macros_side_by_side_stacked_and_between() -> None:
+    assert MEMORY.buffer(capacity_kib=16, width_bits=32).read_pj.value == 4  # the narrowest that is wide enough
+    assert MEMORY.buffer(capacity_kib=64, width_bits=256).read_pj.value == 4 * 6  # four side by side, 16 KiB each
+    assert MEMORY.buffer(capacity_kib=64, width_bits=256).area_mm2.value == pytest.approx(4 * 0.08)
+    deep = MEMORY.buffer(capacity_kib=32, width_bits=64)  # two stacked, one accessed
+    assert deep.read_pj.value == 6
+    assert deep.leakage_mw.value == pytest.approx(2 * 0.8)
+    assert MEMORY.buffer(capacity_kib=8, width_bits=32).read_pj.value == pytest.approx(2)  # geometric middle of 1 and 4
+    assert MEMORY.buffer(capacity_kib=1, width_bits=32).read_pj.value == 1  # nothing smaller is known
+    # an 8-bit word in a 32-bit macro leaves three quarters unused: 4 KiB of words need 16 KiB
+    assert MEMORY.buffer(capacity_kib=4, width_bits=8).read_pj.value == 4
+
+
+def test_wide_words_cost_five_banks_at_28_nm() -> None:
+    """640-bit rows: five 128-bit banks, as CACTI's own 640-bit macro comes out badly."""
+    buffer = technology.default().sram.buffer(capacity_kib=40, width_bits=640)
+    assert buffer.read_pj.value == pytest.approx(5 * 1.923)
+    assert buffer.write_pj.value == pytest.approx(5 * 7.585)
+
+
+def test_buffer_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="a buffer needs a positive capacity and width, not 0 KiB, 32 bits"):
+        MEMORY.buffer(capacity_kib=0, width_bits=32)
