@@ -444,6 +444,18 @@ def test_a_cache_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     assert cache_files(tmp_path) == []
 
 
+def test_a_read_only_data_folder_is_left_alone(tmp_path):
+    """Also by root, who could write there."""
+    place, root = write(tmp_path / "set", CATS_AND_DOGS), tmp_path / "root"
+    root.mkdir()
+    root.chmod(0o555)
+    check_cats_and_dogs(load(str(place), data_root=root))
+    assert list(root.iterdir()) == []
+    root.chmod(0o755)
+    check_cats_and_dogs(load(str(place), data_root=root))
+    assert len(cache_files(root)) == 1
+
+
 def test_a_data_folder_that_is_a_file_is_no_reason_to_stop(tmp_path):
     place = write(tmp_path / "set", CATS_AND_DOGS)
     (tmp_path / "root").write_bytes(b"")

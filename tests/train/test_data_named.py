@@ -328,6 +328,16 @@ def test_an_offline_machine_is_told_what_to_put_where(tmp_path, offline, name, d
     assert not (root / name).exists()
 
 
+def test_a_read_only_folder_is_left_alone(tmp_path, offline):
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(FileNotFoundError, match=f"must lie in {tmp_path}, and {tmp_path} is read-only"):
+            load("cifar10", data_root=tmp_path)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        tmp_path.chmod(0o755)
+
+
 def test_a_damaged_archive_is_named(tmp_path, offline):
     file = NAMED["cifar10"].train[0].file
     (tmp_path / file).write_bytes(b"half a download")

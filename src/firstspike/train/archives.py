@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 
-from firstspike.train.sources import Split
+from firstspike.train.sources import Split, may_write
 
 MAX_MEMBER_BYTES = 2**28
 
@@ -94,7 +94,9 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
                 return place
             damaged = f" ({place} is there, but damaged: its MD5 must be {archive.md5}, not {found!r})"
     problem = "downloading is switched off"
-    if download:
+    if download and not may_write(root / name):
+        problem = f"{root} is read-only"
+    elif download:
         folder = root / name
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from firstspike.train.sources import Listing, Source, Split
+from firstspike.train.sources import Listing, Source, Split, may_write
 
 MAX_DECODED_BYTES = 8 * 2**30
 MAX_IMAGE_PIXELS = 2**25
@@ -118,7 +118,7 @@ def decode_cached(
     """``decode``, kept as an ``.npz`` file in the folder ``cache`` under a fingerprint of all that goes into it.
 
     The fingerprint covers each file's name, size and time (in a zip: size and CRC), so a changed set is decoded anew
-    and its old file deleted. A damaged file is rebuilt with a warning; a folder that cannot be written is left alone.
+    and its old file deleted. A damaged file is rebuilt with a warning; a read-only folder is left alone.
     """
     if cache is None:
         return decode(source, listing, size=size)
@@ -146,6 +146,8 @@ def _digest(*parts: object) -> str:
 
 def _store(path: Path, images: np.ndarray, stem: str) -> None:
     """Write whole or not at all, then delete what the same source left under other fingerprints."""
+    if not may_write(path.parent):  # a read-only data folder is a good data folder
+        return
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,8 +157,7 @@ def _store(path: Path, images: np.ndarray, stem: str) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        if path.parent.is_dir() and os.access(path.parent, os.W_OK):  # a read-only data folder is a good data folder
-            warnings.warn(f"cache file {path} could not be written: {error}", stacklevel=3)
+        warnings.warn(f"cache file {path} could not be written: {error}", stacklevel=3)
         return
     for other in path.parent.glob(f"{stem}-*.npz"):
         if other != path:

@@ -104,6 +104,17 @@ def open_source(path: Path) -> Iterator[Source]:
             yield ZipSource(path, archive)
 
 
+def may_write(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that exists, is meant to be written to.
+
+    The mode counts even for root, who could write to a folder that was marked read-only on purpose.
+    """
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """Which files of a source are the images: class names in alphabetical order, (file name, label) class by class."""
