@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from firstspike.arith import checks
+from firstspike.arith import LogWeights, checks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,27 +10,34 @@ class Processor:
     """The processor's size, clock and memories (after arXiv 2208.04494; see docs/processor.md for each choice).
 
     Attributes:
-        pes: processing elements = output channels computed at once.
+        pes: processing elements = output channels computed at once; a multiple of `lanes`.
         clock_mhz: clock frequency in MHz.
-        accumulator_bits: ``A``, width of a membrane register.
-        input_buffer_kib: on-chip memory for the spike times a layer reads, in KiB (bytes of 8-bit times).
-        output_buffer_kib: on-chip memory for the spike times a layer writes, in KiB.
-        weight_buffer_kib: on-chip memory for weight rows, in KiB, both halves of the double buffer together.
-        dram_bits_per_cycle: bandwidth of the memory port in bits per clock cycle.
-        dram_latency_cycles: cycles from a burst's request to its first data.
+        accumulator_bits: ``A``, width of a membrane register; at most ``word_bits``.
+        word_bits: width of the DRAM port and of a word of the activation buffer, in bits: 32, 64, 128 or 256.
+        activation_buffer_kib: on-chip memory for spike times, inputs and outputs together, in KiB (one byte a neuron,
+            single port, `word_bits` wide).
+        weight_buffer_kib: on-chip memory for weight rows, in KiB, both banks of the double buffer together.
+        membrane_rows: partial sums kept on chip, in pixels; one row is ``pes * accumulator_bits`` bits.
+        dram_latency_cycles: cycles from a burst's request to its first word.
+        dram_cycles_per_word: clock cycles per word of a burst (1 = one word every cycle).
 
     Raises:
         TypeError, ValueError: a field breaks its rule.
+
+    >>> p = Processor()
+    >>> p.lanes, p.weight_rows(LogWeights()), p.activation_words, p.dram_bits_per_cycle
+    (8, 576, 16384, 64.0)
     """
 
     pes: int = 128
     clock_mhz: float = 250.0
     accumulator_bits: int = 32
-    input_buffer_kib: int = 64
-    output_buffer_kib: int = 64
+    word_bits: int = 64
+    activation_buffer_kib: int = 128
     weight_buffer_kib: int = 90
-    dram_bits_per_cycle: int = 64
+    membrane_rows: int = 64
     dram_latency_cycles: int = 20
+    dram_cycles_per_word: int = 1
 
     def __post_init__(self) -> None:
         checks.integer("Processor.pes", self.pes, low=1, high=4096)
@@ -38,8 +45,42 @@ class Processor:
             raise TypeError(f"Processor.clock_mhz must be a number, not {self.clock_mhz!r}")
         if not 0 < self.clock_mhz <= 10_000:
             raise ValueError(f"Processor.clock_mhz must be in (0, 10000], not {self.clock_mhz!r}")
-        checks.integer("Processor.accumulator_bits", self.accumulator_bits, low=8, high=48)
-        for name in ("input_buffer_kib", "output_buffer_kib", "weight_buffer_kib"):
-            checks.integer(f"Processor.{name}", getattr(self, name), low=1, high=1 << 20)
-        checks.integer("Processor.dram_bits_per_cycle", self.dram_bits_per_cycle, low=8, high=4096)
-        checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=100_000)
+        checks.integer("Processor.word_bits", self.word_bits, low=32, high=256)
+        if self.word_bits not in (32, 64, 128, 256):
+            raise ValueError(f"Processor.word_bits must be 32, 64, 128 or 256, not {self.word_bits!r}")
+        checks.integer("Processor.accumulator_bits", self.accumulator_bits, low=8, high=min(48, self.word_bits))
+        if self.pes % self.lanes:
+            raise ValueError(f"Processor.pes must be a multiple of word_bits / 8 = {self.lanes}, not {self.pes!r}")
+        checks.integer("Processor.activation_buffer_kib", self.activation_buffer_kib, low=1, high=4096)
+        checks.integer("Processor.weight_buffer_kib", self.weight_buffer_kib, low=1, high=1 << 16)
+        checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
+        checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
+        checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
+
+    @property
+    def lanes(self) -> int:
+        """Spike times in a word of the activation buffer."""
+        return self.word_bits // 8
+
+    @property
+    def activation_words(self) -> int:
+        """Words of the activation buffer."""
+        return self.activation_buffer_kib * 1024 // self.lanes
+
+    def weight_rows(self, weights: LogWeights) -> int:
+        """Rows of ``pes`` weight codes in one bank of the weight buffer."""
+        return self.weight_buffer_kib * 1024 * 8 // (2 * self.pes * weights.bits)
+
+    def row_words(self, weights: LogWeights) -> int:
+        """DRAM words of one weight row (padded to whole words)."""
+        return -(-self.pes * weights.bits // self.word_bits)
+
+    @property
+    def bias_words(self) -> int:
+        """DRAM words of the biases of one tile (padded to whole words)."""
+        return -(-self.pes * self.accumulator_bits // self.word_bits)
+
+    @property
+    def dram_bits_per_cycle(self) -> float:
+        """Peak bandwidth of the DRAM port in bits per clock cycle."""
+        return self.word_bits / self.dram_cycles_per_word

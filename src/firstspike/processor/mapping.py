@@ -1,0 +1,203 @@
+"""How a network is laid out on the processor: storage of every map, tiles, chunks and blocks as a list of operations.
+
+Per tile of ``pes`` output channels, and per output pixel, the spikes of the receptive field stream in; each reads one
+weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where a
+tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels kept
+in the membrane memory between chunks.
+"""
+
+from dataclasses import dataclass, replace
+
+from firstspike.processor.storage import Map, allocate
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.processor import Processor
+from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Part of a tile's receptive field whose weight rows fit one bank: kernel rows, columns and channel words."""
+
+    offset: tuple[int, int]
+    kernel: tuple[int, int]
+    word: int
+    words: int
+    empty: bool = False
+
+
+def program(network: Network, processor: Processor) -> Program:
+    """The operations that run one image of a network.
+
+    Raises:
+        ValueError: the network does not fit; the text names the memory, the bytes it has and the bytes needed.
+    """
+    if network.accumulator_bits > processor.accumulator_bits:
+        raise ValueError(
+            f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
+            f"not {processor.accumulator_bits!r}"
+        )
+    maps = allocate(network, processor)
+    operations: list[Operation] = []
+    source = maps[INPUT]
+    operations.append(Load(layer=INPUT, region="input", offset=0, address=source.address, words=source.size))
+    for layer in network.layers:
+        if isinstance(layer, Synaptic):
+            operations += _synaptic(network, processor, layer, maps)
+        elif isinstance(layer, MaxPool2d):
+            operations.append(_pool(layer, maps))
+        elif not isinstance(layer, Flatten):
+            raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
+    last = maps[network.layers[-1].name]
+    operations.append(
+        Store(layer=network.layers[-1].name, region="logits", offset=0, address=last.address, words=last.size)
+    )
+    return Program(
+        operations=tuple(operations),
+        regions={"input": source.size, "logits": last.size},
+        activation_words=max(m.address + m.size for m in maps.values()),
+    )
+
+
+def _pool(layer: MaxPool2d, maps: dict[str, Map]) -> Pool:
+    source, target = maps[layer.source], maps[layer.name]
+    return Pool(
+        layer=layer.name,
+        height=target.height,
+        width=target.width,
+        kernel=layer.kernel,
+        words=source.pixel,
+        stride=layer.stride,
+        origin=(-layer.padding[0], -layer.padding[1]),
+        in_size=(source.height, source.width),
+        in_address=source.address,
+        in_pixel=source.pixel,
+        in_row=source.row,
+        out_address=target.address,
+        out_pixel=target.pixel,
+        out_row=target.row,
+    )
+
+
+def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dict[str, Map]) -> list[Operation]:
+    source, target = maps[layer.source], maps[layer.name]
+    if isinstance(layer, Conv2d):
+        kernel = (layer.codes.shape[2], layer.codes.shape[3])
+        stride, padding, groups = layer.stride, layer.padding, layer.groups
+    else:
+        assert isinstance(layer, Linear)
+        kernel, stride, padding, groups = (source.height, source.width), (1, 1), (0, 0), 1
+    operations: list[Operation] = []
+    for first in range(0, layer.outputs, processor.pes):
+        count = min(processor.pes, layer.outputs - first)
+        whole = Box(offset=(0, 0), kernel=kernel, word=0, words=0)
+        word, words = _channel_words(first, count, layer.outputs // groups, source.channels // groups, processor.lanes)
+        boxes = chunks(
+            layer.name, replace(whole, word=word, words=words), processor, processor.weight_rows(network.weights)
+        )
+        boxes += [replace(whole, kernel=(1, 1), word=word, words=1, empty=True)] * (len(layer.residuals) - len(boxes))
+        residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
+        step = first // processor.lanes if layer.fires else first
+        for top, left, height, width in blocks(target.height, target.width, processor.membrane_rows, len(boxes)):
+            shift = step + top * target.row + left * target.pixel
+            for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
+                operations.append(
+                    Convolve(
+                        layer=layer.name,
+                        height=height,
+                        width=width,
+                        kernel=box.kernel,
+                        words=box.words,
+                        stride=stride,
+                        origin=(
+                            top * stride[0] - padding[0] + box.offset[0],
+                            left * stride[1] - padding[1] + box.offset[1],
+                        ),
+                        in_size=(source.height, source.width),
+                        in_address=source.address + box.word,
+                        in_pixel=source.pixel,
+                        in_row=source.row,
+                        out_address=target.address + shift,
+                        out_pixel=target.pixel,
+                        out_row=target.row,
+                        outputs=(first, count),
+                        channel_word=box.word,
+                        kernel_offset=box.offset,
+                        rows=box.kernel[0] * box.kernel[1] * box.words * processor.lanes,
+                        first=index == 0,
+                        last=index == len(boxes) - 1,
+                        fires=layer.fires,
+                        out_words=-(-count // processor.lanes) if layer.fires else count,
+                        residual=residual,
+                        residual_address=0 if residual is None else _residual_address(maps[residual], first, top, left),
+                        empty=box.empty,
+                    )
+                )
+    return operations
+
+
+def _residual_address(source: Map, first: int, top: int, left: int) -> int:
+    return source.address + first // source.lanes + top * source.row + left * source.pixel
+
+
+def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: int) -> tuple[int, int]:
+    """First channel word and number of words that a tile reads, with ``outputs`` and ``channels`` per group.
+
+    Grouped layers run as dense ones whose rows are zero outside the group, over the channels of the tile's groups only.
+
+    >>> _channel_words(0, 16, 1, 1, 8), _channel_words(16, 16, 8, 3, 8), _channel_words(0, 10, 10, 20, 8)
+    ((0, 2), (0, 2), (0, 3))
+    """
+    low = first // outputs * channels
+    high = ((first + count - 1) // outputs + 1) * channels
+    return low // lanes, -(-high // lanes) - low // lanes
+
+
+def chunks(name: str, whole: Box, processor: Processor, rows: int) -> list[Box]:
+    """Split a receptive field into boxes of at most ``rows`` weight rows: by channel words, kernel rows, then columns.
+
+    Raises:
+        ValueError: not even one position of the kernel fits a bank.
+    """
+    height, width = whole.kernel
+    lanes = processor.lanes
+    if rows < lanes:
+        raise ValueError(
+            f"layer {name!r}: a bank of the weight buffer must hold {lanes} rows, not {rows!r} "
+            f"({processor.weight_buffer_kib * 1024} bytes in two banks)"
+        )
+    words = min(whole.words, max(1, rows // (height * width * lanes)))
+    tall = min(height, max(1, rows // (width * lanes * words)))
+    wide = min(width, max(1, rows // (lanes * words)))
+    return [
+        Box(offset=(y, x), kernel=(tall_y, wide_x), word=whole.word + w, words=words_w)
+        for w, words_w in _split(whole.words, words)
+        for y, tall_y in _split(height, tall)
+        for x, wide_x in _split(width, wide)
+    ]
+
+
+def blocks(height: int, width: int, rows: int, parts: int) -> list[tuple[int, int, int, int]]:
+    """Boxes ``(top, left, height, width)`` of output pixels whose partial sums fit the membrane memory.
+
+    With one chunk nothing is kept, and the whole map is one block.
+
+    >>> blocks(4, 4, 8, 2), blocks(1, 5, 3, 2), blocks(9, 9, 1, 1)
+    ([(0, 0, 2, 4), (2, 0, 2, 4)], [(0, 0, 1, 3), (0, 3, 1, 2)], [(0, 0, 9, 9)])
+    """
+    if parts == 1:
+        return [(0, 0, height, width)]
+    if width <= rows:
+        return [(top, 0, tall, width) for top, tall in _split(height, min(height, rows // width))]
+    return [(top, left, 1, wide) for top in range(height) for left, wide in _split(width, rows)]
+
+
+def _split(total: int, most: int) -> list[tuple[int, int]]:
+    """Start and length of the parts of ``total``, as even as possible, none above ``most``.
+
+    >>> _split(10, 4), _split(3, 3)
+    ([(0, 4), (4, 3), (7, 3)], [(0, 3)])
+    """
+    parts = -(-total // most)
+    short, longer = divmod(total, parts)
+    lengths = [short + (index < longer) for index in range(parts)]
+    return [(sum(lengths[:index]), length) for index, length in enumerate(lengths)]

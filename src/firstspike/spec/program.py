@@ -1,0 +1,184 @@
+"""What the processor executes: a list of operations made by the mapping, read by the cycle model and the assembler."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+HALT, CONVOLVE, POOL, LOAD, STORE = range(5)
+"""Values of the descriptor's ``kind``."""
+
+DESCRIPTOR: tuple[tuple[str, int], ...] = (
+    ("kind", 4),
+    ("first", 1),
+    ("last", 1),
+    ("fires", 1),
+    ("residual", 1),
+    ("scale_fraction", 8),
+    ("height", 16),
+    ("width", 16),
+    ("kernel_height", 16),
+    ("kernel_width", 16),
+    ("words", 16),
+    ("repeat", 16),
+    ("stride_y", 16),
+    ("stride_x", 16),
+    ("origin_y", 20),
+    ("origin_x", 20),
+    ("in_height", 16),
+    ("in_width", 16),
+    ("in_address", 24),
+    ("in_pixel", 24),
+    ("in_row", 24),
+    ("in_step", 24),
+    ("in_line", 24),
+    ("position_rows", 24),
+    ("out_address", 24),
+    ("out_pixel", 24),
+    ("out_row", 24),
+    ("out_words", 16),
+    ("residual_address", 24),
+    ("dram_address", 32),
+    ("dram_words", 24),
+    ("bias_words", 16),
+    ("theta_words", 16),
+)
+"""Fields of a descriptor and their bits, first field in the lowest bits (docs/processor.md explains each)."""
+
+
+def descriptor_words(word_bits: int) -> int:
+    """DRAM words of a descriptor (padded to whole words)."""
+    return -(-sum(bits for _, bits in DESCRIPTOR) // word_bits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Geometry of an operation that slides a window over a stored map (channels last, whole words per pixel).
+
+    Addresses and strides are in words of the activation buffer.
+
+    Attributes:
+        layer: name of the layer it belongs to.
+        height, width: output pixels of this operation.
+        kernel: rows and columns of the window (a box of the layer's kernel).
+        words: channel words of a pixel that the operation reads.
+        stride: rows and columns from one output pixel's window to the next.
+        origin: input row and column of the first window's first position; negative in padding.
+        in_size: rows and columns of the stored input; outside is silence.
+        in_address: address of input pixel (0, 0), first word read.
+        in_pixel, in_row: from a pixel to the next in its row, to the next row.
+        out_address, out_pixel, out_row: the same of the output, from the first output pixel of this operation.
+    """
+
+    layer: str
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    words: int
+    stride: tuple[int, int]
+    origin: tuple[int, int]
+    in_size: tuple[int, int]
+    in_address: int
+    in_pixel: int
+    in_row: int
+    out_address: int
+    out_pixel: int
+    out_row: int
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolve(Window):
+    """Integrate a box of a synaptic layer's receptive field for a tile of outputs; begin and end as the flags say.
+
+    Attributes:
+        outputs: first output channel of the tile and their number (at most ``pes``).
+        channel_word: first channel word of the source that is read.
+        kernel_offset: row and column of the layer's kernel at which the box begins.
+        rows: weight rows, ``kernel * words * lanes``.
+        first: begin with the bias; otherwise with the partial sum in the membrane memory.
+        last: fire (or write the logits); otherwise put the partial sum back.
+        fires: False for the read-out.
+        out_words: words written per pixel: spike times of the tile, or one word per logit.
+        residual: name of the residual source added at the end of this operation, or None.
+        residual_address: where its tile begins; laid out as the output.
+        empty: no synapses: all rows are zero (an operation that exists to add one more residual).
+    """
+
+    kind: ClassVar[int] = CONVOLVE
+    outputs: tuple[int, int]
+    channel_word: int
+    kernel_offset: tuple[int, int]
+    rows: int
+    first: bool
+    last: bool
+    fires: bool
+    out_words: int
+    residual: str | None = None
+    residual_address: int = 0
+    empty: bool = False
+
+    @property
+    def thresholds(self) -> bool:
+        """Whether the operation needs the layer's thresholds (firing, or adding a residual)."""
+        return (self.last and self.fires) or self.residual is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Window):
+    """Earliest spike of every window, one channel word after the other (``words`` in all)."""
+
+    kind: ClassVar[int] = POOL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """A burst between a named DRAM region and the activation buffer.
+
+    Attributes:
+        layer: name of the layer it belongs to.
+        region: name of the DRAM region.
+        offset: first word in the region.
+        address: first word in the activation buffer.
+        words: length of the burst.
+    """
+
+    layer: str
+    region: str
+    offset: int
+    address: int
+    words: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load(Transfer):
+    """DRAM to activation buffer."""
+
+    kind: ClassVar[int] = LOAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(Transfer):
+    """Activation buffer to DRAM."""
+
+    kind: ClassVar[int] = STORE
+
+
+Operation = Convolve | Pool | Load | Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """Operations of one image, in order; a HALT follows the last.
+
+    Attributes:
+        operations: in order of execution.
+        regions: words of each DRAM region: "input", "logits" and spilled maps.
+        activation_words: the most words of the activation buffer in use at once.
+    """
+
+    operations: tuple[Operation, ...]
+    regions: dict[str, int]
+    activation_words: int

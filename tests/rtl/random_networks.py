@@ -1,0 +1,95 @@
+"""Random integer networks of every layer kind, small, from a seed (the RTL tests' own generator)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from firstspike.arith import Code, LogWeights, membrane_exponent
+from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape
+
+
+def random_network(
+    seed: int, code: Code | None = None, weights: LogWeights | None = None, layers: int = 5, accumulator_bits: int = 40
+) -> Network:
+    """A random network: convolutions (stride, padding, groups), pooling, residuals, flattening, linear, read-out."""
+    rng = np.random.default_rng(seed)
+    code = code or Code(T=int(rng.integers(4, 25)), tau=int(rng.choice([2, 4])), mantissa_bits=5)
+    bits, rho = int(rng.integers(3, 6)), int(rng.choice([1, 2]))
+    weights = weights or LogWeights(bits=bits, levels_per_octave=rho, mantissa_bits=5)
+    shape: Shape = (int(rng.integers(1, 12)), int(rng.integers(3, 8)), int(rng.integers(3, 8)))
+    built: list[Layer] = []
+    shapes: dict[str, Shape] = {INPUT: shape}
+    source = INPUT
+
+    def add(layer: Layer) -> None:
+        nonlocal source
+        shapes[layer.name] = layer.output_shape(shapes[layer.source])
+        built.append(layer)
+        source = layer.name
+
+    for index in range(int(rng.integers(1, layers + 1))):
+        channels, height, width = shapes[source]
+        name = f"layer{index}"
+        if rng.random() < 0.25:
+            kernel = (int(rng.integers(1, min(3, height) + 1)), int(rng.integers(1, min(3, width) + 1)))
+            stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+            padding = (int(rng.integers(0, kernel[0] // 2 + 1)), int(rng.integers(0, kernel[1] // 2 + 1)))
+            add(MaxPool2d(name=name, source=source, kernel=kernel, stride=stride, padding=padding))
+            continue
+        kernel = (int(rng.integers(1, min(4, height) + 1)), int(rng.integers(1, min(4, width) + 1)))
+        stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+        padding = (int(rng.integers(0, kernel[0])), int(rng.integers(0, kernel[1])))
+        groups = int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
+        outputs = groups * int(rng.integers(1, 1 + max(1, 40 // groups)))
+        codes = random_codes(rng, weights, (outputs, channels // groups, *kernel))
+        scale = int(rng.integers(-1, 5))
+        if rng.random() < 0.4 and kernel[0] % 2 and kernel[1] % 2:
+            stride, padding = (1, 1), (kernel[0] // 2, kernel[1] // 2)
+        layer = Conv2d(
+            name=name, source=source, codes=codes, scale=scale, bias=np.zeros(outputs, np.int64),
+            stride=stride, padding=padding, groups=groups,
+        )
+        target = layer.output_shape(shapes[source])
+        same = [other for other, s in shapes.items() if s == target]
+        residuals = tuple(str(r) for r in rng.choice(same, size=int(rng.integers(0, 3)))) if same else ()
+        add(_with_bias(rng, code, weights, layer, residuals))
+    if rng.random() < 0.8:
+        add(Flatten(name="flatten", source=source))
+        features = shapes[source][0]
+        if rng.random() < 0.5:
+            codes = random_codes(rng, weights, (int(rng.integers(1, 40)), features))
+            zero = np.zeros(len(codes), np.int64)
+            layer = Linear(name="hidden", source=source, codes=codes, scale=int(rng.integers(0, 5)), bias=zero)
+            add(_with_bias(rng, code, weights, layer, ()))
+            features = len(codes)
+        codes = random_codes(rng, weights, (int(rng.integers(1, 20)), features))
+        read = Linear(
+            name="readout", source=source, codes=codes, scale=0, bias=rng.integers(-9999, 9999, len(codes)), fires=False
+        )
+    else:
+        codes = random_codes(rng, weights, (int(rng.integers(1, 20)), shapes[source][0], 1, 1))
+        read = Conv2d(
+            name="readout", source=source, codes=codes, scale=1, bias=rng.integers(-9999, 9999, len(codes)), fires=False
+        )
+    add(read)
+    return Network(code=code, weights=weights, input_shape=shape, layers=tuple(built), accumulator_bits=accumulator_bits)
+
+
+def random_codes(rng: np.random.Generator, weights: LogWeights, shape: Shape) -> np.ndarray:
+    """Weight codes, uniform, zero levels and negative zeros included."""
+    return rng.integers(0, 1 << weights.bits, shape).astype(np.uint8)
+
+
+def random_times(rng: np.random.Generator, code: Code, shape: Shape, density: float) -> np.ndarray:
+    """Spike times, uint8: each neuron fires with probability ``density``."""
+    times = rng.integers(0, code.T, shape)
+    return np.where(rng.random(shape) < density, times, 255).astype(np.uint8)
+
+
+def _with_bias(
+    rng: np.random.Generator, code: Code, weights: LogWeights, layer: Conv2d | Linear, residuals: tuple[str, ...]
+) -> Conv2d | Linear:
+    """The layer with a bias of the size of a threshold, and residuals if its ``G`` is large enough."""
+    exponent = membrane_exponent(code, weights, layer.scale)
+    bias = rng.integers(-(1 << exponent) // 2, 1 << exponent, layer.outputs)
+    return replace(layer, bias=bias, residuals=residuals if exponent >= code.exponent else ())
