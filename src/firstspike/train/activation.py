@@ -1,4 +1,4 @@
-"""Activations of conversion-aware training: clip, and decode(encode(x)) of the spike code, with straight-through gradients."""
+"""Activations of conversion-aware training: clip, and decode(encode(u)) of the spike code, with straight-through gradients."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from firstspike.arith import Code, kernel
+from firstspike.train.kernels import clip_forward, masked, ttfs_forward
 
 
 class _Clip(torch.autograd.Function):
@@ -14,13 +15,13 @@ class _Clip(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
-        ctx.save_for_backward((u > 0) & (u < 1))
-        return u.clamp(0, 1)
+        out, mask = clip_forward(u)
+        ctx.save_for_backward(mask)
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (mask,) = ctx.saved_tensors
-        return gradient * mask
+        return masked(gradient, *ctx.saved_tensors)
 
 
 class _TTFS(torch.autograd.Function):
@@ -28,32 +29,18 @@ class _TTFS(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, levels: Tensor) -> Tensor:
-        ctx.save_for_backward((u > 0) & (u < 1))
-        return round_down(u, levels)
+        out, mask = ttfs_forward(u, levels)
+        ctx.save_for_backward(mask)
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (mask,) = ctx.saved_tensors
-        return gradient * mask, None
+        return masked(gradient, *ctx.saved_tensors), None
 
 
 def kernel_levels(code: Code) -> Tensor:
     """0 and the kernel values in rising order, float64 ``[T + 1]``: what an activation can be."""
     return torch.from_numpy(np.concatenate([[0.0], kernel(code)[::-1]]))
-
-
-def round_down(u: Tensor, levels: Tensor) -> Tensor:
-    """The largest of ``levels`` not above ``u`` (0 below all of them), NaN staying NaN. Exact in every float type.
-
-    Args:
-        u: any shape, floating.
-        levels: `kernel_levels`, any floating type; kernel values are exact in ``u``'s type for ``M <= 7`` (bfloat16),
-            ``M <= 10`` (float16, down to ``2^-14``), and every ``M`` in float32 and float64.
-    """
-    levels = levels.to(u.dtype)
-    index = torch.bucketize(u.detach(), levels[1:], right=True, out_int32=True)
-    value = levels[index]
-    return torch.where(u.isnan(), u, value)
 
 
 def clip(u: Tensor) -> Tensor:
@@ -62,14 +49,18 @@ def clip(u: Tensor) -> Tensor:
     >>> clip(torch.tensor([-1.0, 0.3, 2.0])).tolist()
     [0.0, 0.30000001192092896, 1.0]
     """
-    return _Clip.apply(u)  # type: ignore[no-any-return]
+    return _Clip.apply(u)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def ttfs(u: Tensor, levels: Tensor) -> Tensor:
     """``decode(encode(u))`` (numerics, section 1) with a straight-through gradient on ``0 < u < 1``.
 
-    >>> levels = kernel_levels(Code())
+    Args:
+        u: membrane values, any shape, floating; NaN stays NaN.
+        levels: `kernel_levels` in ``u``'s type and on its device.
+
+    >>> levels = kernel_levels(Code()).float()
     >>> ttfs(torch.tensor([1.5, 0.84375, 0.84, 0.01, -1.0]), levels).tolist()  # a tie fires
     [1.0, 0.84375, 0.71875, 0.0, 0.0]
     """
-    return _TTFS.apply(u, levels)  # type: ignore[no-any-return]
+    return _TTFS.apply(u, levels)  # type: ignore[no-any-return,no-untyped-call]

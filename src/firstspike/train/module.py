@@ -96,6 +96,7 @@ class ConversionAwareTraining(lightning.LightningModule):
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.momentum > 0,
+            fused=True,
         )
         total = max(1, recipe.epochs * self.steps_per_epoch)
         rise = max(1, round(total * recipe.warmup))

@@ -79,7 +79,9 @@ def prepare(
         graph = fx.Tracer().trace(net)
     except Exception as error:
         raise UnsupportedError(f"network {type(net).__name__}: torch.fx cannot trace it: {error}") from error
-    builder = _Builder(net, graph, weights)
+    module = fx.GraphModule(net, graph)
+    module.graph.eliminate_dead_code()
+    builder = _Builder(net, module.graph, weights)
     builder.run()
     for name, layer in builder.layers.items():
         if isinstance(layer, _Linear):

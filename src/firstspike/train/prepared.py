@@ -115,13 +115,16 @@ class Prepared(nn.Module):
         return float(sum(float(fire.spikes) for fire in seen if fire.spikes is not None)) / sum(f.neurons for f in seen)
 
     def merged(self, step: Step, size: tuple[int, int]) -> bool:
-        """Whether an average over an input of ``size`` pixels merges into the layer that reads it."""
+        """Whether an average over an input of ``size`` pixels merges into the layer that reads it.
+
+        It does where no rounding arises: windows of ``2^a`` pixels that tile the input, read by one linear layer alone.
+        """
         layer = self.layers[step.name]
         if not step.merges or not isinstance(layer, AveragePool):
             return False
         window = layer.window(size)
         count = window[0] * window[1]
-        return count & (count - 1) == 0
+        return count & (count - 1) == 0 and size[0] % window[0] == 0 and size[1] % window[1] == 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[n, classes]`` of images ``x`` in ``[0, 1]``, ``[n, *shape]``."""

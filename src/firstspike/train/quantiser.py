@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from firstspike.arith import Code, LogWeights, level_values, membrane_exponent
+from firstspike.train.kernels import quantise_forward
 
 
 class _Quantise(torch.autograd.Function):
@@ -13,7 +14,7 @@ class _Quantise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
-        return quantised_value(weight, levels, boundaries)
+        return quantise_forward(weight, levels, boundaries)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
@@ -44,12 +45,6 @@ def rising_levels(weights: LogWeights, scale: int) -> tuple[Tensor, Tensor]:
 def level_index(weight: Tensor, boundaries: Tensor) -> Tensor:
     """Index into `rising_levels` of every weight's nearest magnitude (int32)."""
     return torch.bucketize(weight.detach().abs(), boundaries.to(weight.dtype), right=True, out_int32=True)
-
-
-def quantised_value(weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
-    """Nearest signed level of every weight, in the weight's type."""
-    magnitude = levels.to(weight.dtype)[level_index(weight, boundaries)]
-    return torch.where(weight.isnan(), weight, torch.copysign(magnitude, weight))
 
 
 def quantise(weight: Tensor, weights: LogWeights, scale: int) -> Tensor:
@@ -92,6 +87,6 @@ def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_b
 
     def error(scale: int) -> float:
         levels, boundaries = rising_levels(weights, scale)
-        return float((quantised_value(weight, levels, boundaries) - weight).square().sum())
+        return float((quantise_forward(weight, levels, boundaries) - weight).square().sum())
 
     return min(dict.fromkeys(candidates), key=error)

@@ -1,0 +1,200 @@
+"""Lower a prepared network in its last stage to integers: codes, scales, biases. Nothing is approximated here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from firstspike.arith import LogWeights, encode_weights, membrane_exponent
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape
+from firstspike.train.layers import AveragePool, Synapses, nearest_level
+from firstspike.train.prepared import Prepared, Step
+
+
+class ConversionError(ValueError):
+    """A network cannot be converted; the text names the layer, the rule and the value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Merged:
+    """An average that the next linear layer takes in: what it reads, that value's shape, its window."""
+
+    source: str
+    shape: Shape
+    window: tuple[int, int]
+
+
+def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) -> Network:
+    """The integer network of a prepared network in stage ``"quantised"``.
+
+    Args:
+        prepared: the network; its weights are already on logarithmic levels in this stage.
+        shape: of one input image, without the batch axis.
+        classes: names of the logits, if known.
+
+    Raises:
+        TypeError: ``prepared`` was not made by `firstspike.prepare`.
+        ConversionError: the stage is another one, or a layer does not fit (its membrane, its shapes).
+    """
+    if not isinstance(prepared, Prepared):
+        raise TypeError(f"convert needs a network made by firstspike.prepare, not {type(prepared).__name__}")
+    if prepared.stage != "quantised":
+        raise ConversionError(f"convert needs stage 'quantised' (set network.stage), not {prepared.stage!r}")
+    was_training = prepared.training
+    prepared.eval()
+    try:
+        with torch.no_grad():
+            return _Lowering(prepared, shape).network(classes)
+    except ConversionError:
+        raise
+    except ValueError as error:
+        raise ConversionError(f"convert: {error}") from error
+    finally:
+        prepared.train(was_training)
+
+
+class _Lowering:
+    """Walks the steps in order, with the shape of every value."""
+
+    def __init__(self, prepared: Prepared, shape: Shape) -> None:
+        self.prepared = prepared
+        self.input_shape = tuple(int(extent) for extent in shape)
+        self.layers: list[Layer] = []
+        self.shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        self.alias: dict[str, str] = {INPUT: INPUT}
+        self.merged: dict[str, _Merged] = {}
+
+    def network(self, classes: tuple[str, ...]) -> Network:
+        for step in self.prepared.steps:
+            self._step(step, self.prepared.layers[step.name])
+        return Network(
+            code=self.prepared.code,
+            weights=self.prepared.weights,
+            input_shape=self.input_shape,
+            layers=tuple(self.layers),
+            accumulator_bits=self.prepared.accumulator_bits,
+            classes=classes,
+        )
+
+    def _step(self, step: Step, module: nn.Module) -> None:
+        if step.source in self.merged and not isinstance(module, Synapses):  # flatten or dropout of a merged average
+            self.merged[step.name] = self.merged[step.source]
+            return
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            self.alias[step.name] = self.alias[step.source]
+        elif isinstance(module, nn.Flatten):
+            source = self.alias[step.source]
+            if len(self.shapes[source]) == 1 or self._is_readout(source):
+                self.alias[step.name] = source
+            else:
+                self._add(step, Flatten(name=step.name, source=source))
+        elif isinstance(module, nn.MaxPool2d):
+            kernel, stride, padding = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
+            source = self.alias[step.source]
+            self._add(step, MaxPool2d(name=step.name, source=source, kernel=kernel, stride=stride, padding=padding))
+        elif isinstance(module, AveragePool):
+            self._average(step, module)
+        else:
+            assert isinstance(module, Synapses)
+            self._synapses(step, module)
+
+    def _is_readout(self, name: str) -> bool:
+        return any(layer.name == name and isinstance(layer, Conv2d | Linear) and not layer.fires for layer in self.layers)
+
+    def _add(self, step: Step, layer: Layer) -> None:
+        self.shapes[step.name] = layer.output_shape(self.shapes[layer.source])
+        self.alias[step.name] = step.name
+        self.layers.append(layer)
+
+    def _average(self, step: Step, module: AveragePool) -> None:
+        source = self.alias[step.source]
+        shape = self.shapes[source]
+        if len(shape) != 3:
+            raise ConversionError(f"layer {step.name!r}: an average needs (channels, height, width), not {shape!r}")
+        window = module.window((shape[1], shape[2]))
+        if self.prepared.merged(step, (shape[1], shape[2])):
+            self.merged[step.name] = _Merged(source=source, shape=shape, window=window)
+            return
+        weights = self.prepared.weights
+        level = nearest_level(window[0] * window[1], weights)
+        q = min(level, weights.q_max)
+        self._add(
+            step,
+            Conv2d(
+                name=step.name,
+                source=source,
+                codes=np.full((shape[0], 1, *window), q, dtype=np.uint8),
+                scale=level - q,
+                bias=np.zeros(shape[0], dtype=np.int64),
+                fires=step.fires or step.merges,
+                residuals=tuple(self.alias[name] for name in step.residuals),
+                stride=module.stride or window,
+                padding=module.padding,
+                groups=shape[0],
+            ),
+        )
+
+    def _synapses(self, step: Step, module: Synapses) -> None:
+        codes = _codes(module, self.prepared.weights)
+        scale = int(module.scale)
+        stride, padding, groups = (1, 1), (0, 0), 1
+        if isinstance(module.linear, nn.Conv2d):
+            stride, padding = _pair(module.linear.stride), _pair(module.linear.padding)
+            groups = module.linear.groups
+        merged = self.merged.get(step.source)
+        if merged is None:
+            source = self.alias[step.source]
+        else:
+            count = merged.window[0] * merged.window[1]
+            scale += self.prepared.weights.levels_per_octave * (count.bit_length() - 1)
+            source = merged.source
+            if codes.ndim == 4:
+                codes = np.kron(codes, np.ones((1, 1, *merged.window), dtype=np.uint8))
+                stride = (stride[0] * merged.window[0], stride[1] * merged.window[1])
+                padding = (padding[0] * merged.window[0], padding[1] * merged.window[1])
+            else:
+                channels, height, width = merged.shape
+                grid = codes.reshape(len(codes), channels, height // merged.window[0], width // merged.window[1])
+                codes = np.kron(grid, np.ones((1, 1, *merged.window), dtype=np.uint8)).reshape(len(codes), -1)
+                flat = f"{step.name}_flatten"
+                self.layers.append(Flatten(name=flat, source=source))
+                self.shapes[flat] = (channels * height * width,)
+                source = flat
+        residuals = tuple(self.alias[name] for name in step.residuals)
+        exponent = membrane_exponent(self.prepared.code, self.prepared.weights, scale)
+        _, _, rounded = module.level_indices()
+        bias = _exact_integers(rounded, exponent, step.name)
+        if codes.ndim == 4:
+            layer: Layer = Conv2d(
+                name=step.name, source=source, codes=codes, scale=scale, bias=bias, fires=step.fires,
+                residuals=residuals, stride=stride, padding=padding, groups=groups,
+            )  # fmt: skip
+        else:
+            layer = Linear(
+                name=step.name, source=source, codes=codes, scale=scale, bias=bias, fires=step.fires, residuals=residuals
+            )
+        self._add(step, layer)
+
+
+def _codes(module: Synapses, weights: LogWeights) -> np.ndarray:
+    index, negative, _ = module.level_indices()
+    levels = weights.zero_level - index.cpu().numpy().astype(np.int64)
+    return encode_weights(levels, negative.cpu().numpy(), weights)
+
+
+def _exact_integers(bias: Tensor, exponent: int, name: str) -> np.ndarray:
+    scaled = np.ldexp(bias.double().cpu().numpy(), exponent)
+    if not np.isfinite(scaled).all() or (np.abs(scaled) >= 2.0**62).any():
+        raise ConversionError(f"layer {name!r}: its bias must be finite and below 2^62 steps, not {scaled.tolist()!r:.80}")
+    integers = scaled.astype(np.int64)
+    if not np.array_equal(integers.astype(np.float64), scaled):
+        raise ConversionError(f"layer {name!r}: its bias must lie on the grid 2^-{exponent}")
+    return integers
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if isinstance(value, int):
+        return (value, value)
+    assert isinstance(value, tuple)
+    return (int(value[0]), int(value[1]))

@@ -1,0 +1,84 @@
+"""Fused CPU kernels of the training activations and the quantiser, with plain PyTorch where they do not apply.
+
+Both ways give the same bits; tests compare them. The native extension is optional.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+try:
+    from firstspike import _native  # type: ignore[attr-defined]
+except ImportError:  # installed without a compiler
+    _native = None
+
+_TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+def clip_forward(u: Tensor) -> tuple[Tensor, Tensor]:
+    """``min(max(u, 0), 1)`` and the mask ``0 < u < 1`` (bool), in ``u``'s shape and memory format."""
+    if _fused(u):
+        out, mask = torch.empty_like(u), torch.empty_like(u, dtype=torch.bool)
+        _native.clip_forward(
+            u.data_ptr(), out.data_ptr(), mask.data_ptr(), u.numel(), _TYPES[u.dtype], torch.get_num_threads()
+        )
+        return out, mask
+    return u.clamp(0, 1), (u > 0) & (u < 1)
+
+
+def ttfs_forward(u: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of ``levels`` (0 and the kernel, rising) not above ``u``, and the mask ``0 < u < 1`` (bool)."""
+    if _fused(u):
+        out, mask = torch.empty_like(u), torch.empty_like(u, dtype=torch.bool)
+        kernel = levels[1:].float().numpy()
+        _native.ttfs_forward(
+            u.data_ptr(), out.data_ptr(), mask.data_ptr(), u.numel(), kernel, _TYPES[u.dtype], torch.get_num_threads()
+        )
+        return out, mask
+    return round_down(u, levels), (u > 0) & (u < 1)
+
+
+def masked(gradient: Tensor, mask: Tensor) -> Tensor:
+    """The gradient where the mask is set, 0 elsewhere."""
+    if _fused(gradient) and gradient.stride() == mask.stride():
+        out = torch.empty_like(gradient)
+        _native.masked_backward(
+            gradient.data_ptr(), mask.data_ptr(), out.data_ptr(), out.numel(), _TYPES[out.dtype], torch.get_num_threads()
+        )
+        return out
+    return gradient * mask
+
+
+def quantise_forward(weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
+    """Nearest signed level of every weight; NaN stays NaN."""
+    if weight.dtype == torch.float32 and _fused(weight):
+        out = torch.empty_like(weight)
+        _native.quantise_forward(
+            weight.data_ptr(),
+            out.data_ptr(),
+            weight.numel(),
+            boundaries.numpy().astype(np.float32),
+            levels.numpy().astype(np.float32),
+            torch.get_num_threads(),
+        )
+        return out
+    index = torch.bucketize(weight.abs(), boundaries.to(weight), right=True, out_int32=True)
+    return torch.where(weight.isnan(), weight, torch.copysign(levels.to(weight)[index], weight))
+
+
+def round_down(u: Tensor, levels: Tensor) -> Tensor:
+    """The largest of ``levels`` not above ``u`` (0 below all of them), NaN staying NaN, in plain PyTorch.
+
+    Kernel values are exact in ``u``'s type for ``M <= 7`` (bfloat16), ``M <= 10`` (float16, down to ``2^-14``) and every
+    ``M`` in float32 and float64, so the comparison is exact.
+    """
+    levels = levels.to(u)
+    index = torch.bucketize(u.contiguous(), levels[1:], right=True, out_int32=True)
+    value = torch.empty_like(u).copy_(levels[index])
+    return torch.where(u.isnan(), u, value)
+
+
+def _fused(tensor: Tensor) -> bool:
+    if _native is None or tensor.device.type != "cpu" or tensor.dtype not in _TYPES:
+        return False
+    return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
