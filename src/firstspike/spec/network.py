@@ -1,15 +1,28 @@
 """The integer network: layers with codes, shape inference and the overflow bound. Data and checks, no inference."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from firstspike.arith import Code, LogWeights, checks, integer_weights, membrane_exponent, product_table, thresholds
+from firstspike.arith import (
+    Code,
+    LogWeights,
+    checks,
+    integer_weights,
+    membrane_exponent,
+    product_table,
+    shift_base,
+    thresholds,
+)
 
 INPUT = "input"
 """Name under which layers refer to the network's encoded input."""
+
+MAX_NEURONS = 1 << 28
+"""Most outputs of one layer, for one image: beyond it no memory holds a batch."""
 
 Shape = tuple[int, ...]
 
@@ -28,6 +41,11 @@ class Layer:
     kind: ClassVar[str]
     name: str
     source: str
+
+    def __post_init__(self) -> None:
+        for field, value in (("name", self.name), ("source", self.source)):
+            if not isinstance(value, str):
+                raise TypeError(f"layer {self.name!r}: {field} must be a str, not {value!r}")
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of one image's output, given the source's shape (no batch axis)."""
@@ -58,7 +76,12 @@ class Synaptic(Layer):
     residuals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.integer(f"layer {self.name!r}: scale", self.scale, low=-256, high=256)
+        if not isinstance(self.fires, bool):
+            raise TypeError(f"layer {self.name!r}: fires must be a bool, not {self.fires!r}")
+        if not isinstance(self.residuals, tuple):
+            raise TypeError(f"layer {self.name!r}: residuals must be a tuple of names, not {self.residuals!r}")
         dimensions = {"conv2d": 4, "linear": 2}[self.kind]
         if self.codes.dtype != np.uint8 or self.codes.ndim != dimensions or 0 in self.codes.shape:
             raise TypeError(
@@ -131,6 +154,7 @@ class MaxPool2d(Layer):
     padding: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _pair(f"layer {self.name!r}: kernel", self.kernel, low=1)
         _pair(f"layer {self.name!r}: stride", self.stride, low=1)
         _pair(f"layer {self.name!r}: padding", self.padding, low=0)
@@ -148,7 +172,7 @@ class Flatten(Layer):
     kind: ClassVar[str] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (int(np.prod(shape)),)
+        return (math.prod(shape),)
 
 
 def _window_shape(
@@ -188,6 +212,14 @@ class Network:
 
     def __post_init__(self) -> None:
         checks.integer("Network.accumulator_bits", self.accumulator_bits, low=8, high=48)
+        for field, value in (("input_shape", self.input_shape), ("layers", self.layers), ("classes", self.classes)):
+            if not isinstance(value, tuple):
+                raise TypeError(f"Network.{field} must be a tuple, not {value!r}")
+        longest = self.code.mantissa_bits + self.weights.mantissa_bits + shift_base(self.code, self.weights)
+        if longest > 62:
+            raise ValueError(
+                f"Network.code and weights must have products of at most 62 bits (M + M_w + S), not {longest}"
+            )
         if len(self.input_shape) not in (1, 3):
             raise ValueError(f"Network.input_shape must have 1 or 3 axes, not {self.input_shape!r}")
         for extent in self.input_shape:
@@ -201,15 +233,16 @@ class Network:
         last = self.layers[-1]
         if not isinstance(last, Synaptic) or last.fires:
             raise ValueError(f"the last layer must be a read-out (linear or conv2d, fires=False), not {last.name!r}")
-        if self.classes and len(self.classes) != int(np.prod(self.shapes[last.name])):
+        if self.classes and len(self.classes) != math.prod(self.shapes[last.name]):
             raise ValueError(
-                f"Network.classes must name all {int(np.prod(self.shapes[last.name]))} logits, not {len(self.classes)}"
+                f"Network.classes must name all {math.prod(self.shapes[last.name])} logits, not {len(self.classes)}"
             )
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Output shape of the input and of every layer, by name (no batch axis)."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        self._check_size(INPUT, self.input_shape)
         for layer in self.layers:
             if not layer.name or layer.name in shapes:
                 raise ValueError(f"layer names must be unique and not empty or {INPUT!r}, not {layer.name!r}")
@@ -217,6 +250,7 @@ class Network:
                 if name not in shapes:
                     raise ValueError(f"layer {layer.name!r}: it must read an earlier layer, not {name!r}")
             shapes[layer.name] = layer.output_shape(shapes[layer.source])
+            self._check_size(layer.name, shapes[layer.name])
             if isinstance(layer, Synaptic):
                 for name in layer.residuals:
                     if shapes[name] != shapes[layer.name]:
@@ -225,6 +259,10 @@ class Network:
                             f"not {shapes[name]!r}"
                         )
         return shapes
+
+    def _check_size(self, name: str, shape: Shape) -> None:
+        if math.prod(shape) > MAX_NEURONS:
+            raise ValueError(f"{name!r} must have at most {MAX_NEURONS} outputs, not shape {shape!r}")
 
     def layer(self, name: str) -> Layer:
         """The layer of that name.
