@@ -62,7 +62,7 @@ def test_derived_constants_follow_from_their_stated_sources() -> None:
     from_7 = at_28 / energy(0.1776, -0.09097, 0.02447, 0.7)
     logic = technology.default().logic
     assert logic.fire_comparison.value == pytest.approx(0.1 * from_45, rel=0.01)
-    assert logic.encoder_spike.low == pytest.approx(0.03 * from_45, rel=0.05)
+    assert logic.encoder_byte.low == pytest.approx(0.03 * from_45, rel=0.05)
     assert logic.control_cycle.low == pytest.approx(3 * 0.1 * from_45, rel=0.05)
     assert logic.pe_operation.value == pytest.approx(math.sqrt(0.34 * 0.74), rel=0.01)
     assert logic.pe_area.value == pytest.approx(math.sqrt(180 * 212), rel=0.01)

@@ -18,7 +18,7 @@ LOGIC_UNITS = MappingProxyType(
     {
         "pe_operation": "pJ",
         "fire_comparison": "pJ",
-        "encoder_spike": "pJ",
+        "encoder_byte": "pJ",
         "control_cycle": "pJ",
         "flipflop_cycle": "pJ",
         "clock_gate_cycle": "pJ",
@@ -57,7 +57,7 @@ class Logic:
     Attributes:
         pe_operation: energy of one product added to one membrane in one lane, flip-flops and their clock included.
         fire_comparison: energy of one comparison of a membrane with a threshold.
-        encoder_spike: energy of encoding one output spike.
+        encoder_byte: energy of one spike time picked from a word, compared in a pooling window or written.
         control_cycle: energy of sequencer and address counters per cycle.
         flipflop_cycle: energy of one ungated flip-flop's clock pin per cycle.
         clock_gate_cycle: energy of one closed clock gate per cycle; there is one a PE.
@@ -68,7 +68,7 @@ class Logic:
 
     pe_operation: Constant
     fire_comparison: Constant
-    encoder_spike: Constant
+    encoder_byte: Constant
     control_cycle: Constant
     flipflop_cycle: Constant
     clock_gate_cycle: Constant

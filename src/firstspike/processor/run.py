@@ -1,0 +1,65 @@
+"""The processor a user holds: parameters with one more method, which says what running a network on images costs."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from firstspike.processor import cycles, energy, technology
+from firstspike.processor.energy import Cost
+from firstspike.processor.technology import Technology
+from firstspike.spec import processor as spec
+from firstspike.spec.network import Network
+from firstspike.spec.trace import Trace
+
+
+class Spiking(Protocol):
+    """What is asked of a spiking network: its integers, and its trace on images."""
+
+    @property
+    def network(self) -> Network:
+        """The integer network."""
+        ...
+
+    def trace(self, x: Any) -> Trace:
+        """Spike times of images ``x``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor(spec.Processor):
+    """The processor of `firstspike.spec.Processor`, ready to price a network.
+
+    >>> Processor(pes=64).clock_mhz
+    250.0
+    """
+
+    def run(self, snn: Spiking, x: Any, *, technology: Technology | None = None, dram: str = "flat-4pj") -> Cost:
+        """Cycles, traffic and energy per image of a network on images.
+
+        Args:
+            snn: the spiking network, for example from `firstspike.convert` or `firstspike.load`.
+            x: images in [0, 1], as ``snn`` takes them.
+            technology: energy per event; by default the 28 nm file of the package.
+            dram: name of one of the technology's DRAM scenarios.
+
+        Raises:
+            ValueError: the network does not fit the processor, the images break a rule, or the scenario is unknown.
+        """
+        return self.price(snn.network, snn.trace(x), technology=technology, dram=dram)
+
+    def price(
+        self, network: Network, trace: Trace, *, technology: Technology | None = None, dram: str = "flat-4pj"
+    ) -> Cost:
+        """The same from a trace that is at hand: a pure function of its spike times and the technology.
+
+        Raises:
+            ValueError: as `run`.
+        """
+        chosen = technology if technology is not None else _default()
+        chosen.memory(dram)
+        times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+        counts = cycles.count(network, times, self)
+        return energy.cost(counts, weight_bits=network.weights.bits, technology=chosen, dram=dram)
+
+
+def _default() -> Technology:
+    return technology.default()

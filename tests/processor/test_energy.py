@@ -1,0 +1,232 @@
+"""Energy = events x energy per event: every event alone at a price made by hand, sums, bounds, bytes, a whole run."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from firstspike import spec
+from firstspike.arith import Code, LogWeights, encode
+from firstspike.engine.events import trace as trace_events
+from firstspike.engine.reference import ReferenceEngine
+from firstspike.processor import COMPONENTS, GROUPS, Processor, energy, technology
+from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
+from firstspike.processor.interval import Interval
+
+TECHNOLOGY = technology.default()
+LOGIC = TECHNOLOGY.logic
+
+
+def layer_counts(name: str = "conv", kind: str = "conv2d", images: int = 2, **events: list[int]) -> LayerCounts:
+    zero = np.zeros(images, dtype=np.int64)
+    return LayerCounts(
+        name=name, kind=kind, **{event: np.array(events.get(event, zero), dtype=np.int64) for event in EVENTS}
+    )
+
+
+def price(*layers: LayerCounts, dram: str = "flat-4pj", processor: spec.Processor | None = None) -> energy.Cost:
+    counts = Counts(layers=layers, processor=processor or spec.Processor())
+    return energy.cost(counts, weight_bits=5, technology=TECHNOLOGY, dram=dram)
+
+
+def hardware() -> energy.Hardware:
+    return energy.hardware(spec.Processor(), 5, TECHNOLOGY)
+
+
+# one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
+PRICES = [
+    ("lane_adds", "pe", 800 * 0.50),
+    ("weight_read_bits", "weight_read", 800 / 640 * hardware().weight.read_pj.value),
+    ("weight_write_bits", "weight_write", 800 / 640 * hardware().weight.write_pj.value),
+    ("activation_read_bits", "activation_read", 800 / 64 * 6.296),
+    ("membrane_read_bits", "membrane", 800 / 4096 * 32 * 1.288),
+    ("membrane_write_bits", "membrane", 800 / 4096 * 32 * 2.521),
+    ("bias_read_bits", "membrane", 800 * 0.0081),
+    ("bias_write_bits", "membrane", 800 * 0.0081),
+    ("threshold_steps", "fire", 800 * 128 * 0.052),
+    ("rows", "encoder", 800 * 0.052),
+    ("dram_read_bits", "dram_read", 800 * 4.0),
+    ("dram_write_bits", "dram_write", 800 * 4.0),
+]
+
+
+@pytest.mark.parametrize(("event", "component", "picojoule"), PRICES, ids=[event for event, _, _ in PRICES])
+def test_one_event_costs_its_constant_and_nothing_else(event, component, picojoule) -> None:
+    cost = price(layer_counts(**{event: [600, 1000]}))
+    parts = cost.components
+    assert parts.pop(component).value == pytest.approx(picojoule * 1e-6, rel=1e-12)
+    assert all(part.value == 0 for part in parts.values())
+
+
+def test_written_bytes_are_encoded_and_pooled_bytes_compared() -> None:
+    written = price(layer_counts(activation_write_bits=[640, 640])).components
+    assert written["activation_write"].value == pytest.approx(10 * 16.616e-6)
+    assert written["encoder"].value == pytest.approx(80 * 0.052e-6)
+    pooled = price(layer_counts(kind="maxpool2d", activation_read_bits=[640, 640])).components
+    assert pooled["encoder"].value == pytest.approx(80 * 0.052e-6)
+
+
+def test_time_costs_control_clock_and_leakage() -> None:
+    cost = price(layer_counts(cycles=[1000, 3000]))
+    parts = cost.components
+    assert cost.cycles_per_image == 2000
+    assert cost.latency_us == 8
+    assert cost.frames_per_second == 125_000
+    assert parts["control"].value == pytest.approx(2000 * 0.5e-6)
+    assert parts["clock"].value == pytest.approx(2000 * (250 * 0.0081 + 128 * 0.0101) * 1e-6)
+    assert parts["leakage"].value == pytest.approx(hardware().leakage_mw.value * 8e-3)  # mW us = nJ
+    assert parts["dram_standby"].value == 0
+    assert cost.power_mw == pytest.approx(cost.energy_uj / 8e-6 * 1e-3)
+    with_standby = price(layer_counts(cycles=[1000, 3000]), dram="lpddr3").components
+    assert with_standby["dram_standby"].value == pytest.approx(58 * 8e-3)
+
+
+def test_leakage_and_area_are_the_sum_of_the_parts() -> None:
+    """Two 45 KiB weight banks of five macros of 9 KiB, one 128 KiB activation macro, 32 membrane macros, 128 PEs."""
+    parts = hardware()
+    logic = 128 * 195e-6
+    between = (9 / 8) ** (np.log(0.429 / 0.219) / np.log(2))
+    leakage = 10 * 0.219 * between + 3.381 + 32 * 0.066 + logic * 18
+    assert parts.leakage_mw.value == pytest.approx(leakage, rel=1e-9)
+    area = 10 * 0.01205 * (9 / 8) ** (np.log(0.02344 / 0.01205) / np.log(2)) + 0.1939 + 32 * 0.00322 + logic
+    assert parts.area_mm2.value == pytest.approx(area, rel=1e-9)
+
+
+def test_every_started_page_is_activated_per_image_and_direction() -> None:
+    cost = price(layer_counts(dram_read_bits=[32768, 32769], dram_write_bits=[0, 1]), dram="lpddr3")
+    assert cost.components["dram_activate"].value == pytest.approx((1 + 2 + 0 + 1) / 2 * 4.05e-3)
+    assert cost.components["dram_read"].value == pytest.approx(32768.5 * 5.1e-6)
+    assert cost.components["dram_write"].value == pytest.approx(0.5 * 5.9e-6)
+    assert cost.dram_bits == 32769
+
+
+def busy(name: str, seed: int) -> LayerCounts:
+    events = np.random.default_rng(seed).integers(1, 1 << 30, (len(EVENTS), 3))
+    return layer_counts(name, images=3, **dict(zip(EVENTS, events, strict=True)))
+
+
+def test_layers_components_and_groups_add_up_to_the_total() -> None:
+    cost = price(busy("a", 1), busy("b", 2), dram="lpddr3")
+    assert sum(layer.energy_uj for layer in cost.layers) == pytest.approx(cost.energy_uj, rel=1e-12)
+    for bound in ("low", "value", "high"):
+        total = getattr(cost.energy, bound)
+        assert sum(getattr(part, bound) for part in cost.components.values()) == pytest.approx(total, rel=1e-12)
+        assert sum(getattr(part, bound) for part in cost.groups.values()) == pytest.approx(total, rel=1e-12)
+    assert cost.energy.low < cost.energy.value < cost.energy.high
+    assert sorted(key for keys in GROUPS.values() for key in keys) == sorted(COMPONENTS)
+    assert list(cost.components) == list(COMPONENTS)
+
+
+def test_mean_over_images_equals_images_one_by_one() -> None:
+    counts = busy("a", 3)
+    alone = [
+        price(replace(counts, **{event: getattr(counts, event)[i : i + 1] for event in EVENTS})).energy_uj
+        for i in range(3)
+    ]
+    assert price(counts).energy_uj == pytest.approx(sum(alone) / 3, rel=1e-12)
+
+
+def test_dearer_constants_cost_more_and_only_there() -> None:
+    doubled = replace(LOGIC.pe_operation, low=0.68, value=1.0, high=1.48)
+    dear = replace(TECHNOLOGY, logic=replace(LOGIC, pe_operation=doubled))
+    counts = Counts(layers=(busy("a", 4),), processor=spec.Processor())
+    plain, cost = (energy.cost(counts, weight_bits=5, technology=t).components for t in (TECHNOLOGY, dear))
+    assert cost.pop("pe") == plain.pop("pe").times(2)
+    assert cost == plain
+
+
+def test_record_is_flat_carries_units_and_repeats_to_the_byte() -> None:
+    texts = [json.dumps(price(busy("a", 5), busy("b", 6)).record()) for _ in range(2)]
+    assert texts[0] == texts[1]
+    record = json.loads(texts[0])
+    assert all(isinstance(value, str | int | float) for value in record.values())
+    parts = [value for key, value in record.items() if key.removesuffix("_uj_per_image") in COMPONENTS]
+    assert len(parts) == len(COMPONENTS)
+    assert sum(parts) == pytest.approx(record["energy_uj_per_image"], rel=1e-12)
+    assert record["energy_uj_per_image_low"] < record["energy_uj_per_image"] < record["energy_uj_per_image_high"]
+    assert record["pj_per_sop"] == pytest.approx(1e6 * record["energy_uj_per_image"] / record["sops_per_image"])
+    rows = price(busy("a", 5), busy("b", 6)).layer_records()
+    assert [row["name"] for row in rows] == ["a", "b"]
+    assert sum(row["energy_uj"] for row in rows) == pytest.approx(record["energy_uj_per_image"], rel=1e-12)
+
+
+def test_wrong_asks_are_refused() -> None:
+    counts = Counts(layers=(busy("a", 7),), processor=spec.Processor())
+    with pytest.raises(ValueError, match=r"dram must be one of flat-4pj, lpddr3, not 'hbm'"):
+        energy.cost(counts, weight_bits=5, technology=TECHNOLOGY, dram="hbm")
+    with pytest.raises(ValueError, match=r"weight_bits must be in 1\.\.64, not 0"):
+        energy.cost(counts, weight_bits=0, technology=TECHNOLOGY)
+    nothing = Counts(layers=(layer_counts(images=0),), processor=spec.Processor())
+    with pytest.raises(ValueError, match="a cost needs at least one image, not 0"):
+        energy.cost(nothing, weight_bits=5, technology=TECHNOLOGY)
+    with pytest.raises(ValueError, match=r"event must be one of cycles, .*, not 'spins'"):
+        price(busy("a", 8)).event("spins")
+
+
+class Facade:
+    """As much of a spiking network as the processor asks for."""
+
+    def __init__(self, network: spec.Network) -> None:
+        self.network = network
+        self.traces = 0
+
+    def trace(self, x: np.ndarray) -> spec.Trace:
+        self.traces += 1
+        return trace_events(ReferenceEngine(self.network), encode(x, self.network.code))
+
+
+def small_network() -> spec.Network:
+    rng = np.random.default_rng(11)
+    return spec.Network(
+        code=Code(),
+        weights=LogWeights(),
+        input_shape=(3, 8, 8),
+        layers=(
+            spec.Conv2d(
+                name="conv",
+                source="input",
+                codes=rng.integers(0, 32, (20, 3, 3, 3), dtype=np.uint8),
+                scale=2,
+                bias=np.zeros(20, dtype=np.int64),
+                padding=(1, 1),
+            ),
+            spec.MaxPool2d(name="pool", source="conv", kernel=(2, 2), stride=(2, 2)),
+            spec.Flatten(name="flat", source="pool"),
+            spec.Linear(
+                name="read-out",
+                source="flat",
+                codes=rng.integers(0, 32, (10, 320), dtype=np.uint8),
+                scale=2,
+                bias=np.zeros(10, dtype=np.int64),
+                fires=False,
+            ),
+        ),
+    )
+
+
+def test_a_whole_run_from_images_to_cost() -> None:
+    snn = Facade(small_network())
+    x = np.random.default_rng(12).random((4, 3, 8, 8)).astype(np.float32)
+    cost = Processor().run(snn, x)
+    trace = snn.trace(x)
+    assert cost.sops_per_image == trace.sops_per_image
+    assert cost.images == 4
+    assert [layer.name for layer in cost.layers] == ["input", "conv", "pool", "read-out"]
+    # an independent sum for the processing elements: here no layer is grouped, so additions are operations
+    pe = Fraction(int(sum(layer.sops.sum() for layer in trace.layers.values())), 4) * Fraction(1, 2)
+    assert cost.components["pe"].value == pytest.approx(float(pe) * 1e-6, rel=1e-12)
+    assert cost.record() == Processor().price(snn.network, trace).record()
+    silent = Processor().run(snn, np.zeros_like(x))
+    assert silent.energy_uj < cost.energy_uj
+    assert silent.layers[1].components["pe"] == Interval(low=0, value=0, high=0)
+    assert Processor().run(snn, x, dram="lpddr3").energy_uj > cost.energy_uj
+    assert Processor(clock_mhz=500).run(snn, x).latency_us == cost.latency_us / 2
+
+
+def test_the_scenario_is_checked_before_the_work() -> None:
+    snn = Facade(small_network())
+    with pytest.raises(ValueError, match="dram must be one of"):
+        Processor().run(snn, np.zeros((1, 3, 8, 8), dtype=np.float32), dram="none")
+    assert snn.traces <= 1
