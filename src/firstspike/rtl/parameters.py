@@ -1,0 +1,68 @@
+"""One parameter object for all blocks: the processor, and the number system it is built for."""
+
+from dataclasses import dataclass
+
+from firstspike.arith import Code, LogWeights, shift_base
+from firstspike.spec.network import Network
+from firstspike.spec.processor import Processor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What the RTL is generated from.
+
+    Attributes:
+        processor: sizes and widths.
+        code: spike code, fixed in hardware (its tables are wired).
+        weights: weight format, fixed in hardware.
+    """
+
+    processor: Processor
+    code: Code
+    weights: LogWeights
+
+    @classmethod
+    def of(cls, network: Network, processor: Processor) -> "Parameters":
+        """The parameters of a processor that runs this network."""
+        return cls(processor=processor, code=network.code, weights=network.weights)
+
+    @property
+    def time_bits(self) -> int:
+        """Bits of a spike time inside a window."""
+        return max(1, (self.code.T - 1).bit_length())
+
+    @property
+    def tau_bits(self) -> int:
+        """Low bits of a spike time that are the fraction of its logarithm."""
+        return self.code.tau.bit_length() - 1
+
+    @property
+    def rho_bits(self) -> int:
+        """Low bits of a weight level that are the fraction of its logarithm."""
+        return self.weights.levels_per_octave.bit_length() - 1
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits of the port that carries a layer's ``r`` (never 0)."""
+        return max(1, self.rho_bits)
+
+    @property
+    def shift_base(self) -> int:
+        """``S``."""
+        return shift_base(self.code, self.weights)
+
+    @property
+    def product_bits(self) -> int:
+        """Bits of the largest magnitude, ``2^(M + M_w + S)``, or the accumulator's if fewer."""
+        exact = self.code.mantissa_bits + self.weights.mantissa_bits + self.shift_base + 1
+        return min(exact, self.processor.accumulator_bits)
+
+    @property
+    def weight_rows(self) -> int:
+        """Rows of a bank of the weight buffer."""
+        return self.processor.weight_rows(self.weights)
+
+    @property
+    def row_words(self) -> int:
+        """DRAM words of a weight row."""
+        return self.processor.row_words(self.weights)

@@ -1,0 +1,93 @@
+"""Logarithmic processing element: adds one spike's product to a membrane without a multiplier (numerics, section 3)."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from firstspike.rtl.parameters import Parameters
+
+
+class LogPE(wiring.Component):
+    """Table, shift and accumulate: ``u += +/- mx[t mod tau] * mw[(q+r) mod rho] << (S - t div tau - (q+r) div rho)``.
+
+    The integer parts of the two logarithms are subtracted from ``S``, the two fractions choose one of ``tau * rho``
+    constants, one shift; the magnitude is registered and added or subtracted in the next cycle. Both registers have an
+    enable of their own (for clock gating): a zero weight or an idle cycle moves nothing.
+
+    Ports:
+        enable: a spike's weight code is at ``code`` in this cycle.
+        time: its spike time, 0..T-1.
+        code: ``sign << (B_w-1) | q``.
+        fraction: ``r`` of the layer's scale.
+        load: ``membrane <= initial`` (wins over an addition).
+        add: ``membrane <= membrane + addend`` (a residual input; never together with a product).
+        membrane: ``u``, two's complement, valid two cycles after the last ``enable``.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = p = parameters
+        accumulator = Shape(p.processor.accumulator_bits, signed=True)
+        super().__init__(
+            {
+                "enable": In(1),
+                "time": In(p.time_bits),
+                "code": In(p.weights.bits),
+                "fraction": In(p.fraction_bits),
+                "load": In(1),
+                "initial": In(accumulator),
+                "add": In(1),
+                "addend": In(accumulator),
+                "membrane": Out(accumulator),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.parameters
+        level_bits = p.weights.bits - 1
+        level = Signal(level_bits)
+        zero = Signal()
+        m.d.comb += [level.eq(self.code[:level_bits]), zero.eq(level.all())]
+
+        logarithm = Signal(level_bits + 1)
+        m.d.comb += logarithm.eq(level + self.fraction[: p.rho_bits] if p.rho_bits else level)
+        mantissa = Signal(p.code.mantissa_bits + p.weights.mantissa_bits + 1)
+        time = Signal(max(p.time_bits, p.tau_bits))
+        m.d.comb += time.eq(self.time)
+        fractions = Cat(time[: p.tau_bits], logarithm[: p.rho_bits])
+        self._table(m, mantissa, fractions)
+
+        shift = Signal(range(p.shift_base + 1))
+        m.d.comb += shift.eq(p.shift_base - (time >> p.tau_bits) - (logarithm >> p.rho_bits))
+
+        magnitude = Signal(p.product_bits)
+        negative = Signal()
+        valid = Signal()
+        m.d.sync += valid.eq(self.enable & ~zero)
+        with m.If(self.enable & ~zero):
+            m.d.sync += [magnitude.eq(mantissa << shift), negative.eq(self.code[-1])]
+
+        inverted = Signal(p.processor.accumulator_bits)
+        operand = Signal(p.processor.accumulator_bits)
+        total = Signal(p.processor.accumulator_bits)
+        m.d.comb += [
+            inverted.eq(Mux(negative, ~Cat(magnitude, Const(0, unsigned(1))).as_signed(), magnitude)),
+            operand.eq(Mux(self.add, self.addend, inverted)),
+            total.eq(self.membrane + operand + (negative & ~self.add)),
+        ]
+        with m.If(self.load):
+            m.d.sync += self.membrane.eq(self.initial)
+        with m.Elif(valid | self.add):
+            m.d.sync += self.membrane.eq(total)
+        return m
+
+    def _table(self, m: Module, mantissa: Signal, fractions: Cat) -> None:
+        p = self.parameters
+        if not len(fractions):
+            m.d.comb += mantissa.eq(p.code.mantissas[0] * p.weights.mantissas[0])
+            return
+        with m.Switch(fractions):
+            for g, mw in enumerate(p.weights.mantissas):
+                for f, mx in enumerate(p.code.mantissas):
+                    with m.Case(g * p.code.tau + f):
+                        m.d.comb += mantissa.eq(mx * mw)

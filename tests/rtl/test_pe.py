@@ -1,0 +1,78 @@
+"""The logarithmic processing element equals the contract's product on all codes and times."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator, SimulatorContext
+
+from firstspike.arith import Code, LogWeights, product_table
+from firstspike.rtl.parameters import Parameters
+from firstspike.rtl.pe import LogPE
+from firstspike.spec import Processor
+
+SETS = [
+    (Code(), LogWeights(), 32),
+    (Code(T=8, tau=1, mantissa_bits=0), LogWeights(bits=4, levels_per_octave=1, mantissa_bits=0), 24),
+    (Code(T=13, tau=2, mantissa_bits=3), LogWeights(bits=3, levels_per_octave=4, mantissa_bits=4), 24),
+    (Code(T=20, tau=8, mantissa_bits=6), LogWeights(bits=6, levels_per_octave=4, mantissa_bits=6), 40),
+    (Code(T=5, tau=16, mantissa_bits=8), LogWeights(bits=2, levels_per_octave=2, mantissa_bits=3), 12),
+]
+
+
+@pytest.mark.parametrize(("code", "weights", "bits"), SETS)
+def test_every_product(code: Code, weights: LogWeights, bits: int) -> None:
+    """All spike times, weight codes and scale fractions: membrane changes by the product, modulo 2^A."""
+    parameters = Parameters(processor=Processor(accumulator_bits=bits), code=code, weights=weights)
+    pe = LogPE(parameters)
+    rho = weights.levels_per_octave
+    stimuli = [(t, c, r) for r in range(rho) for t in range(code.T) for c in range(1 << weights.bits)]
+    tables = [product_table(code, weights, r) for r in range(rho)]
+    expected = np.cumsum([int(tables[r][t, c]) for t, c, r in stimuli])
+    seen: list[int] = []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        for index, (t, c, r) in enumerate([*stimuli, (0, 0, 0), (0, 0, 0)]):
+            ctx.set(pe.enable, index < len(stimuli))
+            ctx.set(pe.time, t)
+            ctx.set(pe.code, c)
+            ctx.set(pe.fraction, r)
+            await ctx.tick()
+            if index >= 1:
+                seen.append(ctx.get(pe.membrane))
+
+    simulator = Simulator(pe)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    half = 1 << (bits - 1)
+    wrapped = (expected + half) % (1 << bits) - half
+    assert np.array_equal(seen[: len(stimuli)], wrapped)
+
+
+def test_load_add_and_idle() -> None:
+    """Loading wins, a residual adds its addend, and idle cycles and zero weights leave the membrane alone."""
+    parameters = Parameters(processor=Processor(), code=Code(), weights=LogWeights())
+    pe = LogPE(parameters)
+    seen: list[int] = []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        async def cycle(**values: int) -> None:
+            for name in ("enable", "load", "add", "time", "code", "initial", "addend"):
+                ctx.set(getattr(pe, name), values.get(name, 0))
+            await ctx.tick()
+            seen.append(ctx.get(pe.membrane))
+
+        await cycle(load=1, initial=-77)
+        await cycle(time=3, code=1)
+        await cycle(enable=1, time=3, code=15)
+        await cycle(enable=1, time=3, code=31)
+        await cycle()
+        await cycle(add=1, addend=1000)
+        await cycle(enable=1, time=0, code=16)
+        await cycle(load=1, initial=5)
+        await cycle()
+
+    simulator = Simulator(pe)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [-77, -77, -77, -77, -77, 923, 923, 5, 5]
