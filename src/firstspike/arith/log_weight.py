@@ -41,8 +41,8 @@ class LogWeights:
         checks.integer("LogWeights.mantissa_bits", self.mantissa_bits, low=0, high=12)
         if self.octaves > 24:
             raise ValueError(
-                f"LogWeights.bits={self.bits} and levels_per_octave={self.levels_per_octave} must span at most 24 octaves, "
-                f"not {self.octaves!r}"
+                f"LogWeights.bits={self.bits} and levels_per_octave={self.levels_per_octave} must span at most "
+                f"24 octaves, not {self.octaves!r}"
             )
 
     @property
@@ -138,8 +138,8 @@ def integer_weights(weights: LogWeights, scale: int) -> Integer[np.ndarray, " co
 def product_table(code: Code, weights: LogWeights, scale: int) -> Integer[np.ndarray, "T codes"]:
     """Signed products of every spike time and weight code by table and shift, without a multiplier (int64).
 
-    ``mx[t mod tau] * mw[(q+r) mod rho] << (S - (t div tau) - ((q+r) div rho))`` (numerics, section 3); row ``t``, column
-    ``code``.
+    ``mx[t mod tau] * mw[(q+r) mod rho] << (S - (t div tau) - ((q+r) div rho))`` (numerics, section 3); row
+    ``t``, column ``code``.
 
     >>> product_table(Code(), LogWeights(), 0)[[0, 1, 23], [0, 17, 14]].tolist()
     [4194304, -2543616, 608]
@@ -155,5 +155,3 @@ def product_table(code: Code, weights: LogWeights, scale: int) -> Integer[np.nda
             table[t, q] = magnitude
             table[t, q | (1 << (weights.bits - 1))] = -magnitude
     return table
-
-

@@ -126,9 +126,7 @@ def thresholds(code: Code, exponent: int) -> Integer[np.ndarray, " T"]:
     return np.array([ceil_scaled(code.kappa(t), exponent) for t in range(code.T)], dtype=np.int64)
 
 
-def fire(
-    membrane: Integer[np.ndarray, "*shape"], theta: Integer[np.ndarray, " T"]
-) -> UInt8[np.ndarray, "*shape"]:
+def fire(membrane: Integer[np.ndarray, "*shape"], theta: Integer[np.ndarray, " T"]) -> UInt8[np.ndarray, "*shape"]:
     """Spike times of integer membranes: ``min {t : u >= Theta[t]}``; a tie fires.
 
     >>> fire(np.array([1024, 1023, 864, 736, 735]), thresholds(Code(T=3), 10)).tolist()

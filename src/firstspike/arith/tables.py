@@ -1,6 +1,7 @@
 """Exact rounding and the mantissas that kernel and weight levels share."""
 
 from fractions import Fraction
+from functools import cache
 
 
 def round_half_even_root(bits: int, index: int, count: int) -> int:
@@ -27,6 +28,7 @@ def round_half_even_root(bits: int, index: int, count: int) -> int:
     return low
 
 
+@cache
 def mantissas(bits: int, count: int) -> tuple[int, ...]:
     """Integer mantissas ``2^bits * m[f]``, ``f = 0 .. count-1`` (numerics, sections 1 and 2).
 
