@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-MAX_FILE = 1 << 32
-"""Largest file in bytes that is read."""
+MAX_FILE = 1 << 29
+"""Largest file in bytes that is read or written: five-bit weights of 800 million synapses."""
 
 MAX_HEADER = 1 << 24
 """Largest header in bytes that is read or written."""
@@ -34,7 +34,7 @@ def write(path: str | os.PathLike[str], metadata: Mapping[str, str], tensors: Ma
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: ``path`` is there and is no regular file, or the header is too long.
+        ValueError: ``path`` is there and is no regular file, or the file would be too long to be read.
     """
     target = os.path.realpath(path)  # a link stays a link
     if os.path.exists(target) and not os.path.isfile(target):
@@ -52,6 +52,8 @@ def write(path: str | os.PathLike[str], metadata: Mapping[str, str], tensors: Ma
     header += b" " * (-len(header) % 8)
     if len(header) > MAX_HEADER:
         raise ValueError(f"{os.fspath(path)}: header must have at most {MAX_HEADER} bytes, not {len(header)!r}")
+    if 8 + len(header) + end > MAX_FILE:
+        raise ValueError(f"{os.fspath(path)}: file must have at most {MAX_FILE} bytes, not {8 + len(header) + end!r}")
     _replace(target, [len(header).to_bytes(8, "little"), header, *buffers])
 
 
@@ -65,21 +67,24 @@ def _replace(target: str, buffers: list[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = target, None  # the name that the caller knows
         raise
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # the file is whole under its name; not every file system can sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read(
     path: str | os.PathLike[str], accept: Callable[[dict[str, str]], None]
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Metadata and tensors of a file. ``accept`` sees the metadata before the tensors are looked at, and may raise.
+    """Metadata and tensors (read-only) of a file. ``accept`` sees the metadata before the tensors, and may raise.
 
     Every size is compared with the file's before memory is taken for it: at most the file's own size is read.
 
@@ -99,7 +104,7 @@ def read(
         if 8 + length > size:
             raise ValueError(f"file must hold its header of {length} bytes, not {size - 8!r}: it is truncated")
         header = parse("header", file.read(length))
-        metadata = mapping("header", header).pop("__metadata__", None)
+        metadata = mapping("header", header).pop("__metadata__", {})
         for key, value in mapping("__metadata__", metadata).items():
             text(f"metadata {key!r}", value)
         accept(metadata)
@@ -107,7 +112,8 @@ def read(
         data = file.read(size - 8 - length)
     tensors = {}
     for name, (dtype, shape, start, end) in places.items():
-        tensors[name] = np.frombuffer(data[start:end], dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="))
+        tensor = np.frombuffer(data, dtype=dtype, count=(end - start) // dtype.itemsize, offset=start)
+        tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=False).reshape(shape)
     return metadata, tensors
 
 

@@ -19,7 +19,7 @@ from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, N
 VERSION = 1
 """Format version that this release writes, and the only one that it reads."""
 
-MAX_CODES = 1 << 30
+MAX_CODES = 1 << 28
 """Most weights of a layer in a file."""
 
 MAX_NOTES = 1 << 20
@@ -277,7 +277,7 @@ def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> L
         raise ValueError(f"{subject}: fires must be true or false, not {container.brief(entry['fires'])}")
     shape = container.integers(f"{subject}: shape", entry["shape"], count=4 if kind == "conv2d" else 2)
     codes = _codes(name, shape, weights.bits, tensors)
-    bias = _take(tensors, f"{name}.bias", np.int64, shape[:1])
+    bias = _take(tensors, f"{name}.bias", np.int64, shape[:1]).copy()
     fires, scale = entry["fires"], entry["scale"]
     if kind == "linear":
         return Linear(name=name, source=source, codes=codes, scale=scale, bias=bias, fires=fires, residuals=residuals)

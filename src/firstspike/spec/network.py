@@ -304,20 +304,26 @@ class Network:
     def membrane_bounds(self, layer: Synaptic) -> tuple[int, int]:
         """Bounds of a layer's membranes: bias plus all negative, or all positive, products at ``t = 0``.
 
-        Products may be longer than 64 bits before they are found not to fit, so they are summed as Python integers:
-        how often a code occurs among an output's weights, times its product.
+        How often a code occurs among an output's weights, times its product; a block of outputs at a time. Products may
+        be longer than 64 bits before they are found not to fit: then the sums are of Python integers.
         """
-        codes = layer.codes.reshape(layer.outputs, -1).astype(np.int64)
-        width = 1 << self.weights.bits
-        offset = np.arange(layer.outputs, dtype=np.int64)[:, None] * width
-        counts = np.bincount((codes + offset).reshape(-1), minlength=layer.outputs * width)
-        counts = counts.reshape(layer.outputs, width).astype(object)
-        first = [int(weight) << self.code.exponent for weight in integer_weights(self.weights, layer.scale)]
-        bias = layer.bias.astype(object)
+        width, fan_in = 1 << self.weights.bits, layer.codes.size // layer.outputs
+        products = [int(weight) << self.code.exponent for weight in integer_weights(self.weights, layer.scale)]
         residual = len(layer.residuals) << max(self.exponent(layer), 0)
-        low = bias + counts @ np.array([min(product, 0) for product in first], dtype=object)
-        high = bias + counts @ np.array([max(product, 0) for product in first], dtype=object) + residual
-        return int(low.min()), int(high.max())
+        largest = max(abs(int(layer.bias.min())), abs(int(layer.bias.max()))) + residual
+        dtype = np.dtype(np.int64 if largest + max(products) * fan_in < 1 << 62 else object)
+        negative = np.array([min(product, 0) for product in products], dtype=dtype)
+        positive = np.array([max(product, 0) for product in products], dtype=dtype)
+        low, high = [], []
+        rows = max(1, (1 << 20) // max(fan_in, width))
+        for first in range(0, layer.outputs, rows):
+            codes = layer.codes[first : first + rows].reshape(-1, fan_in)
+            index = codes + np.arange(len(codes), dtype=np.int64)[:, None] * width
+            counts = np.bincount(index.reshape(-1), minlength=len(codes) * width).reshape(-1, width).astype(dtype)
+            bias = layer.bias[first : first + rows].astype(dtype)
+            low.append(int((bias + counts @ negative).min()))
+            high.append(int((bias + counts @ positive).max()) + residual)
+        return min(low), max(high)
 
     def _check_synaptic(self, layer: Synaptic) -> None:
         if not layer.fires and layer is not self.layers[-1]:
