@@ -133,7 +133,7 @@ void quantise(const float* w, float* out, int64_t count, const float* boundaries
 }  // namespace
 
 extern const ActivationKernels activation_table;
-const ActivationKernels activation_table{
+constinit const ActivationKernels activation_table{
     ttfs<uint32_t>, ttfs<uint16_t>, clip<uint32_t>, clip<uint16_t>, masked<uint32_t>, masked<uint16_t>, quantise,
 };
 

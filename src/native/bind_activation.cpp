@@ -33,7 +33,7 @@ void for_chunks(int64_t count, int threads, const Body& body) {
     if (count < 0) throw std::invalid_argument("count must be at least 0, not " + std::to_string(count));
     if (threads < 1) throw std::invalid_argument("threads must be at least 1, not " + std::to_string(threads));
     nb::gil_scoped_release release;
-    parallel(threads, (count + chunk - 1) / chunk, [&](int64_t item) {
+    parallel(threads, (count + chunk - 1) / chunk, [&](int64_t item, int) {
         const int64_t start = item * chunk;
         body(start, std::min(chunk, count - start));
     });

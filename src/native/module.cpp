@@ -7,6 +7,7 @@
 
 namespace firstspike {
 void bind_activation(nanobind::module_& m);
+void bind_engine(nanobind::module_& m);
 }
 
 NB_MODULE(_native, m) {
@@ -20,4 +21,5 @@ NB_MODULE(_native, m) {
         },
         "Instruction sets this build and this processor share, the best last.");
     firstspike::bind_activation(m);
+    firstspike::bind_engine(m);
 }

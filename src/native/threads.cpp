@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace firstspike {
@@ -34,7 +36,7 @@ public:
         for (auto& worker : workers_) worker.join();
     }
 
-    void run(int threads, int64_t items, const std::function<void(int64_t)>& task) {
+    void run(int threads, int64_t items, const std::function<void(int64_t, int)>& task) {
         std::lock_guard one_job(jobs_);
         const int helpers = static_cast<int>(std::min<int64_t>(threads, items)) - 1;
         {
@@ -51,19 +53,27 @@ public:
             generation_.fetch_add(1, std::memory_order_release);
         }
         wake_.notify_all();
-        drain();
+        drain(0);
         for (int spin = 0; spin < spins && busy_.load(std::memory_order_acquire) != 0; ++spin) relax();
         std::unique_lock lock(state_);
         done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
+        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     }
 
 private:
     // About 20 microseconds: the gap between two layers is shorter than a sleep and a wake-up.
     static constexpr int spins = 1000;
 
-    void drain() {
+    void drain(int worker) {
         inside_task = true;
-        for (int64_t item = next_.fetch_add(1); item < items_; item = next_.fetch_add(1)) (*task_)(item);
+        for (int64_t item = next_.fetch_add(1); item < items_; item = next_.fetch_add(1)) {
+            try {
+                (*task_)(item, worker);
+            } catch (...) {
+                std::lock_guard lock(state_);
+                if (!error_) error_ = std::current_exception();
+            }
+        }
         inside_task = false;
     }
 
@@ -77,7 +87,7 @@ private:
                 if (stop_) return;
                 if (index >= helpers_) continue;
             }
-            drain();
+            drain(index + 1);
             std::lock_guard lock(state_);
             if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_one();
         }
@@ -90,8 +100,9 @@ private:
     std::atomic<int64_t> next_{0};
     std::atomic<int> busy_{0};
     int64_t items_ = 0;
-    const std::function<void(int64_t)>* task_ = nullptr;
+    const std::function<void(int64_t, int)>* task_ = nullptr;
     int helpers_ = 0;
+    std::exception_ptr error_;
     bool stop_ = false;
 };
 
@@ -109,9 +120,9 @@ Pool& the_pool() {
 
 }  // namespace
 
-void parallel(int threads, int64_t items, const std::function<void(int64_t)>& task) {
+void parallel(int threads, int64_t items, const std::function<void(int64_t, int)>& task) {
     if (threads <= 1 || items <= 1 || inside_task) {
-        for (int64_t item = 0; item < items; ++item) task(item);
+        for (int64_t item = 0; item < items; ++item) task(item, 0);
         return;
     }
     the_pool().run(threads, items, task);

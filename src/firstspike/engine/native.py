@@ -1,0 +1,119 @@
+"""Native engine: compiled event-driven and dense kernels (src/native, docs/engine.md)."""
+
+import os
+
+import numpy as np
+
+from firstspike import _native
+from firstspike.arith import checks, integer_kernel, integer_weights
+from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
+
+
+class NativeEngine:
+    """Bit-exact inference by compiled kernels; see `Engine` for the interface.
+
+    Attributes:
+        network: the network it runs. The engine keeps its own copy of the weights as packed codes, ``B_w`` bits each.
+        threads: how many threads one call uses; over images where there are enough, else over parts of each layer.
+        instructions: the instruction set in use: "avx512", "avx2" or "portable".
+        path: "auto", "event" or "dense".
+    """
+
+    name = "native"
+
+    def __init__(
+        self, network: Network, *, threads: int | None = None, instructions: str = "auto", path: str = "auto"
+    ) -> None:
+        """Pack a network's weights.
+
+        Args:
+            network: the network to run.
+            threads: threads of one call; None for one per processor.
+            instructions: instruction set; "auto" takes the best this processor has.
+            path: "event" visits spikes only, "dense" multiplies every input, "auto" chooses per layer and group of
+                images by the density of its spikes. Layers whose operands need more than 16 bits are always
+                event-driven.
+
+        Raises:
+            TypeError: ``threads`` is not an int.
+            ValueError: an option is out of range or unknown.
+        """
+        self.network = network
+        self.threads = checks.integer("threads", os.cpu_count() or 1 if threads is None else threads, low=1, high=1024)
+        self.path = path
+        self._native = _native.Engine(
+            _volume(network.input_shape),
+            T=network.code.T,
+            weight_bits=network.weights.bits,
+            accumulator_bits=network.accumulator_bits,
+            kernel_values=integer_kernel(network.code),
+            instructions=instructions,
+            path=path,
+        )
+        self.instructions: str = self._native.instructions
+        self._numbers = {INPUT: 0}
+        for layer in network.layers:
+            source = self._numbers[layer.source]
+            before, after = _volume(network.shapes[layer.source]), _volume(network.shapes[layer.name])
+            if isinstance(layer, Flatten):
+                self._native.add_flatten(source, before)
+            elif isinstance(layer, MaxPool2d):
+                self._native.add_pool(source, before, after, layer.kernel, layer.stride, layer.padding)
+            else:
+                assert isinstance(layer, Synaptic)
+                self._add_synaptic(layer, source, before, after)
+            self._numbers[layer.name] = len(self._numbers)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights the engine holds: packed codes, filled up to whole blocks of output channels."""
+        return int(self._native.weight_bytes)
+
+    def logits(self, times: np.ndarray) -> np.ndarray:
+        """Logits, int64 ``[n, *read-out shape]``; see `Engine`."""
+        return self._run(times, trace=False)[self.network.layers[-1].name]
+
+    def layers(self, times: np.ndarray) -> dict[str, np.ndarray]:
+        """Output of every layer by name; see `Engine`."""
+        return self._run(times, trace=True)
+
+    def _run(self, times: np.ndarray, *, trace: bool) -> dict[str, np.ndarray]:
+        network = self.network
+        if times.dtype != np.uint8:
+            raise TypeError(f"times must be uint8, not {times.dtype}")
+        if times.shape[1:] != network.input_shape:
+            raise ValueError(f"times must have shape (n, {', '.join(map(str, network.input_shape))}), not {times.shape!r}")
+        shapes = {layer.name: (len(times), *network.shapes[layer.name]) for layer in network.layers}
+        *firing, readout = network.layers
+        logits = np.empty(shapes[readout.name], dtype=np.int64)
+        traces = {layer.name: np.empty(shapes[layer.name], dtype=np.uint8) for layer in firing} if trace else {}
+        self._native.run(np.ascontiguousarray(times), logits, list(traces.values()), self.threads)
+        return {**traces, readout.name: logits}
+
+    def _add_synaptic(self, layer: Synaptic, source: int, before: Shape, after: Shape) -> None:
+        network = self.network
+        conv = isinstance(layer, Conv2d)
+        identity = np.zeros(256, dtype=np.int64)
+        if layer.residuals:
+            identity = integer_kernel(network.code) << (network.exponent(layer) - network.code.exponent)
+        self._native.add_synaptic(
+            source,
+            before,
+            after,
+            np.ascontiguousarray(layer.codes),
+            kernel=layer.codes.shape[2:] if conv else (1, 1),
+            stride=layer.stride if conv else (1, 1),
+            padding=layer.padding if conv else (0, 0),
+            groups=layer.groups if conv else 1,
+            fires=layer.fires,
+            weights=integer_weights(network.weights, layer.scale),
+            bias=layer.bias,
+            thresholds=network.thresholds(layer) if layer.fires else np.zeros(0, dtype=np.int64),
+            identity=identity,
+            residuals=[self._numbers[name] for name in layer.residuals],
+        )
+
+
+def _volume(shape: Shape) -> Shape:
+    """``(channels, height, width)``; a flat shape is one pixel."""
+    return shape if len(shape) == 3 else (shape[0], 1, 1)

@@ -1,0 +1,78 @@
+// A network as the native engine keeps it: geometry, packed weight codes, tables. Built once, read by all threads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace firstspike {
+
+// Operands of a layer: 16-bit pairs, 32-bit or 64-bit. Sums are as wide as the operands, at least 32 bits.
+enum class Width { bits16, bits32, bits64 };
+
+struct Shape {
+    int channels, height, width;  // a flat activation is one pixel
+
+    int64_t size() const { return int64_t(channels) * height * width; }
+    int pixels() const { return height * width; }
+};
+
+struct Common {
+    Isa isa;
+    int T, weight_bits, accumulator_bits;
+    std::vector<int64_t> kernel_values;  // [256], 0 for silence
+};
+
+// What every step knows: which activation it reads (0 is the input, step i writes i + 1) and both shapes.
+struct Step {
+    enum class Kind { synaptic, depthwise, pool, flatten } kind;
+    int source;
+    Shape in, out;
+    Geometry geometry;  // of synaptic, depthwise and pool
+
+    // Synaptic layers and depthwise ones
+    int groups = 1;
+    bool fires = false;
+    Width width = Width::bits16;
+    std::vector<int64_t> weights;  // integer weight of every code
+    std::vector<int64_t> bias;     // [out.channels]
+    std::vector<char> bias_rows;   // [lane block][lane] as sums, 0 where there is no channel
+    std::vector<int64_t> thresholds;
+    FireTable fire{};
+    std::vector<int> residuals;
+    std::vector<int64_t> identity;  // [256], what a residual spike adds
+    std::vector<int16_t> entry_values;  // [256], value of a list entry by spike time
+    std::vector<uint32_t> kernel32;     // [256]
+    std::vector<uint64_t> kernel64;
+
+    // Packed codes, [group][lane block][row][lane], rows chunk after chunk; depthwise: one code a byte, [tap][channel]
+    std::vector<uint8_t> packed;
+    int lanes = 64, lane_blocks = 0, blocks = 0, block_channels = 0;  // lane blocks and channel blocks per group
+    int64_t rows = 0;                                                 // of one lane block
+    std::vector<Chunk> chunks;
+
+    int group_inputs() const { return in.channels / groups; }
+    int group_outputs() const { return out.channels / groups; }
+    int sum_bytes() const { return width == Width::bits64 ? 8 : 4; }
+    int row_bytes() const { return lanes * (width == Width::bits16 ? 2 : sum_bytes()); }
+    PackedRows packed_rows(int weight_bits) const {
+        return {packed.data(), weights.data(), weight_bits, static_cast<int64_t>(packed.size())};
+    }
+};
+
+// A layer with weights, ready to run. codes: [outputs][in channels / groups][kernel_h][kernel_w], one a byte.
+struct SynapticSpec {
+    int source;
+    Shape in, out;
+    Geometry geometry;
+    int groups;
+    bool fires;
+    const uint8_t* codes;
+    std::vector<int64_t> weights, bias, thresholds, identity;
+    std::vector<int> residuals;
+};
+
+Step plan_synaptic(const Common& common, SynapticSpec spec);
+
+}  // namespace firstspike
