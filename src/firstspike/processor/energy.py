@@ -20,9 +20,9 @@ COMPONENTS: Mapping[str, str] = {
     "weight_write": "weight buffer, writes",
     "activation_read": "activation buffer, reads",
     "activation_write": "activation buffer, writes",
-    "membrane": "membrane memory and bias registers",
+    "membrane": "membranes and biases",
     "fire": "threshold comparisons",
-    "encoder": "spike selection and encoding",
+    "encoder": "spike selection, encoding",
     "control": "control",
     "clock": "clock",
     "leakage": "leakage",
@@ -104,6 +104,11 @@ class LayerCost:
         """Energy of the layer in uJ."""
         return self.energy.value
 
+    @property
+    def groups(self) -> dict[str, Interval]:
+        """Energy of the layer in uJ by group of components."""
+        return {group: total([self.components[key] for key in keys]).times(1e-6) for group, keys in GROUPS.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -128,6 +133,11 @@ class Cost:
     def components(self) -> dict[str, Interval]:
         """Energy per image in uJ by component."""
         return {key: total([layer.components[key] for layer in self.layers]).times(1e-6) for key in COMPONENTS}
+
+    @property
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Name for readers and group of every component."""
+        return {key: (COMPONENTS[key], group) for group, keys in GROUPS.items() for key in keys}
 
     @property
     def groups(self) -> dict[str, Interval]:

@@ -1,0 +1,95 @@
+"""What a report asks of a cost: the part of ``firstspike.processor.Cost`` that it shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Bounds(Protocol):
+    """A figure between two bounds."""
+
+    @property
+    def low(self) -> float:
+        """Lower bound."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """Best figure."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper bound."""
+        ...
+
+
+class LayerView(Protocol):
+    """Cost of one layer."""
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """The layer's kind."""
+        ...
+
+    @property
+    def events(self) -> Mapping[str, float]:
+        """Counts per image, among them ``cycles`` and ``sops``."""
+        ...
+
+    @property
+    def energy(self) -> Bounds:
+        """Energy per image in uJ."""
+        ...
+
+    @property
+    def groups(self) -> Mapping[str, Bounds]:
+        """Energy per image in uJ by group of components."""
+        ...
+
+
+class CostView(Protocol):
+    """Cost of a network on images."""
+
+    @property
+    def technology(self) -> str:
+        """Name of the technology."""
+        ...
+
+    @property
+    def dram(self) -> str:
+        """Name of the DRAM scenario."""
+        ...
+
+    @property
+    def layers(self) -> Sequence[LayerView]:
+        """By execution, the image's load first."""
+        ...
+
+    @property
+    def energy(self) -> Bounds:
+        """Energy per image in uJ."""
+        ...
+
+    @property
+    def components(self) -> Mapping[str, Bounds]:
+        """Energy per image in uJ by component."""
+        ...
+
+    @property
+    def groups(self) -> Mapping[str, Bounds]:
+        """Energy per image in uJ by group of components."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, str]]:
+        """Name for readers and group of every component."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Totals as a flat dictionary whose keys carry units."""
+        ...
