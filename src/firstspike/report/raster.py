@@ -18,7 +18,7 @@ _COLOUR = (58, 135, 229)
 _LEFT = 150
 _BAND = 64
 _GAP = 8
-_AXIS = 34
+_AXIS = 38
 
 
 def grid(times: np.ndarray, steps: int, rows: int = ROWS) -> np.ndarray:
@@ -110,5 +110,5 @@ def raster(layers: Sequence[LayerTrace], image: int, steps: int, windows: Sequen
             f'<image href="{png(grid(times, steps))}" x="{x:.2f}" y="{top}" width="{steps * step:.2f}" '
             f'height="{_BAND}" preserveAspectRatio="none"><title>{escape(note)}</title></image>'
         )
-    marks.append(text(_LEFT + (WIDTH - _LEFT) / 2, height + _AXIS - 2, "time step", anchor="middle", style="axis"))
+    marks.append(text(_LEFT + (WIDTH - _LEFT) / 2, height + _AXIS - 5, "time step", anchor="middle", style="axis"))
     return drawing(WIDTH, height + _AXIS, marks, "Spike raster of one image")

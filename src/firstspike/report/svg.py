@@ -141,14 +141,17 @@ def time_histogram(name: str, times: np.ndarray, steps: int) -> str:
 
 
 def _round_up(share: float) -> float:
-    """The next 1, 2 or 5 times a power of ten.
+    """The next round number, at most 1.
 
     >>> _round_up(0.3), _round_up(0.051), _round_up(1.0)
-    (0.5, 0.1, 1.0)
+    (0.3, 0.06, 1.0)
     """
     power = 10.0 ** np.floor(np.log10(share))
     return float(
-        min(1.0, next(round(step * power, 12) for step in (1, 2, 5, 10) if share <= step * power * (1 + 1e-9)))
+        min(
+            1.0,
+            next(round(step * power, 12) for step in (1, 2, 3, 4, 5, 6, 8, 10) if share <= step * power * (1 + 1e-9)),
+        )
     )
 
 
