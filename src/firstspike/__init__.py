@@ -2,6 +2,7 @@
 
 from firstspike.arith import Code, LogWeights
 from firstspike.convert import ConversionError
+from firstspike.processor import Cost, Processor, Technology, TechnologyError
 from firstspike.spec import FormatError, Network, Trace
 from firstspike.spiking import SpikingNetwork, convert, load
 from firstspike.train import models
@@ -11,11 +12,15 @@ from firstspike.train.prepared import Prepared
 __all__ = [
     "Code",
     "ConversionError",
+    "Cost",
     "FormatError",
     "LogWeights",
     "Network",
     "Prepared",
+    "Processor",
     "SpikingNetwork",
+    "Technology",
+    "TechnologyError",
     "Trace",
     "UnsupportedError",
     "convert",

@@ -22,7 +22,7 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
     for layer in network.layers:
         output = outputs[layer.name]
         synaptic = isinstance(layer, Synaptic)
-        fires = not synaptic or layer.fires
+        fires = not isinstance(layer, Synaptic) or layer.fires
         sops = sops_nonzero = none
         if isinstance(layer, Synaptic):
             active = (outputs[layer.source] != NO_SPIKE).reshape(len(times), -1)

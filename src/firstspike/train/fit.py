@@ -1,14 +1,17 @@
 """`fit`: run a recipe to its end, a checkpoint every epoch, resumable at any moment."""
 
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
@@ -16,6 +19,7 @@ from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
 from firstspike.train.prepare import prepare
 from firstspike.train.prepared import Prepared
+from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
 
 CHECKPOINT = "last.ckpt"
@@ -107,21 +111,23 @@ def fit(
         own = network.state_dict()
         network.load_state_dict({**own, **{k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}})
         network.stage = "relu"
-    network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
     seed, batch = recipe.training.seed, recipe.training.batch_size
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    batches = Batches(training, batch_size=batch, seed=seed, augment=augment, drop_last=True, rank=rank, world_size=world)
+    batches = Batches(
+        training, batch_size=batch, seed=seed, augment=augment, drop_last=True, rank=rank, world_size=world
+    )
     checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches))
     checkpoint = out / CHECKPOINT
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         callbacks: list[Callback] = [_Checkpoint(checkpoint)]
         if progress:
-            callbacks.append(TQDMProgressBar(refresh_rate=10))
+            callbacks.append(TrainingProgress())
         trainer = lightning.Trainer(
             accelerator=accelerator,
             precision=recipe.training.precision,
@@ -130,7 +136,7 @@ def fit(
             logger=[CSVLogger(out, name="log", version=0), TensorBoardLogger(str(out), name="log", version=0)],
             callbacks=callbacks,
             enable_checkpointing=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
@@ -144,6 +150,20 @@ def fit(
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     network.eval()
     return Fitted(network=network, metrics=metrics, epochs=int(trainer.current_epoch))
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's notices about devices and defaults are no news to a user of a recipe."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def load_network(recipe: Recipe, checkpoint: str | Path, *, shape: tuple[int, int, int], classes: int) -> Prepared:

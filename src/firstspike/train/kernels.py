@@ -3,12 +3,15 @@
 Both ways give the same bits; tests compare them. The native extension is optional.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+_native: Any
 try:
-    from firstspike import _native  # type: ignore[attr-defined]
+    from firstspike import _native
 except ImportError:  # installed without a compiler
     _native = None
 
@@ -43,7 +46,12 @@ def masked(gradient: Tensor, mask: Tensor) -> Tensor:
     if _fused(gradient) and gradient.stride() == mask.stride():
         out = torch.empty_like(gradient)
         _native.masked_backward(
-            gradient.data_ptr(), mask.data_ptr(), out.data_ptr(), out.numel(), _TYPES[out.dtype], torch.get_num_threads()
+            gradient.data_ptr(),
+            mask.data_ptr(),
+            out.data_ptr(),
+            out.numel(),
+            _TYPES[out.dtype],
+            torch.get_num_threads(),
         )
         return out
     return gradient * mask
@@ -62,7 +70,7 @@ def quantise_forward(weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tens
             torch.get_num_threads(),
         )
         return out
-    index = torch.bucketize(weight.abs(), boundaries.to(weight), right=True, out_int32=True)
+    index = torch.bucketize(weight.abs().contiguous(), boundaries.to(weight), right=True, out_int32=True)
     return torch.where(weight.isnan(), weight, torch.copysign(levels.to(weight)[index], weight))
 
 

@@ -62,11 +62,15 @@ def vgg(
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):  # with 1, a sixth of all neurons saturate: it does not train
+        if isinstance(
+            layer, nn.BatchNorm1d | nn.BatchNorm2d
+        ):  # with 1, a sixth of all neurons saturate: it does not train
             nn.init.constant_(layer.weight, 0.5)
     return nn.Sequential(*layers)
 
 
-def vgg16(*, classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, dropout: float = 0.0) -> nn.Sequential:
+def vgg16(
+    *, classes: int, in_channels: int = 3, image_size: int = 32, width: float = 1.0, dropout: float = 0.0
+) -> nn.Sequential:
     """VGG-16 for images of 32x32 or 64x64: 13 convolutions, two hidden layers of 512 and the read-out."""
     return vgg(VGG16, classes=classes, in_channels=in_channels, image_size=image_size, width=width, dropout=dropout)

@@ -1,7 +1,6 @@
 """Conversion-aware training as a Lightning module: stages by epoch, one-cycle schedule, spike penalty."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import lightning
@@ -54,9 +53,7 @@ class ConversionAwareTraining(lightning.LightningModule):
         steer = sparsity.target > 0 and index % 10 == 0
         self.network.observe(sparsity.weight > 0, spikes=steer)
         logits = self(_layout(images))
-        loss = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing
-        )
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing)
         self.log("train_loss", loss, prog_bar=True)
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
@@ -115,8 +112,6 @@ def _layout(images: Tensor) -> Tensor:
 
 
 def _parameter_groups(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    parameters: Iterable[nn.Parameter] = network.parameters()
-    decayed, plain = [], []
-    for parameter in parameters:
-        (decayed if parameter.dim() > 1 else plain).append(parameter)
-    return decayed, plain
+    """Weights, which decay, and the rest (biases, batch norm), which does not."""
+    parameters = list(network.parameters())
+    return [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]

@@ -88,9 +88,7 @@ def prepare(
             builder.layers[name] = Synapses(
                 layer.linear, layer.norm, code=code, weights=weights, accumulator_bits=accumulator_bits
             )
-    prepared = Prepared(
-        builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits
-    )
+    prepared = Prepared(builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits)
     prepared.train(net.training)
     return prepared
 
@@ -127,7 +125,9 @@ class _Builder:
             elif node.op in ("call_function", "call_method"):
                 self.values[node] = self._function(node)
             elif node.op == "get_attr":
-                raise UnsupportedError(f"{node.target!r}: a bare parameter cannot be converted; use nn.Conv2d or nn.Linear")
+                raise UnsupportedError(
+                    f"{node.target!r}: a bare parameter cannot be converted; use nn.Conv2d or nn.Linear"
+                )
 
     # Steps
 
@@ -196,7 +196,9 @@ class _Builder:
         value = self.values[result]
         if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
             path = value.name if isinstance(value, _Spikes) else "output"
-            raise UnsupportedError(f"{path}: the last layer must be linear (its values are the logits), not one that fires")
+            raise UnsupportedError(
+                f"{path}: the last layer must be linear (its values are the logits), not one that fires"
+            )
         flattens = tuple(entry for entry in value.after if entry[1] == "flatten")
         self._emit(replace(value, after=flattens), fires=False)
 
@@ -218,21 +220,31 @@ class _Builder:
             return self._relu(node, path)
         if isinstance(module, nn.MaxPool2d):
             if module.dilation not in (1, (1, 1)) or module.ceil_mode or module.return_indices:
-                raise UnsupportedError(f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False")
+                raise UnsupportedError(
+                    f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False"
+                )
             return self._reshaping(node, path, "maxpool", _max_pool(module.kernel_size, module.stride, module.padding))
         if isinstance(module, nn.AvgPool2d):
-            if module.ceil_mode or module.divisor_override or (_two(module.padding) != (0, 0) and not module.count_include_pad):
+            if (
+                module.ceil_mode
+                or module.divisor_override
+                or (_two(module.padding) != (0, 0) and not module.count_include_pad)
+            ):
                 raise UnsupportedError(
                     f"{path}: average pooling must have ceil_mode=False, divisor_override=None and count_include_pad=True"
                 )
             return self._average(node, path, _two(module.kernel_size), _two(module.stride), _two(module.padding))
         if isinstance(module, nn.AdaptiveAvgPool2d):
             if module.output_size not in (1, (1, 1)):
-                raise UnsupportedError(f"{path}: adaptive average pooling must have output size 1, not {module.output_size!r}")
+                raise UnsupportedError(
+                    f"{path}: adaptive average pooling must have output size 1, not {module.output_size!r}"
+                )
             return self._average(node, path, None, None, (0, 0))
         if isinstance(module, nn.Flatten):
             if (module.start_dim, module.end_dim) != (1, -1):
-                raise UnsupportedError(f"{path}: Flatten must be Flatten(1, -1), not ({module.start_dim}, {module.end_dim})")
+                raise UnsupportedError(
+                    f"{path}: Flatten must be Flatten(1, -1), not ({module.start_dim}, {module.end_dim})"
+                )
             return self._reshaping(node, path, "flatten", nn.Flatten())
         if isinstance(module, nn.Dropout | nn.Dropout2d):
             return self._reshaping(node, path, "dropout", deepcopy(module))
@@ -251,7 +263,9 @@ class _Builder:
         if name == "flatten":
             start, end = [*arguments, *options.values(), *[0, -1][len(arguments) + len(options) :]][:2]
             if (start, end) != (1, -1):
-                raise UnsupportedError(f"{path}: flatten must start at axis 1 and end at the last, not ({start!r}, {end!r})")
+                raise UnsupportedError(
+                    f"{path}: flatten must start at axis 1 and end at the last, not ({start!r}, {end!r})"
+                )
             return self._reshaping(node, path, "flatten", nn.Flatten())
         if name in ("view", "reshape"):
             if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
@@ -267,17 +281,25 @@ class _Builder:
             if not isinstance(axes, list | tuple) or sorted(int(a) % 4 for a in axes) != [2, 3]:
                 raise UnsupportedError(f"{path}: mean must be over the image, dim=(2, 3), not {axes!r}")
             average = self._average(node, path, None, None, (0, 0))
-            return average if keep else replace(average, after=(*average.after, (f"{path}_flatten", "flatten", nn.Flatten())))
+            return (
+                average
+                if keep
+                else replace(average, after=(*average.after, (f"{path}_flatten", "flatten", nn.Flatten())))
+            )
         bound = _bind(name, arguments, options)
         if name in ("max_pool2d", "boolean_dispatch", "_max_pool2d") and bound is not None:
             if bound.get("dilation", 1) not in (1, (1, 1)) or bound.get("ceil_mode") or bound.get("return_indices"):
-                raise UnsupportedError(f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False")
+                raise UnsupportedError(
+                    f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False"
+                )
             pool = _max_pool(bound["kernel_size"], bound.get("stride"), bound.get("padding", 0))
             return self._reshaping(node, path, "maxpool", pool)
         if name == "avg_pool2d" and bound is not None:
             padding = _two(bound.get("padding", 0))
-            if bound.get("ceil_mode") or bound.get("divisor_override") or (
-                padding != (0, 0) and not bound.get("count_include_pad", True)
+            if (
+                bound.get("ceil_mode")
+                or bound.get("divisor_override")
+                or (padding != (0, 0) and not bound.get("count_include_pad", True))
             ):
                 raise UnsupportedError(
                     f"{path}: average pooling must have ceil_mode=False, divisor_override=None and count_include_pad=True"
@@ -290,7 +312,9 @@ class _Builder:
                 raise UnsupportedError(f"{path}: adaptive average pooling must have output size 1, not {size!r}")
             return self._average(node, path, None, None, (0, 0))
         if name == "dropout":
-            return self._reshaping(node, path, "dropout", nn.Dropout(options.get("p", arguments[0] if arguments else 0.5)))
+            return self._reshaping(
+                node, path, "dropout", _dropout(options.get("p", arguments[0] if arguments else 0.5))
+            )
         raise UnsupportedError(f"{path}: the function {name!r} cannot be converted; {_advice(name)}")
 
     def _norm(self, node: fx.Node, path: str, module: nn.Module) -> _Value:
@@ -300,7 +324,9 @@ class _Builder:
         if not getattr(module, "track_running_stats", False):
             raise UnsupportedError(f"{path}: batch norm must track running statistics, to be folded")
         if len(_readers(_argument(node, path))) != 1:
-            raise UnsupportedError(f"{path}: {value.path!r} must have no other reader, so that batch norm can be folded into it")
+            raise UnsupportedError(
+                f"{path}: {value.path!r} must have no other reader, so that batch norm can be folded into it"
+            )
         return replace(value, norm=deepcopy(module))
 
     def _relu(self, node: fx.Node, path: str) -> _Value:
@@ -309,7 +335,9 @@ class _Builder:
         if not isinstance(value, _Membrane):
             return value
         if len(_readers(source)) != 1:
-            raise UnsupportedError(f"{path}: {value.path!r} must be read by this ReLU alone, so that one neuron fires once")
+            raise UnsupportedError(
+                f"{path}: {value.path!r} must be read by this ReLU alone, so that one neuron fires once"
+            )
         return self._emit(value, fires=True)
 
     def _reshaping(self, node: fx.Node, path: str, kind: str, module: nn.Module) -> _Value:
@@ -326,10 +354,17 @@ class _Builder:
         return self._step(path, kind, value.name, module)
 
     def _average(
-        self, node: fx.Node, path: str, kernel: tuple[int, int] | None, stride: tuple[int, int] | None, padding: tuple[int, int]
+        self,
+        node: fx.Node,
+        path: str,
+        kernel: tuple[int, int] | None,
+        stride: tuple[int, int] | None,
+        padding: tuple[int, int],
     ) -> _Membrane:
         source = self._spikes(_argument(node, path), path)
-        return _Membrane(path=path, source=source.name, linear=AveragePool(kernel, stride, padding, weights=self.weights))
+        return _Membrane(
+            path=path, source=source.name, linear=AveragePool(kernel, stride, padding, weights=self.weights)
+        )
 
     def _add(self, node: fx.Node, path: str) -> _Value:
         if len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args) or node.kwargs:
@@ -348,7 +383,9 @@ class _Builder:
             identity = AveragePool((1, 1), (1, 1), (0, 0), weights=self.weights)
             return _Membrane(path=path, source=spikes[0], linear=identity, residuals=(spikes[1],))
         if membranes[0].after:
-            raise UnsupportedError(f"{path}: a residual must be added before pooling or flattening of {membranes[0].path!r}")
+            raise UnsupportedError(
+                f"{path}: a residual must be added before pooling or flattening of {membranes[0].path!r}"
+            )
         return replace(membranes[0], residuals=(*membranes[0].residuals, spikes[0]))
 
 
@@ -381,6 +418,10 @@ def _max_pool(kernel: Any, stride: Any, padding: Any) -> nn.MaxPool2d:
     return nn.MaxPool2d(_two(kernel), _two(stride or kernel), _two(padding))
 
 
+def _dropout(probability: Any) -> nn.Dropout:
+    return nn.Dropout(float(probability))
+
+
 def _two(value: Any) -> tuple[int, int]:
     return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
@@ -406,5 +447,3 @@ def _advice(name: str) -> str:
     }  # fmt: skip
     fallback = "a layer of the list in the conversion guide (docs/conversion.md)"
     return f"replace it by {replacements.get(name, fallback)}"
-
-

@@ -44,7 +44,7 @@ def rising_levels(weights: LogWeights, scale: int) -> tuple[Tensor, Tensor]:
 
 def level_index(weight: Tensor, boundaries: Tensor) -> Tensor:
     """Index into `rising_levels` of every weight's nearest magnitude (int32)."""
-    return torch.bucketize(weight.detach().abs(), boundaries.to(weight.dtype), right=True, out_int32=True)
+    return torch.bucketize(weight.detach().abs().contiguous(), boundaries.to(weight.dtype), right=True, out_int32=True)
 
 
 def quantise(weight: Tensor, weights: LogWeights, scale: int) -> Tensor:

@@ -9,6 +9,8 @@ from firstspike.arith import Code, LogWeights
 from firstspike.train.layers import STAGES
 from firstspike.train.models import SMALL, VGG16
 
+_FOLDER = Path(__file__).parents[1] / "recipes"
+
 PLANS = {"vgg16": VGG16, "small": SMALL}
 """Networks that a recipe can name."""
 
@@ -190,3 +192,22 @@ def _build(kind: Any, table: Any, place: str) -> Any:
         return kind(**values)
     except TypeError as error:
         raise TypeError(f"{place}: {error}") from error
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package (also in the folder ``recipes/`` of the project)."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe of the package by name, or of a TOML file by path.
+
+    Raises:
+        FileNotFoundError: it is neither.
+        ValueError: the file breaks a rule.
+    """
+    if name in recipe_names():
+        return load_recipe(_FOLDER / f"{name}.toml")
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"recipe must be one of {', '.join(recipe_names())} or a TOML file, not {name!r}")
+    return load_recipe(name)

@@ -1,0 +1,36 @@
+# make demo: sets up .venv, runs the main job.   make test: sets up .venv, passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The CPU build of PyTorch is enough; set TORCH="torch" for the registry's newest build.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint types quick slow clean
+
+demo: $(STAMP)
+	$(BIN)/firstspike demo --out demo --json demo/record.json
+
+test: lint types
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+$(STAMP): pyproject.toml CMakeLists.txt $(wildcard src/native/*)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build demo

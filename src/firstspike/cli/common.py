@@ -1,0 +1,125 @@
+"""What subcommands share: data arguments, progress, records."""
+
+import argparse
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from firstspike.spec import Trace
+from firstspike.spiking import SpikingNetwork, join
+from firstspike.train.data import ImageSet, load, names
+
+Item = TypeVar("Item")
+
+console = Console(highlight=False)
+if not console.is_terminal:  # a file or a pipe has no width to keep to
+    console = Console(highlight=False, width=120)
+
+CHUNK = 50
+"""Images evaluated between two steps of the progress bar."""
+
+
+def positive(text: str) -> int:
+    """An argument that must be a positive integer."""
+    value = int(text) if text.lstrip("-").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
+    return value
+
+
+def data_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--data``, ``--data-root``, ``--limit``."""
+    parser.add_argument(
+        "--data", required=required, metavar="SPEC",
+        help=f"one of {', '.join(names())}, or a folder or zip with one sub-folder per class",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="use N images, spread evenly over the set")
+
+
+def test_images(options: argparse.Namespace, snn: SpikingNetwork) -> ImageSet:
+    """The test images that the arguments name, of the network's shape."""
+    shape = snn.network.input_shape
+    images = load(
+        options.data,
+        split="test",
+        data_root=options.data_root,
+        expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
+    )
+    if snn.network.classes and len(images.classes) != len(snn.network.classes):
+        raise ValueError(
+            f"data {options.data!r} must have the network's {len(snn.network.classes)} classes, not {len(images.classes)}"
+        )
+    return images.limit(options.limit) if options.limit else images
+
+
+def track(items: Iterable[Item], label: str, total: int) -> Iterable[Item]:
+    """The items with a progress bar on the terminal."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def run_all(snn: SpikingNetwork, images: ImageSet, label: str, *, times: bool) -> Trace:
+    """Trace all images with a progress bar; without ``times``, only the counts are kept (spike times fill the memory)."""
+    chunks = range(0, len(images), CHUNK)
+    traces = []
+    for start in track(chunks, label, len(chunks)):
+        trace = snn.trace(images.pixels(start, min(start + CHUNK, len(images))))
+        if not times:
+            layers = {name: replace(layer, times=None) for name, layer in trace.layers.items()}
+            trace = replace(trace, layers=layers)
+        traces.append(trace)
+    return join(traces)
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of equal entries."""
+    return float(np.mean(predictions == labels)) if len(labels) else math.nan
+
+
+def write_json(path: str | None, record: Mapping[str, Any]) -> None:
+    """Write one record as JSON, whole or not at all; nothing where there is no path."""
+    if path is None:
+        return
+    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file through a temporary one in the same folder."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{str(target)!r}: its folder must exist")
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def timed(function: Callable[[], Item]) -> tuple[Item, float]:
+    """A result and the seconds it took."""
+    start = perf_counter()
+    result = function()
+    return result, perf_counter() - start

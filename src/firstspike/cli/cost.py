@@ -1,0 +1,63 @@
+"""``firstspike cost``: cycles, memory traffic and energy of a model file on the processor."""
+
+import argparse
+
+from rich.table import Table
+
+from firstspike.cli.common import CHUNK, console, data_arguments, positive, run_all, test_images, write_json
+from firstspike.processor import Interval, Processor, technology
+from firstspike.spiking import load
+
+NAME = "cost"
+HELP = "map a model file to the processor and count cycles, memory traffic and energy"
+EXAMPLE = "firstspike cost digits.safetensors --data digits --limit 20"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
+    data_arguments(parser)
+    parser.add_argument(
+        "--pes", type=positive, default=Processor().pes, metavar="N", help="processing elements (%(default)s)"
+    )
+    parser.add_argument(
+        "--clock-mhz", type=float, default=Processor().clock_mhz, metavar="F", help="clock (%(default)s MHz)"
+    )
+    parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
+    parser.add_argument(
+        "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Count and print the table; without ``--limit``, 50 images are enough."""
+    chosen = technology.load(options.technology) if options.technology else technology.default()
+    chosen.memory(options.dram)
+    processor = Processor(pes=options.pes, clock_mhz=options.clock_mhz)
+    snn = load(options.network)
+    options.limit = options.limit or CHUNK
+    images = test_images(options, snn)
+    trace = run_all(snn, images, "trace", times=True)
+    cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
+    table = Table(title=f"{options.network} on {images.name}: mean of {len(images)} images", title_justify="left")
+    for heading in ("", "kind", "cycles", "SOPs", "DRAM kbit", "uJ", "low", "high"):
+        table.add_column(heading, justify="left" if heading in ("", "kind") else "right")
+    for layer in cost.layers:
+        traffic = (layer.events["dram_read_bits"] + layer.events["dram_write_bits"]) / 1e3
+        cells = [f"{layer.events['cycles']:,.0f}", f"{layer.events['sops']:,.0f}", f"{traffic:,.1f}"]
+        table.add_row(layer.name, layer.kind, *cells, *_interval(layer.energy), end_section=layer is cost.layers[-1])
+    cells = [f"{cost.cycles_per_image:,.0f}", f"{cost.sops_per_image:,.0f}", f"{cost.dram_bits / 1e3:,.1f}"]
+    table.add_row("all", "", *cells, *_interval(cost.energy), end_section=True)
+    for key, part in cost.components.items():
+        table.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
+    console.print(table)
+    console.print(
+        f"{cost.latency_us:,.1f} us per image at {processor.clock_mhz:g} MHz, {cost.power_mw:.1f} mW, "
+        f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm2; DRAM scenario {cost.dram}, technology {cost.technology}"
+    )
+    write_json(options.json, {"network": str(options.network), "dataset": images.name, **cost.record(),
+                              "layers": cost.layer_records()})  # fmt: skip
+
+
+def _interval(energy: Interval) -> list[str]:
+    return [f"{energy.value:.3f}", f"{energy.low:.3f}", f"{energy.high:.3f}"]

@@ -1,0 +1,90 @@
+"""``firstspike demo``: the whole path on handwritten digits: train, convert, run, cost, report."""
+
+import argparse
+import platform
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from firstspike.cli.common import accuracy, console, run_all, timed, write_json
+from firstspike.processor import Processor
+from firstspike.report import demo_page, demo_table, write_html
+from firstspike.spiking import convert, load
+from firstspike.train.data import load as load_images
+from firstspike.train.fit import fit
+from firstspike.train.recipe import find_recipe
+
+NAME = "demo"
+HELP = "train, convert, run and cost a small VGG on handwritten digits, and write a report"
+EXAMPLE = "firstspike demo --out demo --json demo/record.json"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--out", default="demo", metavar="DIR", help="folder for model file, report and logs (%(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the whole path and print one table."""
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = find_recipe("digits")
+    console.print("[bold]1. train[/bold] conversion-aware, in stages: clip, spikes, logarithmic weights")
+    fitted, seconds = timed(lambda: fit(recipe, out=out / "run", resume=False))
+    images = load_images(recipe.data.name, split="test")
+    pixels, labels = images.pixels(0, len(images)), images.labels.numpy()
+
+    console.print("[bold]2. convert[/bold] to integers; every spike and logit must equal the trained network's")
+    model = out / "digits.safetensors"
+    convert(fitted.network, example=pixels, classes=images.classes).save(model, notes={"recipe": "digits"})
+    snn = load(model)
+
+    console.print(f"[bold]3. run[/bold] {model} bit-exactly on {len(images)} held-out test images")
+    trace = run_all(snn, images, "images", times=True)
+    with torch.no_grad():
+        trained = fitted.network(pixels).argmax(dim=1).numpy()
+
+    console.print("[bold]4. cost[/bold] on the processor: cycles, memory traffic, energy")
+    cost = Processor().price(snn.network, trace)
+    record = {
+        "dataset": images.name,
+        "test_images": len(images),
+        "cat_accuracy": accuracy(trained, labels),
+        "snn_accuracy": accuracy(trace.predictions, labels),
+        "agreement": accuracy(trace.predictions, trained),
+        "weight_bits": snn.network.weights.bits,
+        "T": snn.network.code.T,
+        "tau": snn.network.code.tau,
+        "latency_steps": trace.latency_steps,
+        "spikes_per_neuron": trace.spikes_per_neuron,
+        "sops_per_image": trace.sops_per_image,
+        "cycles_per_image": cost.cycles_per_image,
+        "energy_uj_per_image": cost.energy_uj,
+        "train_seconds": seconds,
+    }
+    console.print(demo_table(record, cost))
+    provenance = {
+        "command": "firstspike demo",
+        "firstspike": version("firstspike"),
+        "torch": torch.__version__,
+        "Python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "date": date.today().isoformat(),
+    }
+    page = demo_page(
+        record,
+        network=snn.network,
+        trace=trace,
+        cost=cost,
+        image=pixels[0].numpy(),
+        label=int(labels[0]),
+        provenance=provenance,
+    )
+    report = out / "report.html"
+    write_html(report, page)
+    console.print(f"[bold]5. report[/bold] {report}", soft_wrap=True)
+    write_json(options.json, record)

@@ -1,0 +1,55 @@
+"""``firstspike train``: run a recipe, a checkpoint every epoch, resumable at any moment."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from firstspike.cli.common import console, timed, write_json
+from firstspike.train.fit import CHECKPOINT, fit
+from firstspike.train.recipe import PLANS, Recipe, find_recipe, recipe_names
+
+NAME = "train"
+HELP = "train a network conversion-aware by a recipe"
+EXAMPLE = "firstspike train vgg16 --data cifar10 --recipe vgg16-cifar10 --out runs/vgg16-cifar10"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("network", nargs="?", choices=tuple(PLANS), help="network (default: the recipe's)")
+    parser.add_argument("--recipe", required=True, metavar="NAME", help=f"{', '.join(recipe_names())}, or a TOML file")
+    parser.add_argument("--data", metavar="SPEC", help="data set (default: the recipe's)")
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
+    parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
+    parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
+    parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
+
+
+def with_overrides(options: argparse.Namespace) -> Recipe:
+    """The recipe that the arguments name, with what they change."""
+    recipe = find_recipe(options.recipe)
+    if options.network:
+        recipe = replace(recipe, network=replace(recipe.network, plan=options.network))
+    if options.data:
+        recipe = replace(recipe, data=replace(recipe.data, name=options.data))
+    if options.seed is not None:
+        recipe = replace(recipe, training=replace(recipe.training, seed=options.seed))
+    return recipe
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train and print the last epoch's metrics."""
+    recipe = with_overrides(options)
+    out = Path(options.out or Path("runs") / Path(options.recipe).stem)
+    fitted, seconds = timed(
+        lambda: fit(
+            recipe, out=out, data_root=options.data_root, resume=not options.restart, accelerator=options.accelerator
+        )
+    )
+    for name, value in sorted(fitted.metrics.items()):
+        console.print(f"{name}: {value:.4f}")
+    console.print(f"checkpoint: {out / CHECKPOINT}", soft_wrap=True)
+    write_json(options.json, {"recipe": options.recipe, "dataset": recipe.data.name, "epochs": fitted.epochs,
+                              "train_seconds": seconds, "checkpoint": str(out / CHECKPOINT), **fitted.metrics})  # fmt: skip
