@@ -1,0 +1,302 @@
+"""The model file: what is saved comes back, to the bit, and as the page docs/format.md says."""
+
+import errno
+import os
+import re
+import resource
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine.networks import networks
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from firstspike.arith import integer_kernel, integer_weights
+from firstspike.spec import Network, load, save
+from firstspike.spec.file import VERSION, pack, packed_size, read_notes, unpack
+from spec.model_files import parts, same, small_network
+
+FORMAT = Path(__file__).parents[2] / "docs" / "format.md"
+SHARED_FOLDER = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many files that no crash need survive."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.mark.usefixtures("_no_sync")
+@settings(SHARED_FOLDER, max_examples=150)
+@given(network=networks())
+def test_round_trip(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(network, path)
+    found = load(path)
+    assert same(found, network)
+    first = path.read_bytes()
+    save(found, path)
+    assert path.read_bytes() == first
+    assert read_notes(path) == {}
+
+
+def test_same_sees_differences(tmp_path: Path) -> None:
+    """The comparison that all tests here lean on is not blind."""
+    path = tmp_path / "net.safetensors"
+    save(small_network(), path)
+    assert same(load(path), small_network())
+    for change in ("codes", "bias"):
+        other = load(path)
+        getattr(other.layers[0], change).flat[0] ^= 1
+        assert not same(other, small_network())
+
+
+@given(
+    codes=st.lists(st.integers(0, 255), min_size=1, max_size=40),
+    bits=st.integers(2, 8),
+)
+def test_packing_is_a_little_endian_number(codes: list[int], bits: int) -> None:
+    """All codes together are one integer: code ``i`` times ``2^(bits i)``."""
+    codes = [code % (1 << bits) for code in codes]
+    number = sum(code << (bits * i) for i, code in enumerate(codes))
+    packed = pack(np.array(codes, dtype=np.uint8), bits)
+    assert packed.tobytes() == number.to_bytes(packed_size(len(codes), bits), "little")
+    assert unpack(packed, bits, len(codes)).tolist() == codes
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_packing_in_chunks(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = np.random.default_rng(bits).integers(0, 1 << bits, (7, 31), dtype=np.uint8)
+    whole = pack(codes, bits)
+    monkeypatch.setattr("firstspike.spec.file._CHUNK", 16)
+    assert np.array_equal(pack(codes, bits), whole)
+    assert np.array_equal(unpack(whole, bits, codes.size).reshape(7, 31), codes)
+
+
+def test_notes(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    notes = {"recipe": "40 epochs, clip → ttfs", "accuracy": "0.98", "": "no name"}
+    save(small_network(), path, notes=notes)
+    assert read_notes(path) == notes
+    assert same(load(path), small_network())
+    first = path.read_bytes()
+    save(small_network(), path, notes=dict(reversed(notes.items())))
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("notes", "error", "text"),
+    [
+        ({"n": 3}, TypeError, "note must be text, not 3"),
+        ({3: "n"}, TypeError, "name of a note must be text, not 3"),
+        ({"n": "\ud800"}, ValueError, r"note must be text that UTF-8 can write, not '\\ud800'"),
+        ({"n": "x" * (1 << 20)}, ValueError, "notes must have at most 1048576 characters as JSON, not 1048584"),
+    ],
+)
+def test_notes_that_are_refused(notes: Any, error: type[Exception], text: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=text):
+        save(small_network(), tmp_path / "net.safetensors", notes=notes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_library_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(small_network(), path)
+    description, tensors, metadata = parts(path)
+    assert description["format_version"] == VERSION == 1
+    found = load_file(path)
+    assert sorted(found) == sorted(tensors)
+    assert all(
+        np.array_equal(found[name], tensors[name]) and found[name].dtype == tensors[name].dtype for name in found
+    )
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == metadata
+
+
+def test_a_file_that_the_library_wrote(tmp_path: Path) -> None:
+    """Order of tensors and metadata is the writer's own business."""
+    ours, theirs = tmp_path / "ours.safetensors", tmp_path / "theirs.safetensors"
+    save(small_network(), ours, notes={"by": "us"})
+    _, tensors, metadata = parts(ours)
+    save_file(tensors, theirs, metadata=metadata)
+    assert same(load(theirs), small_network())
+    assert read_notes(theirs) == {"by": "us"}
+
+
+def test_size_is_that_of_the_packed_codes(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    network = small_network()
+    save(network, path)
+    numbers = sum(packed_size(layer.codes.size, 5) + 8 * layer.outputs for layer in network.synaptic)
+    numbers += 8 * (4 + 2) + 3 * 8 * 24  # tables, thresholds
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    assert path.stat().st_size == 8 + header + numbers
+
+
+# ---- the page -----------------------------------------------------------------------------------------------------
+
+
+def documented_reader() -> Any:
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", FORMAT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    namespace: dict[str, Any] = {}
+    exec(compile(snippet, str(FORMAT), "exec"), namespace)
+    return namespace["read"]
+
+
+@pytest.mark.usefixtures("_no_sync")
+@settings(SHARED_FOLDER, max_examples=60)
+@given(network=networks())
+def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(network, path, notes={"note": "ü"})
+    found = documented_reader()(path)
+    assert tuple(found["input_shape"]) == network.input_shape
+    assert tuple(found["classes"]) == network.classes
+    assert found["accumulator_bits"] == network.accumulator_bits
+    assert np.array_equal(found["spike_values"], integer_kernel(network.code))
+    assert [layer["name"] for layer in found["layers"]] == [layer.name for layer in network.layers]
+    for layer in network.synaptic:
+        read = next(entry for entry in found["layers"] if entry["name"] == layer.name)
+        assert np.array_equal(read["codes"], layer.codes)
+        assert np.array_equal(read["weights"], integer_weights(network.weights, layer.scale)[layer.codes])
+        assert np.array_equal(read["bias"], layer.bias)
+        assert read["G"] == network.exponent(layer)
+        if layer.fires:
+            assert np.array_equal(read["thresholds"], network.thresholds(layer))
+        else:
+            assert read["thresholds"] is None
+
+
+def test_the_reader_on_the_page_sees_damage(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(small_network(), path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        documented_reader()(path)
+
+
+def test_the_page_names_every_field(tmp_path: Path) -> None:
+    page = FORMAT.read_text(encoding="utf-8")
+    save(small_network(), tmp_path / "net.safetensors")
+    description, tensors, metadata = parts(tmp_path / "net.safetensors")
+    names = {*description, *description["code"], *description["weights"], *metadata, "kernel_mantissas", "notes"}
+    for layer in description["layers"]:
+        names |= set(layer)
+    names |= {name.replace("out.", "LAYER.") for name in tensors if name.startswith("out.")}
+    assert [name for name in sorted(names) if name not in page] == []
+
+
+# ---- writing ------------------------------------------------------------------------------------------------------
+
+
+def test_replaces_a_file_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"old")
+    save(small_network(), path)
+    assert same(load(path), small_network())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    before = os.umask(0o027)
+    try:
+        save(small_network(), path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_writes_through_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.safetensors", tmp_path / "link.safetensors"
+    link.symlink_to(target)
+    save(small_network(), link)
+    assert link.is_symlink()
+    assert same(load(link), load(target))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_an_error_keeps_the_old_file(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/net\.safetensors'"):
+        save(small_network(), path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_limit_of_the_system_keeps_the_old_file(tmp_path: Path) -> None:
+    """A real short write: the process may not write files of more than 1000 bytes."""
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/net\.safetensors'"):
+            save(small_network(), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save(small_network(), tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing/net\.safetensors"):
+        save(small_network(), tmp_path / "missing" / "net.safetensors")
+    with pytest.raises(ValueError, match="a model file must be a regular file, not a folder or device"):
+        save(small_network(), tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe: a model file must be a regular file"):
+        save(small_network(), tmp_path / "pipe")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_arrays_that_changed_are_checked_again(tmp_path: Path) -> None:
+    network = small_network()
+    network.synaptic[0].codes[0, 0, 0, 0] = 32
+    with pytest.raises(ValueError, match="layer 'a': codes must have 5 bits, not 32"):
+        save(network, tmp_path / "net.safetensors")
+    network = small_network()
+    network.synaptic[1].bias[2] = 1 << 40
+    with pytest.raises(ValueError, match="layer 'b': the membrane must fit 33 bits"):
+        save(network, tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_too_large_to_be_read_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.safetensors"
+    save(small_network(), path)
+    size, header = path.stat().st_size, int.from_bytes(path.read_bytes()[:8], "little")
+    path.unlink()
+    monkeypatch.setattr("firstspike.spec.container.MAX_FILE", size - 1)
+    with pytest.raises(ValueError, match=rf"net\.safetensors: file must have at most {size - 1} bytes, not {size}$"):
+        save(small_network(), path)
+    monkeypatch.setattr("firstspike.spec.container.MAX_HEADER", header - 1)
+    with pytest.raises(ValueError, match=rf"header must have at most {header - 1} bytes, not {header}$"):
+        save(small_network(), path)
+    assert list(tmp_path.iterdir()) == []
