@@ -53,11 +53,11 @@ def energy(microjoule: float) -> str:
     """An energy given in uJ, in the unit that suits it.
 
     >>> energy(1.6458), energy(0.0154), energy(1426.0), energy(0), energy(2_000_000)
-    ('1.65 µJ', '15.4 nJ', '1.43 mJ', '0 µJ', '2 J')
+    ('1.65 µJ', '15.4 nJ', '1.43 mJ', '0 µJ', '2.00 J')
     """
     for step, unit in ((1e6, "J"), (1e3, "mJ"), (1, "µJ"), (1e-3, "nJ"), (1e-6, "pJ")):
         if abs(microjoule) >= step:
-            return f"{_trim(significant(microjoule / step))} {unit}"
+            return f"{significant(microjoule / step)} {unit}"
     return "0 µJ" if microjoule == 0 else f"{significant(microjoule * 1e6)} pJ"
 
 
@@ -65,13 +65,9 @@ def time(microseconds: float) -> str:
     """A time given in microseconds, in the unit that suits it.
 
     >>> time(60.53), time(5012.0), time(0.25), time(2_500_000)
-    ('60.5 µs', '5.01 ms', '0.25 µs', '2.5 s')
+    ('60.5 µs', '5.01 ms', '0.250 µs', '2.50 s')
     """
     for step, unit in ((1e6, "s"), (1e3, "ms")):
         if microseconds >= step:
-            return f"{_trim(significant(microseconds / step))} {unit}"
-    return f"{_trim(significant(microseconds))} µs"
-
-
-def _trim(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text
+            return f"{significant(microseconds / step)} {unit}"
+    return f"{significant(microseconds)} µs"
