@@ -3,6 +3,7 @@
 Both ways give the same bits; tests compare them. The native extension is optional.
 """
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 _native: Any
 try:
-    from firstspike import _native
+    _native = import_module("firstspike._native")
 except ImportError:  # installed without a compiler
     _native = None
 

@@ -1,5 +1,6 @@
 """VGG networks with plain ReLU, to be prepared for conversion-aware training."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -41,32 +42,39 @@ def vgg(
     poolings = sum(entry == "M" for entry in plan)
     if image_size >> poolings < 1:
         raise ValueError(f"image_size must be at least {1 << poolings} for {poolings} poolings, not {image_size!r}")
-    layers: list[nn.Module] = []
-    channels = in_channels
+    layers: dict[str, nn.Module] = {}
+    channels, block, index = in_channels, 1, 0
     for entry in plan:
         if entry == "M":
-            layers.append(nn.MaxPool2d(2))
+            layers[f"pool{block}"] = nn.MaxPool2d(2)
+            block, index = block + 1, 0
             continue
         outputs = max(1, round(entry * width))
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        index += 1
+        name = f"{block}_{index}"
+        layers[f"conv{name}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
+        layers[f"norm{name}"] = nn.BatchNorm2d(outputs)
+        layers[f"relu{name}"] = nn.ReLU()
         channels = outputs
-    layers.append(nn.Flatten())
+    layers["flatten"] = nn.Flatten()
     features = channels * (image_size >> poolings) ** 2
-    for entry in hidden:
+    for number, entry in enumerate(hidden, 1):
         outputs = max(1, round(entry * width))
-        layers += [nn.Dropout(dropout)] if dropout else []
-        layers += [nn.Linear(features, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+        if dropout:
+            layers[f"dropout{number}"] = nn.Dropout(dropout)
+        layers[f"linear{number}"] = nn.Linear(features, outputs, bias=False)
+        layers[f"norm{number}"] = nn.BatchNorm1d(outputs)
+        layers[f"relu{number}"] = nn.ReLU()
         features = outputs
-    layers += [nn.Dropout(dropout)] if dropout else []
-    layers.append(nn.Linear(features, classes))
-    for layer in layers:
+    if dropout:
+        layers["dropout"] = nn.Dropout(dropout)
+    layers["logits"] = nn.Linear(features, classes)
+    for layer in layers.values():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(
-            layer, nn.BatchNorm1d | nn.BatchNorm2d
-        ):  # with 1, a sixth of all neurons saturate: it does not train
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):  # with 1, a sixth of all neurons saturate: it does not train
             nn.init.constant_(layer.weight, 0.5)
-    return nn.Sequential(*layers)
+    return nn.Sequential(OrderedDict(layers))
 
 
 def vgg16(
