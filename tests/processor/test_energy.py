@@ -11,7 +11,7 @@ from firstspike import spec
 from firstspike.arith import Code, LogWeights, encode
 from firstspike.engine.events import trace as trace_events
 from firstspike.engine.reference import ReferenceEngine
-from firstspike.processor import COMPONENTS, GROUPS, Processor, energy, technology
+from firstspike.processor import COMPONENTS, GROUPS, Processor, energy, rates, technology
 from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
 from firstspike.processor.interval import Interval
 
@@ -31,15 +31,19 @@ def price(*layers: LayerCounts, dram: str = "flat-4pj", processor: spec.Processo
     return energy.cost(counts, weight_bits=5, technology=TECHNOLOGY, dram=dram)
 
 
-def hardware() -> energy.Hardware:
-    return energy.hardware(spec.Processor(), 5, TECHNOLOGY)
+def memories() -> rates.Memories:
+    return rates.memories(spec.Processor(), 5, TECHNOLOGY)
+
+
+def hardware() -> rates.Rates:
+    return rates.rates(spec.Processor(), 5, TECHNOLOGY, "flat-4pj")
 
 
 # one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
 PRICES = [
     ("lane_adds", "pe", 800 * 0.50),
-    ("weight_read_bits", "weight_read", 800 / 640 * hardware().weight.read_pj.value),
-    ("weight_write_bits", "weight_write", 800 / 640 * hardware().weight.write_pj.value),
+    ("weight_read_bits", "weight_read", 800 / 640 * memories().weight.read_pj.value),
+    ("weight_write_bits", "weight_write", 800 / 640 * memories().weight.write_pj.value),
     ("activation_read_bits", "activation_read", 800 / 64 * 6.296),
     ("membrane_read_bits", "membrane", 800 / 4096 * 32 * 1.288),
     ("membrane_write_bits", "membrane", 800 / 4096 * 32 * 2.521),

@@ -3,16 +3,14 @@
 A pure function of event counts and of the technology file: the same input gives the same bits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firstspike.arith import checks
 from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
-from firstspike.processor.interval import ZERO, Interval, total
-from firstspike.processor.sram import Buffer
+from firstspike.processor.interval import Interval, total
+from firstspike.processor.rates import Rates, rates
 from firstspike.processor.technology import Dram, Technology
-from firstspike.spec.processor import Processor
 
 COMPONENTS: Mapping[str, str] = {
     "pe": "processing elements",
@@ -41,42 +39,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "DRAM": ("dram_read", "dram_write", "dram_activate", "dram_standby"),
 }
 """Components that plots take together."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """What a processor's memories and logic cost in a technology, before any event.
-
-    Attributes:
-        weight: one bank of the weight buffer; there are two. membrane, activation: the other memories.
-        area_mm2: all memories and the processing elements.
-        leakage_mw: the same.
-    """
-
-    weight: Buffer
-    activation: Buffer
-    membrane: Buffer
-    area_mm2: Interval
-    leakage_mw: Interval
-
-
-def hardware(processor: Processor, weight_bits: int, technology: Technology) -> Hardware:
-    """Buffers, area and leakage of a processor whose weight rows hold ``pes`` codes of ``weight_bits`` bits."""
-    checks.integer("weight_bits", weight_bits, low=1, high=64)
-    sram = technology.sram
-    row = processor.pes * processor.accumulator_bits
-    weight = sram.buffer(capacity_kib=processor.weight_buffer_kib / 2, width_bits=processor.pes * weight_bits)
-    activation = sram.buffer(capacity_kib=processor.activation_buffer_kib, width_bits=processor.word_bits)
-    membrane = sram.buffer(capacity_kib=processor.membrane_rows * row / 8192, width_bits=row)
-    buffers = (weight, weight, activation, membrane)
-    logic = _plain(technology.logic.pe_area).times(processor.pes * 1e-6)
-    return Hardware(
-        weight=weight,
-        activation=activation,
-        membrane=membrane,
-        area_mm2=total([buffer.area_mm2 for buffer in buffers]) + logic,
-        leakage_mw=total([buffer.leakage_mw for buffer in buffers]) + logic.by(technology.logic.leakage),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +78,16 @@ class Cost:
 
     Attributes:
         images: number of images.
-        processor: the processor.
+        design: name of what was priced.
+        clock_mhz: its clock frequency in MHz.
         technology, dram: names of the technology and of the DRAM scenario.
         layers: by execution, the image's load first.
         area: estimated area of memories and processing elements in mm2.
     """
 
     images: int
-    processor: Processor
+    design: str
+    clock_mhz: float
     technology: str
     dram: str
     layers: tuple[LayerCost, ...]
@@ -163,7 +127,7 @@ class Cost:
     @property
     def latency_us(self) -> float:
         """Time from the start of an image's load to its stored logits, in microseconds."""
-        return self.cycles_per_image / self.processor.clock_mhz
+        return self.cycles_per_image / self.clock_mhz
 
     @property
     def frames_per_second(self) -> float:
@@ -205,9 +169,10 @@ class Cost:
         energy = self.energy
         record: dict[str, Any] = {
             "images": self.images,
+            "design": self.design,
             "technology": self.technology,
             "dram": self.dram,
-            "clock_mhz": self.processor.clock_mhz,
+            "clock_mhz": self.clock_mhz,
             "cycles_per_image": self.cycles_per_image,
             "latency_us": self.latency_us,
             "frames_per_second": self.frames_per_second,
@@ -236,7 +201,7 @@ class Cost:
 
 
 def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str = "flat-4pj") -> Cost:
-    """Price the counted events of a run.
+    """Price the counted events of a run on the processor.
 
     Args:
         counts: events per layer and image.
@@ -247,26 +212,32 @@ def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str 
     Raises:
         ValueError: the scenario is unknown, or nothing was counted.
     """
-    memory = technology.memory(dram)
-    images = len(counts.cycles)
+    chosen = rates(counts.processor, weight_bits, technology, dram)
+    return price(counts.layers, chosen, design="firstspike", technology=technology.name, dram=dram)
+
+
+def price(layers: Sequence[LayerCounts], chosen: Rates, *, design: str, technology: str, dram: str) -> Cost:
+    """Price counted events at given rates; ``design``, ``technology`` and ``dram`` are names for the result.
+
+    Raises:
+        ValueError: nothing was counted.
+    """
+    images = len(layers[0].cycles)
     if not images:
         raise ValueError("a cost needs at least one image, not 0")
-    parts = hardware(counts.processor, weight_bits, technology)
-    layers = []
-    for layer in counts.layers:
+    priced = []
+    for layer in layers:
         events = {name: int(getattr(layer, name).sum()) / images for name in EVENTS}
-        activations = _activations(layer, memory)
-        components = _components(
-            layer.kind, events, activations, counts.processor, weight_bits, parts, technology, memory
-        )
-        layers.append(LayerCost(name=layer.name, kind=layer.kind, events=events, components=components))
+        components = _components(layer.kind, events, _activations(layer, chosen.dram), chosen)
+        priced.append(LayerCost(name=layer.name, kind=layer.kind, events=events, components=components))
     return Cost(
         images=images,
-        processor=counts.processor,
-        technology=technology.name,
+        design=design,
+        clock_mhz=chosen.clock_mhz,
+        technology=technology,
         dram=dram,
-        layers=tuple(layers),
-        area=parts.area_mm2,
+        layers=tuple(priced),
+        area=chosen.area_mm2,
     )
 
 
@@ -280,47 +251,29 @@ def _activations(layer: LayerCounts, memory: Dram) -> Interval:
     return Interval(low=pages(page.high), value=pages(page.value), high=pages(page.low)).times(1 / images)
 
 
-def _components(
-    kind: str,
-    events: Mapping[str, float],
-    activations: Interval,
-    processor: Processor,
-    weight_bits: int,
-    parts: Hardware,
-    technology: Technology,
-    memory: Dram,
-) -> dict[str, Interval]:
+def _components(kind: str, events: Mapping[str, float], activations: Interval, chosen: Rates) -> dict[str, Interval]:
     """Energy in pJ of one layer and image by component: the equations of docs/energy.md, one a line."""
-    logic, pes, word = technology.logic, processor.pes, processor.word_bits
-    code_row, membrane_row = pes * weight_bits, pes * processor.accumulator_bits
-    nanoseconds = events["cycles"] / processor.clock_mhz * 1e3
-    bias = events["bias_read_bits"] + events["bias_write_bits"]
+    nanoseconds = events["cycles"] / chosen.clock_mhz * 1e3  # mW * ns = pJ
     pooled = events["activation_read_bits"] / 8 if kind == "maxpool2d" else 0.0
-    bytes_handled = events["rows"] + events["activation_write_bits"] / 8 + pooled
-    ungated = _plain(logic.control_flipflops).by(logic.flipflop_cycle) + _plain(logic.clock_gate_cycle).times(pes)
+    handled = events["rows"] + events["activation_write_bits"] / 8 + pooled
     energies = {
-        "pe": logic.pe_operation.times(events["lane_adds"]),
-        "weight_read": parts.weight.read_pj.times(events["weight_read_bits"] / code_row),
-        "weight_write": parts.weight.write_pj.times(events["weight_write_bits"] / code_row),
-        "activation_read": parts.activation.read_pj.times(events["activation_read_bits"] / word),
-        "activation_write": parts.activation.write_pj.times(events["activation_write_bits"] / word),
-        "membrane": parts.membrane.read_pj.times(events["membrane_read_bits"] / membrane_row)
-        + parts.membrane.write_pj.times(events["membrane_write_bits"] / membrane_row)
-        + logic.flipflop_cycle.times(bias),
-        "fire": logic.fire_comparison.times(events["threshold_steps"] * pes),
-        "encoder": logic.encoder_byte.times(bytes_handled),
-        "control": logic.control_cycle.times(events["cycles"]),
-        "clock": ungated.times(events["cycles"]),
-        "leakage": parts.leakage_mw.times(nanoseconds),  # mW * ns = pJ
-        "dram_read": memory.read.times(events["dram_read_bits"]),
-        "dram_write": memory.write.times(events["dram_write_bits"]),
-        "dram_activate": memory.activate.by(activations).times(1e3),
-        "dram_standby": memory.standby.times(nanoseconds),
+        "pe": chosen.lane_add_pj.times(events["lane_adds"]),
+        "weight_read": chosen.weight_read_pj.times(events["weight_read_bits"]),
+        "weight_write": chosen.weight_write_pj.times(events["weight_write_bits"]),
+        "activation_read": chosen.activation_read_pj.times(events["activation_read_bits"]),
+        "activation_write": chosen.activation_write_pj.times(events["activation_write_bits"]),
+        "membrane": chosen.membrane_read_pj.times(events["membrane_read_bits"])
+        + chosen.membrane_write_pj.times(events["membrane_write_bits"])
+        + chosen.bias_pj.times(events["bias_read_bits"] + events["bias_write_bits"]),
+        "fire": chosen.threshold_step_pj.times(events["threshold_steps"]),
+        "encoder": chosen.byte_pj.times(handled),
+        "control": chosen.control_pj.times(events["cycles"]),
+        "clock": chosen.clock_pj.times(events["cycles"]),
+        "leakage": chosen.leakage_mw.times(nanoseconds),
+        "dram_read": chosen.dram.read.times(events["dram_read_bits"]),
+        "dram_write": chosen.dram.write.times(events["dram_write_bits"]),
+        "dram_activate": chosen.dram.activate.by(activations).times(1e3),
+        "dram_standby": chosen.dram.standby.times(nanoseconds),
     }
     assert energies.keys() == COMPONENTS.keys()
-    return {key: ZERO + energy for key, energy in energies.items()}
-
-
-def _plain(interval: Interval) -> Interval:
-    """The bounds of a constant without its unit and source."""
-    return Interval(low=interval.low, value=interval.value, high=interval.high)
+    return energies

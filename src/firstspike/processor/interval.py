@@ -45,6 +45,11 @@ class Interval:
         return Interval(low=self.low * other.low, value=self.value * other.value, high=self.high * other.high)
 
 
+def plain(interval: Interval) -> Interval:
+    """The bounds of a constant without its unit and source."""
+    return Interval(low=interval.low, value=interval.value, high=interval.high)
+
+
 ZERO = Interval(low=0, value=0, high=0)
 """Nothing, for certain."""
 

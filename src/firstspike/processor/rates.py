@@ -1,0 +1,100 @@
+"""Energy per event of a design: what `firstspike.processor.energy` multiplies its counts with."""
+
+from dataclasses import dataclass
+
+from firstspike.arith import checks
+from firstspike.processor.interval import Interval, plain, total
+from firstspike.processor.sram import Buffer
+from firstspike.processor.technology import Dram, Technology
+from firstspike.spec.processor import Processor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Energy per event, power and area of one design in one technology.
+
+    Attributes:
+        clock_mhz: clock frequency in MHz.
+        lane_add_pj: one product added to one membrane.
+        weight_read_pj, weight_write_pj, activation_read_pj, activation_write_pj, membrane_read_pj, membrane_write_pj,
+            bias_pj: one bit of an on-chip memory.
+        threshold_step_pj: one threshold compared in all lanes.
+        byte_pj: one spike time picked, compared in a pooling window, or written.
+        control_pj, clock_pj: one clock cycle.
+        leakage_mw: all the time.
+        dram: the external memory.
+        area_mm2: memories and processing elements.
+    """
+
+    clock_mhz: float
+    lane_add_pj: Interval
+    weight_read_pj: Interval
+    weight_write_pj: Interval
+    activation_read_pj: Interval
+    activation_write_pj: Interval
+    membrane_read_pj: Interval
+    membrane_write_pj: Interval
+    bias_pj: Interval
+    threshold_step_pj: Interval
+    byte_pj: Interval
+    control_pj: Interval
+    clock_pj: Interval
+    leakage_mw: Interval
+    dram: Dram
+    area_mm2: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memories:
+    """On-chip memories of the processor: ``weight`` is one bank of two."""
+
+    weight: Buffer
+    activation: Buffer
+    membrane: Buffer
+
+
+def memories(processor: Processor, weight_bits: int, technology: Technology) -> Memories:
+    """The processor's memories, with weight rows of ``pes`` codes of ``weight_bits`` bits."""
+    checks.integer("weight_bits", weight_bits, low=1, high=64)
+    buffer, row = technology.sram.buffer, processor.pes * processor.accumulator_bits
+    return Memories(
+        weight=buffer(capacity_kib=processor.weight_buffer_kib / 2, width_bits=processor.pes * weight_bits),
+        activation=buffer(capacity_kib=processor.activation_buffer_kib, width_bits=processor.word_bits),
+        membrane=buffer(capacity_kib=processor.membrane_rows * row / 8192, width_bits=row),
+    )
+
+
+def rates(processor: Processor, weight_bits: int, technology: Technology, dram: str) -> Rates:
+    """Energy per event of the processor.
+
+    Raises:
+        ValueError: the technology has no DRAM scenario of that name.
+    """
+    logic, parts = technology.logic, memories(processor, weight_bits, technology)
+    row, membrane = processor.pes * weight_bits, processor.pes * processor.accumulator_bits
+    buffers = (parts.weight, parts.weight, parts.activation, parts.membrane)
+    elements = logic.pe_area.times(processor.pes * 1e-6)
+    return Rates(
+        clock_mhz=processor.clock_mhz,
+        lane_add_pj=plain(logic.pe_operation),
+        weight_read_pj=parts.weight.read_pj.times(1 / row),
+        weight_write_pj=parts.weight.write_pj.times(1 / row),
+        activation_read_pj=parts.activation.read_pj.times(1 / processor.word_bits),
+        activation_write_pj=parts.activation.write_pj.times(1 / processor.word_bits),
+        membrane_read_pj=parts.membrane.read_pj.times(1 / membrane),
+        membrane_write_pj=parts.membrane.write_pj.times(1 / membrane),
+        bias_pj=plain(logic.flipflop_cycle),
+        threshold_step_pj=logic.fire_comparison.times(processor.pes),
+        byte_pj=plain(logic.encoder_byte),
+        control_pj=plain(logic.control_cycle),
+        clock_pj=clock_pj(technology, processor.pes),
+        leakage_mw=total([buffer.leakage_mw for buffer in buffers]) + elements.by(logic.leakage),
+        dram=technology.memory(dram),
+        area_mm2=total([buffer.area_mm2 for buffer in buffers]) + elements,
+    )
+
+
+def clock_pj(technology: Technology, pes: int) -> Interval:
+    """Energy of a clock cycle in which all ``pes`` lanes rest: ungated flip-flops and closed clock gates."""
+    logic = technology.logic
+    return logic.control_flipflops.by(logic.flipflop_cycle) + logic.clock_gate_cycle.times(pes)
