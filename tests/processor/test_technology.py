@@ -40,7 +40,8 @@ def document() -> dict:
 
 def test_default_constants_carry_unit_source_and_bounds() -> None:
     constants = technology.default().constants()
-    assert len(constants) == len(technology.LOGIC_UNITS) + 2 * len(technology.DRAM_UNITS)
+    units = (technology.LOGIC_UNITS, technology.BASELINE_UNITS, technology.DRAM_UNITS, technology.DRAM_UNITS)
+    assert len(constants) == sum(map(len, units))
     for key, constant in constants.items():
         assert constant.low <= constant.value <= constant.high, key
         assert constant.source.strip(), key
@@ -71,6 +72,15 @@ def test_derived_constants_follow_from_their_stated_sources() -> None:
     supply = ((0.23767 + 0.345094) + (0.233628 + 0.351373)) / 2
     ground = ((0.342902 + 0.239833) + (0.344729 + 0.240058)) / 2
     assert logic.flipflop_cycle.low == pytest.approx((pin + supply) * from_7 / 1000, rel=0.01)
+    adder, multiplier = 0.1 * from_45, 0.2 * from_45 / 64
+    bounds = ((logic.flipflop_cycle.low, 1), (logic.flipflop_cycle.value, 1), (logic.flipflop_cycle.high, 2))
+    for (flipflop, factor), name in zip(bounds, ("low", "value", "high"), strict=True):
+        for key, flipflops, product in (("add", 40, 0), ("multiply", 70, 8 * 11), ("table", 80, 8 * 16)):
+            constant = getattr(technology.default().baseline, f"{key}_operation")
+            expected = flipflops * flipflop + factor * (adder + multiplier * product)
+            assert getattr(constant, name) == pytest.approx(expected, rel=0.02), (key, name)
+    assert technology.default().baseline.minimum.value == pytest.approx(15 * 0.03 * from_45, rel=0.02)
+    assert technology.default().baseline.minimum.high == pytest.approx(15 * adder, rel=0.02)
     assert logic.flipflop_cycle.high == pytest.approx((pin + supply + ground) * from_7 / 1000, rel=0.01)
 
 

@@ -255,7 +255,7 @@ def _components(kind: str, events: Mapping[str, float], activations: Interval, c
     """Energy in pJ of one layer and image by component: the equations of docs/energy.md, one a line."""
     nanoseconds = events["cycles"] / chosen.clock_mhz * 1e3  # mW * ns = pJ
     pooled = events["activation_read_bits"] / 8 if kind == "maxpool2d" else 0.0
-    handled = events["rows"] + events["activation_write_bits"] / 8 + pooled
+    handled = events["activation_write_bits"] / 8 + pooled
     energies = {
         "pe": chosen.lane_add_pj.times(events["lane_adds"]),
         "weight_read": chosen.weight_read_pj.times(events["weight_read_bits"]),
@@ -266,7 +266,7 @@ def _components(kind: str, events: Mapping[str, float], activations: Interval, c
         + chosen.membrane_write_pj.times(events["membrane_write_bits"])
         + chosen.bias_pj.times(events["bias_read_bits"] + events["bias_write_bits"]),
         "fire": chosen.threshold_step_pj.times(events["threshold_steps"]),
-        "encoder": chosen.byte_pj.times(handled),
+        "encoder": chosen.spike_pj.times(events["rows"]) + chosen.byte_pj.times(handled),
         "control": chosen.control_pj.times(events["cycles"]),
         "clock": chosen.clock_pj.times(events["cycles"]),
         "leakage": chosen.leakage_mw.times(nanoseconds),

@@ -19,7 +19,7 @@ class Rates:
         weight_read_pj, weight_write_pj, activation_read_pj, activation_write_pj, membrane_read_pj, membrane_write_pj,
             bias_pj: one bit of an on-chip memory.
         threshold_step_pj: one threshold compared in all lanes.
-        byte_pj: one spike time picked, compared in a pooling window, or written.
+        spike_pj: one spike picked for a weight row. byte_pj: one spike time compared in a pooling window, or written.
         control_pj, clock_pj: one clock cycle.
         leakage_mw: all the time.
         dram: the external memory.
@@ -36,6 +36,7 @@ class Rates:
     membrane_write_pj: Interval
     bias_pj: Interval
     threshold_step_pj: Interval
+    spike_pj: Interval
     byte_pj: Interval
     control_pj: Interval
     clock_pj: Interval
@@ -85,6 +86,7 @@ def rates(processor: Processor, weight_bits: int, technology: Technology, dram: 
         membrane_write_pj=parts.membrane.write_pj.times(1 / membrane),
         bias_pj=plain(logic.flipflop_cycle),
         threshold_step_pj=logic.fire_comparison.times(processor.pes),
+        spike_pj=plain(logic.encoder_byte),
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),
         clock_pj=clock_pj(technology, processor.pes),

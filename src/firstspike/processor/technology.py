@@ -29,6 +29,11 @@ LOGIC_UNITS = MappingProxyType(
 )
 """Constants of the logic and the unit each must have."""
 
+BASELINE_UNITS = MappingProxyType(
+    {"add_operation": "pJ", "multiply_operation": "pJ", "table_operation": "pJ", "minimum": "pJ"}
+)
+"""Constants of the designs to compare with and the unit each must have."""
+
 DRAM_UNITS = MappingProxyType(
     {"read": "pJ/bit", "write": "pJ/bit", "activate": "nJ", "page": "bit", "standby": "mW"},
 )
@@ -78,6 +83,23 @@ class Logic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """Constants of the designs to compare with (`firstspike.processor.baselines`); units in `BASELINE_UNITS`.
+
+    Attributes:
+        add_operation: energy of adding one weight to one membrane.
+        multiply_operation: energy of a product of linear weight and kernel value, added to one membrane.
+        table_operation: the same with a kernel value of 16 bits from a layer's own table.
+        minimum: energy of finding the smallest of 16 spike times.
+    """
+
+    add_operation: Constant
+    multiply_operation: Constant
+    table_operation: Constant
+    minimum: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dram:
     """One scenario of the external memory; units in `DRAM_UNITS`.
 
@@ -103,7 +125,7 @@ class Technology:
 
     Attributes:
         name, description: for reports.
-        logic: see `Logic`.
+        logic: see `Logic`. baseline: see `Baseline`.
         sram: the macro table.
         dram: scenarios by name.
     """
@@ -111,6 +133,7 @@ class Technology:
     name: str
     description: str
     logic: Logic
+    baseline: Baseline
     sram: Sram
     dram: Mapping[str, Dram]
 
@@ -125,8 +148,9 @@ class Technology:
         return self.dram[name]
 
     def constants(self) -> dict[str, Constant]:
-        """Every constant of logic and DRAM by its key in the file, in order; the SRAM table is one source apart."""
+        """Every constant but those of the SRAM table, by its key in the file, in order."""
         found = {f"logic.{key}": getattr(self.logic, key) for key in LOGIC_UNITS}
+        found |= {f"baseline.{key}": getattr(self.baseline, key) for key in BASELINE_UNITS}
         for name, dram in self.dram.items():
             found |= {f"dram.{name}.{key}": getattr(dram, key) for key in DRAM_UNITS}
         return found
@@ -172,7 +196,7 @@ def parse(text: str, name: str) -> Technology:
     version = root.take("format")
     if version != FORMAT or isinstance(version, bool):
         raise root.error("format", f"must be {FORMAT}, not {version!r}")
-    logic = root.table("logic")
+    logic, baseline = root.table("logic"), root.table("baseline")
     scenarios = root.table("dram")
     if not scenarios.names():
         raise root.error("dram", "must hold at least one scenario, not {}")
@@ -180,10 +204,12 @@ def parse(text: str, name: str) -> Technology:
         name=root.text("name"),
         description=root.text("description"),
         logic=Logic(**{key: logic.constant(key, unit) for key, unit in LOGIC_UNITS.items()}),
+        baseline=Baseline(**{key: baseline.constant(key, unit) for key, unit in BASELINE_UNITS.items()}),
         sram=_sram(root.table("sram")),
         dram=MappingProxyType({key: _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     logic.close()
+    baseline.close()
     root.close()
     return technology
 
