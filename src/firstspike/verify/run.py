@@ -9,6 +9,7 @@ import numpy as np
 
 from firstspike import engine
 from firstspike.processor import cycles, mapping
+from firstspike.processor.plan import Plan
 from firstspike.processor.storage import Map, allocate
 from firstspike.rtl.compiler import assemble, store_map
 from firstspike.rtl.parameters import Parameters
@@ -28,9 +29,9 @@ class Record:
         cycle_exact: the RTL took the model's cycles in every layer of every image.
         layers_compared: maps compared per image, the input's and the logits included.
         spikes_compared: spike times compared (silence included), over all images.
-        rtl_cycles, model_cycles: clock cycles over all images.
+        rtl_cycles, model_cycles: clock cycles over all images (the model's expectation if the DRAM stalls at random).
         cycles_per_second: simulated cycles per second of wall time.
-        model_speedup: seconds of the simulation over seconds of the model.
+        model_speedup: seconds of the simulation over seconds of the model (its plan, made once a network, not included).
         differences: what differs, as text, one line a layer; empty if nothing does.
         layer_cycles: by layer, the RTL's cycles and the model's, int64 ``[n]`` each.
     """
@@ -101,8 +102,9 @@ def run(
     )
     expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
     differences = _compare(network, processor, result, expected)
+    plan = Plan(network, processor, program)
     begin = time.perf_counter()
-    counts = cycles.count(network, expected, processor, program)
+    counts = cycles.count(network, expected, processor, plan=plan, stall=(stalls.per_mille if stalls else 0) / 1000)
     model_seconds = time.perf_counter() - begin
     layer_cycles = _layer_cycles(program, result, counts)
     wrong = [

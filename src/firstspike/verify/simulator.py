@@ -102,13 +102,30 @@ class Simulator:
             model += ["--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
             _tool(work, [*model, *(["--trace"] if self.trace else [])], VERILATOR_ROOT=str(root))
             include = root / "include"
-            support = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_vcd_c.cpp"] if self.trace else [])]
-            flags = ["-std=c++20", "-O2", f"-DWORD_BITS={word_bits}", f"-DVM_TRACE={int(self.trace)}", "-DVM_TRACE_VCD=1"]
-            flags += ["-DVL_IGNORE_UNKNOWN_ARCH", "-Imodel", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
-            generated = sorted(str(path) for path in (Path(work) / "model").glob("*.cpp"))
-            _tool(work, [compiler, *flags, "driver.cpp", *generated, *(include / name for name in support), "-o", "driver"])
+            flags = [compiler, "-std=c++20", "-O2", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
+            flags += [f"-DVM_TRACE={int(self.trace)}", f"-DVM_TRACE_VCD={int(self.trace)}"]
+            support = [self._support(directory, include, name, flags) for name in self._support_names()]
+            generated = sorted(path.name for path in (Path(work) / "model").glob("*.cpp"))
+            whole = "".join(f'#include "{name}"\n' for name in [*generated, "driver.cpp"])
+            emit.write(Path(work), {"whole.cpp": whole})  # one translation unit: the headers take longest
+            flags += [f"-DWORD_BITS={word_bits}", "-Imodel", "-I.", "whole.cpp", *support, "-o", "driver"]
+            _tool(work, flags)
             self.directory.mkdir(exist_ok=True)
             os.replace(Path(work) / "driver", self.binary)
+
+    def _support_names(self) -> list[str]:
+        return ["verilated", "verilated_threads", *(["verilated_vcd_c"] if self.trace else [])]
+
+    def _support(self, directory: Path, include: Path, name: str, flags: list[object]) -> Path:
+        """A part of Verilator's run time, compiled once."""
+        source = include / f"{name}.cpp"
+        words = "\0".join([source.read_text(), *(str(flag) for flag in flags)])
+        target = directory / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.o"
+        if not target.exists():
+            part = target.with_suffix(f".{os.getpid()}.o")
+            _tool(str(directory), [*flags, "-c", source, "-o", part])
+            os.replace(part, target)
+        return target
 
     def run(
         self,
