@@ -68,6 +68,12 @@ void add_identity(const uint8_t* times, const int64_t* identity, int count, V* m
     for (int i = 0; i < count; ++i) membranes[i] = static_cast<V>(static_cast<U>(membranes[i]) + static_cast<U>(identity[times[i]]));
 }
 
+// The next chunk's codes come from far away; they arrive while this chunk is worked on.
+void prefetch(const PackedRows& rows, int64_t from, int64_t bytes) {
+    const int64_t end = std::min(from + bytes, rows.bytes_total);
+    for (int64_t at = from; at < end; at += 64) __builtin_prefetch(rows.bytes + at, 0, 2);
+}
+
 int64_t wrap(int64_t value, int bits) {
     return static_cast<int64_t>(static_cast<uint64_t>(value) << (64 - bits)) >> (64 - bits);
 }
@@ -238,6 +244,7 @@ void Engine::run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& te
                     case Width::bits32: k.unpack32(packed, code, codes, reinterpret_cast<int32_t*>(panel)); break;
                     case Width::bits64: k.unpack64(packed, code, codes, reinterpret_cast<int64_t*>(panel)); break;
                 }
+                prefetch(packed, (code + codes) / 8 * common_.weight_bits, codes / 8 * common_.weight_bits);
                 for (int64_t row = row0; row < row1; ++row) {
                     const int64_t r = row / g.out_height * blocks + group * step.blocks + chunk.block;
                     const int oy = static_cast<int>(row % g.out_height);

@@ -160,22 +160,30 @@ void fire_any(const FireTable& table, const V* membranes, int count, uint8_t* ti
 void fire32(const FireTable& table, const int32_t* membranes, int count, uint8_t* times) {
 #if defined(__AVX512VBMI2__)
     if (table.T < 32) {
-        // Binary search in two registers, 16 membranes at a time.
+        // Binary search in two registers.
         const __m512i low = _mm512_loadu_si512(table.low), high = _mm512_loadu_si512(table.low + 16);
         const __m512i unused = _mm512_set1_epi32(32 - table.accumulator_bits);
-        for (int i = 0; i < count; i += 16) {
-            const __mmask16 valid = count - i >= 16 ? 0xffff : static_cast<__mmask16>((1 << (count - i)) - 1);
-            const __m512i raw = _mm512_maskz_loadu_epi32(valid, membranes + i);
-            const __m512i u = _mm512_srav_epi32(_mm512_sllv_epi32(raw, unused), unused);
-            __m512i t = _mm512_setzero_si512();
-            for (int step = 16; step > 0; step /= 2) {
-                const __m512i probe = _mm512_add_epi32(t, _mm512_set1_epi32(step - 1));
-                const __mmask16 above = _mm512_cmpgt_epi32_mask(_mm512_permutex2var_epi32(low, probe, high), u);
-                t = _mm512_mask_add_epi32(t, above, t, _mm512_set1_epi32(step));
+        for (int start = 0; start < count; start += 64) {  // four searches at once hide each other's latency
+            __mmask16 valid[4];
+            __m512i u[4], t[4];
+            for (int i = 0; i < 4; ++i) {
+                const int left = count - start - 16 * i;
+                valid[i] = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1 << left) - 1);
+                const __m512i raw = _mm512_maskz_loadu_epi32(valid[i], membranes + start + 16 * i);
+                u[i] = _mm512_srav_epi32(_mm512_sllv_epi32(raw, unused), unused);
+                t[i] = _mm512_setzero_si512();
             }
-            const __mmask16 silent = _mm512_cmpge_epi32_mask(t, _mm512_set1_epi32(table.T));
-            t = _mm512_mask_mov_epi32(t, silent, _mm512_set1_epi32(255));
-            _mm512_mask_cvtepi32_storeu_epi8(times + i, valid, t);
+            for (int step = 16; step > 0; step /= 2)
+                for (int i = 0; i < 4; ++i) {
+                    const __m512i probe = _mm512_add_epi32(t[i], _mm512_set1_epi32(step - 1));
+                    const __mmask16 above = _mm512_cmpgt_epi32_mask(_mm512_permutex2var_epi32(low, probe, high), u[i]);
+                    t[i] = _mm512_mask_add_epi32(t[i], above, t[i], _mm512_set1_epi32(step));
+                }
+            for (int i = 0; i < 4; ++i) {
+                const __mmask16 silent = _mm512_cmpge_epi32_mask(t[i], _mm512_set1_epi32(table.T));
+                t[i] = _mm512_mask_mov_epi32(t[i], silent, _mm512_set1_epi32(255));
+                _mm512_mask_cvtepi32_storeu_epi8(times + start + 16 * i, valid[i], t[i]);
+            }
         }
         return;
     }

@@ -1,22 +1,48 @@
 """Bit-exact integer inference: one interface, several engines."""
 
+import warnings
+
 from firstspike.engine.base import Engine
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.spec.network import Network
 
-NAMES = ("reference",)
+NAMES = ("native", "reference", "cuda")
 """Engines that can be asked for by name."""
 
 
-def create(network: Network, name: str = "reference") -> Engine:
+def create(network: Network, name: str | None = None, *, threads: int | None = None) -> Engine:
     """An engine for a network.
+
+    Args:
+        network: the network to run.
+        name: one of `NAMES`; None for "native" where it is built, else for "reference" with a warning.
+        threads: threads of the native engine; None for one per processor.
 
     Raises:
         ValueError: there is no engine of that name.
+        ImportError: the engine asked for by name is not built or its library is not installed.
     """
     if name == "reference":
         return ReferenceEngine(network)
-    raise ValueError(f"engine must be one of {', '.join(NAMES)}, not {name!r}")
+    if name == "cuda":
+        from firstspike.engine.cuda import CudaEngine
+
+        return CudaEngine(network)
+    if name not in (None, "native"):
+        raise ValueError(f"engine must be one of {', '.join(NAMES)}, not {name!r}")
+    try:
+        from firstspike.engine.native import NativeEngine
+    except ImportError as error:
+        if name == "native":
+            raise ImportError(f"engine 'native' needs the compiled extension: {error}") from error
+        warnings.warn(
+            "the native engine is not built (no C++ compiler at installation): the reference engine runs instead, with the "
+            "same results but much slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return ReferenceEngine(network)
+    return NativeEngine(network, threads=threads)
 
 
 __all__ = ["NAMES", "Engine", "ReferenceEngine", "create"]

@@ -1,0 +1,1 @@
+"""Benchmarks of the engines against dense networks and time-stepped simulators."""
