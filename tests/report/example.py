@@ -8,7 +8,7 @@ from firstspike import spec
 from firstspike.arith import Code, LogWeights, encode
 from firstspike.engine.events import trace as trace_events
 from firstspike.engine.reference import ReferenceEngine
-from firstspike.processor import Cost, Processor
+from firstspike.processor import Cost, Processor, baselines, cycles, sensitivity, technology
 
 
 def _codes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -91,3 +91,17 @@ def record() -> dict[str, object]:
         "energy_uj_per_image": price.energy_uj,
         "train_seconds": 41.5,
     }
+
+
+@cache
+def designs() -> dict[str, Cost]:
+    """The same images on other designs."""
+    return baselines.compare(network(), trace(), processor=Processor(), technology=technology.default())
+
+
+@cache
+def swings() -> tuple[sensitivity.Swing, ...]:
+    """Which constant decides."""
+    times = {name: layer.times for name, layer in trace().layers.items() if layer.times is not None}
+    counts = cycles.count(network(), times, Processor())
+    return sensitivity.of_counts(counts, weight_bits=5, technology=technology.default())

@@ -100,6 +100,26 @@ def test_layer_bars_stack_to_the_layer_energy() -> None:
         assert sum(map(float, parts)) == pytest.approx(530 * layer.energy_uj / largest, abs=0.3)
 
 
+def test_swing_bars_meet_at_the_value() -> None:
+    swings, value = example.swings(), example.cost().energy_uj
+    rects = RECT.findall(svg.swing_bars(swings, value, most=5))
+    lows = [(float(x), float(w)) for x, _, w, _, shade in rects if shade == "rest"]
+    highs = [(float(x), float(w)) for x, _, w, _, shade in rects if shade == "g0"]
+    assert len(lows) == len(highs) == 5
+    for swing, (left, short), (middle, wide) in zip(swings, lows, highs, strict=False):
+        assert left + short == pytest.approx(middle, abs=0.02)
+        assert short / (wide or 1) == pytest.approx((value - swing.low_uj) / (swing.high_uj - value), rel=0.02)
+
+
+def test_design_bars_stack_to_the_energy() -> None:
+    designs = example.designs()
+    chart = svg.design_bars(designs)
+    largest = max(cost.energy.high for cost in designs.values())
+    for row, cost in enumerate(designs.values()):
+        parts = re.findall(rf'y="{row * 26 + 5}" width="([\d.]+)" height="16"', chart)
+        assert sum(map(float, parts)) == pytest.approx(530 * cost.energy_uj / largest, abs=0.3)
+
+
 def test_logit_bars_point_away_from_zero() -> None:
     chart = svg.logit_bars(np.array([-1.0, 3.0]), ["no", "yes"], predicted=1, truth=0)
     (left, _, short, _, shade), (right, _, wide, _, chosen) = RECT.findall(chart)

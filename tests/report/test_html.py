@@ -95,6 +95,16 @@ def test_page_says_what_the_record_says() -> None:
         assert section in texts
 
 
+def test_page_compares_designs_and_names_the_deciding_constant() -> None:
+    plain = "\n".join(read(page()).texts)
+    assert "Other designs" not in plain
+    assert "Which constant decides" not in plain
+    texts = "\n".join(read(page(designs=example.designs(), swings=example.swings())).texts)
+    for expected in ("Other designs", "SpinalFlow", "base-e tables", "Which constant decides", example.swings()[0].key):
+        assert expected in texts
+    assert "SpinalFlow, DRAM: " in texts
+
+
 def test_page_repeats_to_the_byte() -> None:
     assert page() == page()
 

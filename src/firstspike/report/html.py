@@ -12,7 +12,7 @@ import numpy as np
 
 from firstspike.report import numbers, raster, svg, tables
 from firstspike.report.layers import layer_table, windows
-from firstspike.report.view import CostView
+from firstspike.report.view import CostView, SwingView
 from firstspike.spec.network import Network
 from firstspike.spec.trace import Trace
 
@@ -30,6 +30,8 @@ def demo_page(
     index: int = 0,
     label: int | None = None,
     provenance: Mapping[str, str] | None = None,
+    designs: Mapping[str, CostView] | None = None,
+    swings: Sequence[SwingView] = (),
 ) -> str:
     """The report as HTML.
 
@@ -42,6 +44,8 @@ def demo_page(
         index: its place in the trace.
         label: its true class.
         provenance: what made the page, as (name, value): command, date, versions, machine.
+        designs: costs of this and other designs on the same images, by name.
+        swings: energy with single constants at the ends of their intervals, widest first.
 
     Raises:
         ValueError: the record lacks a key, the trace has no such image, or the image has another shape.
@@ -56,7 +60,8 @@ def demo_page(
         _image(network, trace, image, index, label),
         _raster(network, trace, index),
         _histograms(network, trace),
-        _energy(cost),
+        _energy(cost, swings),
+        _designs(designs or {}),
         _layers(network, trace, cost),
         _provenance(cost, provenance or {}),
     ]
@@ -179,9 +184,15 @@ def _histograms(network: Network, trace: Trace) -> str:
     )
 
 
-def _energy(cost: CostView) -> str:
+def _energy(cost: CostView, swings: Sequence[SwingView]) -> str:
     energy = cost.energy
     low, high = numbers.energy(energy.low), numbers.energy(energy.high)
+    decides = (
+        f'<h3 class="gap">Which constant decides: one at an end of its interval, all others at their values</h3>'
+        f"{svg.swing_bars(swings, energy.value)}"
+        if swings
+        else ""
+    )
     return (
         f"<section><h2>Energy</h2>\n<p>{numbers.energy(energy.value)} per image, between {low} and {high} if every "
         "constant is at the same end of its interval at once. Events are counted from the spikes; energies per event "
@@ -189,7 +200,34 @@ def _energy(cost: CostView) -> str:
         f"&ldquo;{escape(cost.dram)}&rdquo;. Energies of the logic are estimates.</p>\n"
         f"{svg.shares(cost.groups)}{svg.legend(list(cost.groups))}\n"
         f"<h3>By component, with bounds</h3>{svg.component_bars(cost)}\n"
-        f'<h3 class="gap">By layer</h3>{svg.layer_bars(cost)}</section>'
+        f'<h3 class="gap">By layer</h3>{svg.layer_bars(cost)}{decides}</section>'
+    )
+
+
+def _designs(designs: Mapping[str, CostView]) -> str:
+    if not designs:
+        return ""
+    rows = []
+    for name, cost in designs.items():
+        totals = cost.record()
+        cells = (
+            numbers.energy(cost.energy.value),
+            f"{numbers.energy(cost.energy.low)} to {numbers.energy(cost.energy.high)}",
+            numbers.count(totals["cycles_per_image"]),
+            numbers.time(totals["latency_us"]),
+            f"{numbers.significant(totals['pj_per_sop'])} pJ",
+            f"{numbers.significant(totals['area_mm2'])} mm²",
+        )
+        figures = "".join(f'<td class="n">{escape(cell)}</td>' for cell in cells)
+        rows.append(f"<tr><td>{escape(name)}</td>{figures}</tr>")
+    heads = ("energy", "bounds", "cycles", "time", "per SOP", "area")
+    titles = "<th>design</th>" + "".join(f'<th class="n">{head}</th>' for head in heads)
+    groups = list(next(iter(designs.values())).groups)
+    return (
+        "<section><h2>Other designs</h2>\n<p>The same network, images and spikes on other designs, priced with the same "
+        "technology file. Where a design leaves something open, the choice favours it (docs/energy.md, Baselines).</p>\n"
+        f"{svg.design_bars(designs)}{svg.legend(groups)}"
+        f'<div class="scroll"><table class="wide"><tr>{titles}</tr>{"".join(rows)}</table></div></section>'
     )
 
 

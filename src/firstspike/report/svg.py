@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from firstspike.report import numbers
-from firstspike.report.view import Bounds, CostView
+from firstspike.report.view import Bounds, CostView, SwingView
 
 WIDTH = 920
 """Width of full-width charts in SVG units."""
@@ -93,24 +93,62 @@ def _whisker(left: float, right: float, middle: float) -> str:
 
 def layer_bars(cost: CostView) -> str:
     """Energy per image by layer, each bar split by group of components."""
-    groups = list(cost.groups)
-    largest = max((layer.energy.value for layer in cost.layers), default=1.0) or 1.0
+    rows = {layer.name: (layer.groups, layer.energy) for layer in cost.layers}
+    return _stacked(rows, list(cost.groups), "Energy per image by layer", bounds=False)
+
+
+def design_bars(designs: Mapping[str, CostView]) -> str:
+    """Energy per image by design, each bar split by group of components, with the bounds of the whole as a whisker."""
+    rows = {name: (cost.groups, cost.energy) for name, cost in designs.items()}
+    groups = list(next(iter(designs.values())).groups)
+    return _stacked(rows, groups, "Energy per image by design", bounds=True)
+
+
+def _stacked(
+    rows: Mapping[str, tuple[Mapping[str, Bounds], Bounds]], groups: Sequence[str], title: str, *, bounds: bool
+) -> str:
+    largest = max((whole.high if bounds else whole.value for _, whole in rows.values()), default=1.0) or 1.0
     scale = (WIDTH - _LABEL - _VALUE) / largest
     marks = []
-    for row, layer in enumerate(cost.layers):
+    for row, (name, (parts, whole)) in enumerate(rows.items()):
         top = row * _ROW + (_ROW - _BAR) / 2
-        middle = row * _ROW + _ROW / 2 + 4.5
-        marks.append(text(_LABEL - 12, middle, layer.name, anchor="end"))
+        middle = row * _ROW + _ROW / 2
+        marks.append(text(_LABEL - 12, middle + 4.5, name, anchor="end"))
         left = float(_LABEL)
         for index, group in enumerate(groups):
-            value = layer.groups[group].value
+            value = parts[group].value
             width = value * scale
-            title = f"<title>{escape(f'{layer.name}, {group}: {numbers.energy(value)}')}</title>"
+            note = f"<title>{escape(f'{name}, {group}: {numbers.energy(value)}')}</title>"
             if width > 0.05:
-                marks.append(element("rect", title, x=left, y=top, width=width, height=_BAR, class_=f"g{index}"))
+                marks.append(element("rect", note, x=left, y=top, width=width, height=_BAR, class_=f"g{index}"))
             left += width
-        marks.append(text(WIDTH, middle, numbers.energy(layer.energy.value), anchor="end", style="value"))
-    return drawing(WIDTH, len(cost.layers) * _ROW + 2, marks, "Energy per image by layer")
+        if bounds:
+            marks.append(_whisker(_LABEL + whole.low * scale, _LABEL + whole.high * scale, middle))
+        marks.append(text(WIDTH, middle + 4.5, numbers.energy(whole.value), anchor="end", style="value"))
+    return drawing(WIDTH, len(rows) * _ROW + 2, marks, title)
+
+
+def swing_bars(swings: Sequence[SwingView], value_uj: float, most: int = 10) -> str:
+    """Energy with one constant at its low and high end, the widest ``most`` swings, around the energy ``value_uj``."""
+    shown = swings[:most]
+    low = min([swing.low_uj for swing in shown] + [value_uj])
+    high = max([swing.high_uj for swing in shown] + [value_uj])
+    scale = (WIDTH - _LABEL - _VALUE - 30) / ((high - low) or 1.0)
+    middle_x = _LABEL + (value_uj - low) * scale
+    marks = []
+    for row, swing in enumerate(shown):
+        top = row * _ROW + (_ROW - _BAR) / 2
+        middle = row * _ROW + _ROW / 2 + 4.5
+        below, above = _LABEL + (swing.low_uj - low) * scale, _LABEL + (swing.high_uj - low) * scale
+        label = f"{numbers.energy(swing.low_uj)} to {numbers.energy(swing.high_uj)}"
+        marks += [
+            text(_LABEL - 12, middle, swing.key, anchor="end"),
+            element("rect", x=below, y=top, width=max(middle_x - below, 0.0), height=_BAR, class_="rest"),
+            element("rect", x=middle_x, y=top, width=max(above - middle_x, 0.0), height=_BAR, class_="g0"),
+            text(WIDTH, middle, label, anchor="end", style="value"),
+        ]
+    marks.append(element("path", d=f"M{middle_x:.1f} 0V{len(shown) * _ROW}", class_="whisker"))
+    return drawing(WIDTH, len(shown) * _ROW + 2, marks, "Which constant decides")
 
 
 def time_histogram(name: str, times: np.ndarray, steps: int) -> str:

@@ -93,3 +93,22 @@ class CostView(Protocol):
     def record(self) -> dict[str, Any]:
         """Totals as a flat dictionary whose keys carry units."""
         ...
+
+
+class SwingView(Protocol):
+    """How far one constant moves the energy."""
+
+    @property
+    def key(self) -> str:
+        """The constant's key in the technology file."""
+        ...
+
+    @property
+    def low_uj(self) -> float:
+        """Energy per image in uJ with the constant at its low end."""
+        ...
+
+    @property
+    def high_uj(self) -> float:
+        """Energy per image in uJ with the constant at its high end."""
+        ...

@@ -1,0 +1,60 @@
+"""Sensitivity: each swing is that constant's share alone, and together they make the interval."""
+
+import numpy as np
+import pytest
+
+from firstspike import spec
+from firstspike.processor import energy, sensitivity, technology
+from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
+
+TECHNOLOGY = technology.default()
+
+
+def counts(seed: int = 1) -> Counts:
+    events = np.random.default_rng(seed).integers(1, 1 << 24, (len(EVENTS), 3))
+    layer = LayerCounts(name="a", kind="conv2d", **dict(zip(EVENTS, events, strict=True)))
+    return Counts(layers=(layer,), processor=spec.Processor())
+
+
+@pytest.mark.parametrize("dram", ["flat-4pj", "lpddr3"])
+def test_swings_are_the_shares_of_the_interval(dram) -> None:
+    cost = energy.cost(counts(), weight_bits=5, technology=TECHNOLOGY, dram=dram)
+    found = {s.key: s for s in sensitivity.of_counts(counts(), weight_bits=5, technology=TECHNOLOGY, dram=dram)}
+    pe = cost.components["pe"]
+    assert found["logic.pe_operation"].width_uj == pytest.approx(pe.high - pe.low)
+    assert found["logic.pe_operation"].high_uj == pytest.approx(cost.energy_uj + pe.high - pe.value)
+    names = ("weight_read", "weight_write", "activation_read", "activation_write")
+    moved = sum(cost.components[name].high - cost.components[name].low for name in names)
+    membrane = cost.components["membrane"]
+    biases = cost.event("bias_read_bits") + cost.event("bias_write_bits")
+    moved += membrane.high - membrane.low - biases * (0.0106 - 0.0062) * 1e-6
+    assert found["sram.energy"].width_uj == pytest.approx(moved)
+    assert ("dram.lpddr3.read" in found) == (dram == "lpddr3")
+    assert not any(key.startswith("baseline.") or ".page" in key for key in found)
+    widths = [swing.width_uj for swing in found.values()]
+    assert widths == sorted(widths, reverse=True)
+    # products of two uncertain figures (clock, logic leakage) make the interval a little wider than the sum of swings
+    assert sum(widths) == pytest.approx(cost.energy.high - cost.energy.low, rel=0.1)
+    assert sum(widths) < cost.energy.high - cost.energy.low
+
+
+def test_every_constant_can_be_moved_to_both_ends() -> None:
+    for key, constant in TECHNOLOGY.constants().items():
+        for bound in ("low", "high"):
+            moved = sensitivity.at(TECHNOLOGY, key, bound).constants()
+            assert moved.pop(key).value == getattr(constant, bound)
+            rest = TECHNOLOGY.constants()
+            del rest[key]
+            assert moved == rest
+
+
+def test_wrong_asks_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"key must be a constant of the technology, not 'logic\.magic'"):
+        sensitivity.at(TECHNOLOGY, "logic.magic", "low")
+    with pytest.raises(ValueError, match="bound must be low or high, not 'middle'"):
+        sensitivity.at(TECHNOLOGY, "logic.pe_area", "middle")
+
+
+def test_leakage_at_its_low_end_is_lstp() -> None:
+    macros = sensitivity.at(TECHNOLOGY, "sram.leakage", "low").sram.macros
+    assert {macro.leakage_mw for macro in macros} == {0.0, 0.001, 0.003}
