@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firstspike.cli import convert, cost, demo, evaluate, inspect, train
+from firstspike.cli import convert, cost, demo, evaluate, inspect, rtl, train
 
-COMMANDS = (demo, train, convert, evaluate, inspect, cost)
+COMMANDS = (demo, train, convert, evaluate, inspect, cost, rtl)
 
 
 def parser() -> argparse.ArgumentParser:

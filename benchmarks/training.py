@@ -1,0 +1,80 @@
+"""Training step of every stage against the ReLU step: same network, same batch, same optimiser, interleaved in one run.
+
+    python benchmarks/training.py --json training.json
+
+Number: median seconds of a step (forward, backward, SGD) by stage, and its ratio to stage "relu", n rounds after one
+warm-up round. The peer is the plain ReLU network itself, not prepared (`torch`).
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import firstspike as fs
+from firstspike.train.layers import STAGES
+
+
+def step(network: nn.Module, optimiser: torch.optim.Optimizer, x: torch.Tensor, labels: torch.Tensor, half: bool) -> None:
+    """One optimiser step."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+        logits = network(x)
+    optimiser.zero_grad()
+    functional.cross_entropy(logits.float(), labels).backward()
+    optimiser.step()
+    if x.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    plain = fs.models.vgg16(classes=10, width=options.width)
+    networks: dict[str, nn.Module] = {"torch": plain}
+    for stage in STAGES:
+        cat = fs.prepare(deepcopy(plain))
+        cat.stage = stage
+        networks[stage] = cat
+    x = torch.rand(options.batch, 3, 32, 32, device=options.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(10, (options.batch,), device=options.device)
+    optimisers = {}
+    for name, network in networks.items():
+        network.to(options.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        optimisers[name] = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
+    for turn in range(options.rounds + 1):
+        for name, network in networks.items():
+            start = time.perf_counter()
+            step(network, optimisers[name], x, labels, options.precision == "bfloat16")
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {options.device}, torch {torch.__version__}"
+    print(f"VGG-16 x{options.width:g}, batch {options.batch}, {options.precision}, n = {options.rounds}, {machine}")
+    record: dict[str, object] = {"batch": options.batch, "width": options.width, "rounds": options.rounds,
+                                 "precision": options.precision, "machine": machine}  # fmt: skip
+    for name, times in seconds.items():
+        ratios = [t / r for t, r in zip(times, seconds["relu"], strict=True)]
+        median, ratio = statistics.median(times), statistics.median(ratios)
+        print(f"{name:10s} {median:8.3f} s  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x relu")
+        record[f"{name}_seconds"], record[f"{name}_ratio"] = median, ratio
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as stream:
+            json.dump(record, stream, indent=2)
+
+
+if __name__ == "__main__":
+    main()
