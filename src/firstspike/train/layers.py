@@ -1,5 +1,6 @@
 """Layers of a prepared network: one per layer of the integer network, each computing the function of the current stage."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import torch
@@ -48,10 +49,18 @@ class Fire(nn.Module):
         self._levels: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def levels(self, like: Tensor) -> Tensor:
-        """`kernel_levels` on the device and in the type of ``like``, kept from the first use on."""
+        """`kernel_levels` on the device and in the type of ``like``, kept from the first use on.
+
+        Raises:
+            ValueError: a level is not exact in that type, so that ties would not be either.
+        """
         key = (like.device, like.dtype)
         if key not in self._levels:
-            self._levels[key] = kernel_levels(self.code).to(like)
+            exact = kernel_levels(self.code)
+            levels = exact.to(like)
+            if not torch.equal(levels.double().cpu(), exact):
+                raise ValueError(f"{self.code} must have kernel values that are exact in {like.dtype}; use float32")
+            self._levels[key] = levels
         return self._levels[key]
 
     def forward(self, u: Tensor) -> Tensor:
@@ -109,7 +118,8 @@ class Synapses(nn.Module):
         norm = self.norm
         if norm is None:
             return weight, bias
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         factor = (norm.running_var.to(weight.dtype) + norm.eps).rsqrt()
         if norm.affine:
             factor = factor * norm.weight.to(weight.dtype)
@@ -142,6 +152,10 @@ class Synapses(nn.Module):
                 weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
             self._evaluated = (key, weight.to(self.linear.weight.dtype), bias.to(self.linear.weight.dtype))
         return self._evaluated[1], self._evaluated[2]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Synapses":
+        self._evaluated = None  # another type or device
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
 
     def train(self, mode: bool = True) -> "Synapses":
         super().train(mode)

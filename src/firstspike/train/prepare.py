@@ -1,20 +1,17 @@
-"""`prepare`: trace a ReLU network with torch.fx and rebuild it from layers that can be converted, or say what cannot."""
+"""`prepare`: rebuild a traced ReLU network from layers that can be converted, or say what cannot be."""
 
-import operator
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import fx, nn
 
-from firstspike.arith import Code, LogWeights
+from firstspike.arith import Code, LogWeights, checks
 from firstspike.train.layers import AveragePool, Synapses
+from firstspike.train.operations import Operation, UnsupportedError, operation, path_of
 from firstspike.train.prepared import INPUT, Prepared, Step
+from firstspike.train.tracing import Traced
 
-
-class UnsupportedError(ValueError):
-    """A network holds something that has no spiking counterpart here; the text names it and what could replace it."""
+__all__ = ["UnsupportedError", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +19,6 @@ class _Spikes:
     """A value that is spikes: the output of a step."""
 
     name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Shape:
-    """A size, of use only to flatten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +37,7 @@ class _Membrane:
         return isinstance(self.linear, AveragePool)
 
 
-_Value = _Spikes | _Membrane | _Shape
+_Value = _Spikes | _Membrane
 
 
 def prepare(
@@ -54,16 +46,19 @@ def prepare(
     """A copy of ``net`` for conversion-aware training, in stage ``"relu"``: the same function, ready for the other stages.
 
     Supported, as modules or functions: Conv2d (zero padding, groups), Linear, BatchNorm1d/2d after them, ReLU, MaxPool2d,
-    AvgPool2d, AdaptiveAvgPool2d(1), mean over the image, Flatten, Dropout, Identity, and addition of a residual.
+    AvgPool2d, AdaptiveAvgPool2d(1), mean over the image, Flatten, Dropout, Identity, and addition of a residual. An
+    average over a number of pixels that is no power of two takes the weight level nearest to ``1/n`` from the start. A
+    module that is called twice is two layers with tied weights.
 
     Args:
         net: any module that torch.fx can trace, with one input and one output; left as it is.
         code: spike code, by default ``Code()``.
         weights: weight format, by default ``LogWeights()``.
-        accumulator_bits: ``A``, bits of a membrane.
+        accumulator_bits: ``A``, bits of a membrane, 8..48.
 
     Raises:
         TypeError: ``net`` is no module, or ``code`` or ``weights`` is of another type.
+        ValueError: ``accumulator_bits`` is out of range.
         UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
     """
     if not isinstance(net, nn.Module):
@@ -73,61 +68,72 @@ def prepare(
         raise TypeError(f"code must be a firstspike.Code, not {code!r}")
     if not isinstance(weights, LogWeights):
         raise TypeError(f"weights must be firstspike.LogWeights, not {weights!r}")
+    checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
     if isinstance(net, Prepared):
         raise TypeError("net must be a plain network, not one that is prepared already")
-    try:
-        graph = fx.Tracer().trace(net)
-    except Exception as error:
-        raise UnsupportedError(f"network {type(net).__name__}: torch.fx cannot trace it: {error}") from error
-    module = fx.GraphModule(net, graph)
-    module.graph.eliminate_dead_code()
-    builder = _Builder(net, module.graph, weights)
+    builder = _Builder(Traced(net), code, weights, accumulator_bits)
     builder.run()
-    for name, layer in builder.layers.items():
-        if isinstance(layer, _Linear):
-            builder.layers[name] = Synapses(
-                layer.linear, layer.norm, code=code, weights=weights, accumulator_bits=accumulator_bits
-            )
     prepared = Prepared(builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits)
     prepared.train(net.training)
     return prepared
 
 
-class _Linear(nn.Module):
-    """Placeholder for `Synapses` until the formats are known."""
-
-    def __init__(self, linear: Any, norm: Any) -> None:
-        super().__init__()
-        self.linear, self.norm = linear, norm
-
-
 class _Builder:
-    """Walks the traced graph once; every node's value is spikes or a membrane that still has to fire."""
+    """Walks the graph once; every node's value is spikes or a membrane that still has to fire."""
 
-    def __init__(self, net: nn.Module, graph: fx.Graph, weights: LogWeights) -> None:
-        self.net, self.graph, self.weights = net, graph, weights
+    def __init__(self, traced: Traced, code: Code, weights: LogWeights, accumulator_bits: int) -> None:
+        self.traced, self.code, self.weights, self.accumulator_bits = traced, code, weights, accumulator_bits
         self.steps: list[Step] = []
         self.layers: dict[str, nn.Module] = {}
         self.values: dict[fx.Node, _Value] = {}
         self.used: set[str] = set()
-        self.fired: dict[tuple[str, ...], str] = {}
 
     def run(self) -> None:
-        for node in self.graph.nodes:
+        for node in self.traced.nodes:
+            if self.traced.changes(node):
+                self._check_in_place(node)
             if node.op == "placeholder":
                 if self.values:
                     raise UnsupportedError(f"input {node.target!r}: a network must have one input, not several")
                 self.values[node] = _Spikes(name=INPUT)
             elif node.op == "output":
                 self._output(node)
-            elif node.op == "call_module":
-                self.values[node] = self._module(node, str(node.target), self.net.get_submodule(str(node.target)))
-            elif node.op in ("call_function", "call_method"):
-                self.values[node] = self._function(node)
+            elif not self.traced.live(node):
+                continue
             elif node.op == "get_attr":
                 raise UnsupportedError(
-                    f"{node.target!r}: a bare parameter cannot be converted; use nn.Conv2d or nn.Linear"
+                    f"{node.target!s}: a bare parameter or tensor cannot be converted; use nn.Conv2d or nn.Linear"
                 )
+            else:
+                found = operation(node, self.traced.net.get_submodule, self.traced.training[node])
+                if found.kind != "size":
+                    self.values[node] = self._operation(found)
+
+    def _check_in_place(self, node: fx.Node) -> None:
+        """A ReLU changes nothing in spikes; anything else in place must not be seen elsewhere."""
+        spikes = all(isinstance(self.values.get(source), _Spikes) for source in node.all_input_nodes)
+        relu = self.traced.live(node) and operation(node, self.traced.net.get_submodule, node).kind == "relu"
+        if not (spikes and relu):
+            self.traced.check_in_place(node)
+
+    def _operation(self, found: Operation) -> _Value:
+        kind, path, source = found.kind, found.path, found.inputs[0]
+        if kind == "linear":
+            assert found.module is not None
+            spikes = self._spikes(source, path, linear=True)
+            return _Membrane(path=path, source=spikes.name, linear=found.module)
+        if kind == "norm":
+            return self._norm(found)
+        if kind == "relu":
+            value = self._value(source, path)
+            return self._emit(value, fires=True) if isinstance(value, _Membrane) else value
+        if kind == "add":
+            return self._add(found)
+        if kind == "average":
+            return self._average(found)
+        if kind == "same":
+            return self._value(source, path)
+        return self._reshaping(found)
 
     # Steps
 
@@ -152,7 +158,7 @@ class _Builder:
         if membrane.pools:
             kind, module = "average", membrane.linear
         else:
-            kind, module = "synapses", _Linear(membrane.linear, membrane.norm)
+            kind, module = "synapses", self._synapses(membrane)
         spikes = self._step(
             membrane.path, kind, membrane.source, module, residuals=membrane.residuals, fires=fires, merges=merges
         )
@@ -160,290 +166,123 @@ class _Builder:
             spikes = self._step(path, after_kind, spikes.name, after)
         return spikes
 
+    def _synapses(self, membrane: _Membrane) -> Synapses:
+        linear, norm = membrane.linear, membrane.norm
+        assert isinstance(linear, nn.Conv2d | nn.Linear)
+        assert norm is None or isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        return Synapses(linear, norm, code=self.code, weights=self.weights, accumulator_bits=self.accumulator_bits)
+
+    # Values
+
+    def _value(self, node: fx.Node, path: str) -> _Value:
+        """The value of a node for one of its readers: a membrane has no other, and an average that has fires by itself."""
+        value = self.values[node]
+        readers = self.traced.readers(node)
+        if isinstance(value, _Membrane) and len(readers) > 1:
+            if not value.pools:
+                raise UnsupportedError(
+                    f"{path}: it reads {value.path!r}, which has not fired and which "
+                    f"{', '.join(repr(path_of(reader)) for reader in readers if path_of(reader) != path) or 'another'} "
+                    f"reads too; put one nn.ReLU after {value.path!r} and read that"
+                )
+            return self._fire(node)
+        return value
+
+    def _fire(self, node: fx.Node) -> _Spikes:
+        """An average as neurons of its own."""
+        value = self.values[node]
+        assert isinstance(value, _Membrane)
+        spikes = self._emit(value, fires=True)
+        self.values[node] = spikes
+        return spikes
+
     def _spikes(self, node: fx.Node, path: str, *, linear: bool = False) -> _Spikes:
         """The value of a node as spikes; an average fires by itself, or merges into the linear layer that reads it."""
-        value = self.values[node]
+        value = self._value(node, path)
         if isinstance(value, _Spikes):
             return value
-        if isinstance(value, _Membrane) and value.pools:
-            only_reader = all(len(_readers(earlier)) == 1 for earlier in self._chain(node))
-            plain = all(kind in ("flatten", "dropout") for _, kind, _ in value.after) and not value.residuals
-            pool = value.linear
-            assert isinstance(pool, AveragePool)
-            disjoint = pool.padding == (0, 0) and (pool.stride is None or pool.stride == pool.kernel)
-            merges = linear and only_reader and plain and disjoint
-            spikes = self._emit(value, fires=not merges, merges=merges)
-            self.values[node] = spikes
-            return spikes
-        if isinstance(value, _Membrane):
+        if not value.pools:
             raise UnsupportedError(
                 f"{path}: it reads {value.path!r} before that has fired; put an nn.ReLU after {value.path!r}"
             )
-        raise UnsupportedError(f"{path}: a size cannot be used as an image")
+        pool = value.linear
+        assert isinstance(pool, AveragePool)
+        plain = all(kind in ("flatten", "dropout") for _, kind, _ in value.after) and not value.residuals
+        disjoint = pool.padding == (0, 0) and (pool.stride is None or pool.stride == pool.kernel)
+        if linear and plain and disjoint:
+            return self._emit(value, fires=False, merges=True)
+        return self._fire(node)
 
-    def _chain(self, node: fx.Node) -> list[fx.Node]:
-        """The nodes between an average and its reader that share its membrane."""
-        chain, value = [], self.values[node]
-        for earlier, other in self.values.items():
-            if isinstance(other, _Membrane) and isinstance(value, _Membrane) and other.linear is value.linear:
-                chain.append(earlier)
-        return chain
+    # Operations
 
     def _output(self, node: fx.Node) -> None:
         result = node.args[0]
         if not isinstance(result, fx.Node):
             raise UnsupportedError(f"output: a network must return one tensor, not {result!r}")
-        value = self.values[result]
+        if result not in self.values:
+            raise UnsupportedError("output: a network must return an image or logits, not a size")
+        value = self._value(result, "output")
         if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
-            path = value.name if isinstance(value, _Spikes) else "output"
+            path = value.name if isinstance(value, _Spikes) else value.after[-1][0]
             raise UnsupportedError(
-                f"{path}: the last layer must be linear (its values are the logits), not one that fires"
+                f"{path}: the last layer must be linear (its values are the logits), not one that fires or pools; end "
+                f"with an nn.Linear"
             )
         flattens = tuple(entry for entry in value.after if entry[1] == "flatten")
         self._emit(replace(value, after=flattens), fires=False)
 
-    # Operations
-
-    def _linear(self, node: fx.Node, path: str, module: nn.Module) -> _Membrane:
-        source = self._spikes(_argument(node, path), path, linear=True)
-        return _Membrane(path=path, source=source.name, linear=deepcopy(module))
-
-    def _module(self, node: fx.Node, path: str, module: nn.Module) -> _Value:
-        if isinstance(module, nn.Conv2d):
-            _check_conv(path, module)
-            return self._linear(node, path, module)
-        if isinstance(module, nn.Linear):
-            return self._linear(node, path, module)
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            return self._norm(node, path, module)
-        if type(module) is nn.ReLU:
-            return self._relu(node, path)
-        if isinstance(module, nn.MaxPool2d):
-            if module.dilation not in (1, (1, 1)) or module.ceil_mode or module.return_indices:
-                raise UnsupportedError(
-                    f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False"
-                )
-            return self._reshaping(node, path, "maxpool", _max_pool(module.kernel_size, module.stride, module.padding))
-        if isinstance(module, nn.AvgPool2d):
-            if (
-                module.ceil_mode
-                or module.divisor_override
-                or (_two(module.padding) != (0, 0) and not module.count_include_pad)
-            ):
-                raise UnsupportedError(
-                    f"{path}: average pooling must have ceil_mode=False, divisor_override=None and count_include_pad=True"
-                )
-            return self._average(node, path, _two(module.kernel_size), _two(module.stride), _two(module.padding))
-        if isinstance(module, nn.AdaptiveAvgPool2d):
-            if module.output_size not in (1, (1, 1)):
-                raise UnsupportedError(
-                    f"{path}: adaptive average pooling must have output size 1, not {module.output_size!r}"
-                )
-            return self._average(node, path, None, None, (0, 0))
-        if isinstance(module, nn.Flatten):
-            if (module.start_dim, module.end_dim) != (1, -1):
-                raise UnsupportedError(
-                    f"{path}: Flatten must be Flatten(1, -1), not ({module.start_dim}, {module.end_dim})"
-                )
-            return self._reshaping(node, path, "flatten", nn.Flatten())
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
-            return self._reshaping(node, path, "dropout", deepcopy(module))
-        if isinstance(module, nn.Identity):
-            return self.values[_argument(node, path)]
-        raise UnsupportedError(f"{path}: {type(module).__name__} cannot be converted; {_advice(type(module).__name__)}")
-
-    def _function(self, node: fx.Node) -> _Value:
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        path = node.name
-        arguments, options = list(node.args[1:]), dict(node.kwargs)
-        if name in ("relu", "relu_"):
-            return self._relu(node, path)
-        if name in ("add", "add_", "iadd") or node.target in (operator.add, operator.iadd, torch.add):
-            return self._add(node, path)
-        if name == "flatten":
-            start, end = [*arguments, *options.values(), *[0, -1][len(arguments) + len(options) :]][:2]
-            if (start, end) != (1, -1):
-                raise UnsupportedError(
-                    f"{path}: flatten must start at axis 1 and end at the last, not ({start!r}, {end!r})"
-                )
-            return self._reshaping(node, path, "flatten", nn.Flatten())
-        if name in ("view", "reshape"):
-            if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
-                arguments = list(arguments[0])
-            if len(arguments) != 2 or arguments[1] != -1:
-                raise UnsupportedError(f"{path}: {name} can only flatten, as x.{name}(len(x), -1); use nn.Flatten()")
-            return self._reshaping(node, path, "flatten", nn.Flatten())
-        if node.target in _SIZES:
-            return _Shape()
-        if name == "mean":
-            axes = options.get("dim", arguments[0] if arguments else None)
-            keep = options.get("keepdim", arguments[1] if len(arguments) > 1 else False)
-            if not isinstance(axes, list | tuple) or sorted(int(a) % 4 for a in axes) != [2, 3]:
-                raise UnsupportedError(f"{path}: mean must be over the image, dim=(2, 3), not {axes!r}")
-            average = self._average(node, path, None, None, (0, 0))
-            return (
-                average
-                if keep
-                else replace(average, after=(*average.after, (f"{path}_flatten", "flatten", nn.Flatten())))
-            )
-        bound = _bind(name, arguments, options)
-        if name in ("max_pool2d", "boolean_dispatch", "_max_pool2d") and bound is not None:
-            if bound.get("dilation", 1) not in (1, (1, 1)) or bound.get("ceil_mode") or bound.get("return_indices"):
-                raise UnsupportedError(
-                    f"{path}: max pooling must have dilation 1, ceil_mode=False and return_indices=False"
-                )
-            pool = _max_pool(bound["kernel_size"], bound.get("stride"), bound.get("padding", 0))
-            return self._reshaping(node, path, "maxpool", pool)
-        if name == "avg_pool2d" and bound is not None:
-            padding = _two(bound.get("padding", 0))
-            if (
-                bound.get("ceil_mode")
-                or bound.get("divisor_override")
-                or (padding != (0, 0) and not bound.get("count_include_pad", True))
-            ):
-                raise UnsupportedError(
-                    f"{path}: average pooling must have ceil_mode=False, divisor_override=None and count_include_pad=True"
-                )
-            kernel = _two(bound["kernel_size"])
-            return self._average(node, path, kernel, _two(bound.get("stride") or kernel), padding)
-        if name == "adaptive_avg_pool2d":
-            size = arguments[0] if arguments else options.get("output_size")
-            if size not in (1, (1, 1), [1, 1]):
-                raise UnsupportedError(f"{path}: adaptive average pooling must have output size 1, not {size!r}")
-            return self._average(node, path, None, None, (0, 0))
-        if name == "dropout":
-            return self._reshaping(
-                node, path, "dropout", _dropout(options.get("p", arguments[0] if arguments else 0.5))
-            )
-        raise UnsupportedError(f"{path}: the function {name!r} cannot be converted; {_advice(name)}")
-
-    def _norm(self, node: fx.Node, path: str, module: nn.Module) -> _Value:
-        value = self.values[_argument(node, path)]
+    def _norm(self, found: Operation) -> _Value:
+        path, module = found.path, found.module
+        value = self._value(found.inputs[0], path)
         if not isinstance(value, _Membrane) or value.norm is not None or value.residuals or value.after or value.pools:
-            raise UnsupportedError(f"{path}: batch norm must directly follow a Conv2d or Linear, to be folded into it")
+            raise UnsupportedError(
+                f"{path}: batch norm must directly follow a Conv2d or Linear, to be folded into it; move it there"
+            )
         if not getattr(module, "track_running_stats", False):
-            raise UnsupportedError(f"{path}: batch norm must track running statistics, to be folded")
-        if len(_readers(_argument(node, path))) != 1:
             raise UnsupportedError(
-                f"{path}: {value.path!r} must have no other reader, so that batch norm can be folded into it"
+                f"{path}: batch norm must have running statistics to be folded; set track_running_stats=True"
             )
-        return replace(value, norm=deepcopy(module))
+        return replace(value, norm=module)
 
-    def _relu(self, node: fx.Node, path: str) -> _Value:
-        source = _argument(node, path)
-        value = self.values[source]
-        if not isinstance(value, _Membrane):
-            return value
-        if len(_readers(source)) != 1:
-            raise UnsupportedError(
-                f"{path}: {value.path!r} must be read by this ReLU alone, so that one neuron fires once"
-            )
-        return self._emit(value, fires=True)
-
-    def _reshaping(self, node: fx.Node, path: str, kind: str, module: nn.Module) -> _Value:
+    def _reshaping(self, found: Operation) -> _Value:
         """Max pooling, flattening, dropout: on spikes a step; before a ReLU they wait until it has fired, as they commute."""
-        source = _argument(node, path)
-        value = self.values[source]
+        assert found.module is not None
+        path, source = found.path, found.inputs[0]
+        value = self._value(source, path)
+        if isinstance(value, _Membrane) and value.pools and found.kind == "maxpool":
+            value = self._fire(source)
         if isinstance(value, _Membrane):
-            if value.pools and kind == "maxpool":
-                value = self._spikes(source, path)
-            else:
-                return replace(value, after=(*value.after, (path, kind, module)))
-        if isinstance(value, _Shape):
-            raise UnsupportedError(f"{path}: a size cannot be used as an image")
-        return self._step(path, kind, value.name, module)
+            return replace(value, after=(*value.after, (path, found.kind, found.module)))
+        return self._step(path, found.kind, value.name, found.module)
 
-    def _average(
-        self,
-        node: fx.Node,
-        path: str,
-        kernel: tuple[int, int] | None,
-        stride: tuple[int, int] | None,
-        padding: tuple[int, int],
-    ) -> _Membrane:
-        source = self._spikes(_argument(node, path), path)
-        return _Membrane(
-            path=path, source=source.name, linear=AveragePool(kernel, stride, padding, weights=self.weights)
-        )
+    def _average(self, found: Operation) -> _Membrane:
+        source = self._spikes(found.inputs[0], found.path)
+        pool = AveragePool(found.kernel, found.stride, found.padding, weights=self.weights)
+        after = (((f"{found.path}_flatten", "flatten", nn.Flatten())),) if found.flattens else ()
+        return _Membrane(path=found.path, source=source.name, linear=pool, after=after)
 
-    def _add(self, node: fx.Node, path: str) -> _Value:
-        if len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args) or node.kwargs:
-            raise UnsupportedError(f"{path}: only two images can be added, without alpha, not {node.args!r}")
-        values = [self.values[argument] for argument in node.args if isinstance(argument, fx.Node)]
+    def _add(self, found: Operation) -> _Value:
+        """A residual: spikes added to a membrane, or to spikes by a neuron of its own with two inputs of weight 1."""
+        path = found.path
+        for node in reversed(found.inputs):  # of two averages the second fires before it is added
+            value = self._value(node, path)
+            both = all(isinstance(self.values[other], _Membrane) for other in found.inputs)
+            if isinstance(value, _Membrane) and value.pools and (both or value.after):
+                self._fire(node)
+        values = [self.values[node] for node in found.inputs]
         membranes = [value for value in values if isinstance(value, _Membrane)]
         spikes = [value.name for value in values if isinstance(value, _Spikes)]
-        if any(isinstance(value, _Shape) for value in values):
-            raise UnsupportedError(f"{path}: only two images can be added, not a size")
         if len(membranes) == 2:
             raise UnsupportedError(
                 f"{path}: one of {membranes[0].path!r} and {membranes[1].path!r} must have fired before they are added; "
                 f"put an nn.ReLU after the shortcut"
             )
-        if not membranes:  # both have fired: a neuron with two inputs of weight 1
+        if not membranes:
             identity = AveragePool((1, 1), (1, 1), (0, 0), weights=self.weights)
             return _Membrane(path=path, source=spikes[0], linear=identity, residuals=(spikes[1],))
         if membranes[0].after:
             raise UnsupportedError(
-                f"{path}: a residual must be added before pooling or flattening of {membranes[0].path!r}"
+                f"{path}: a residual must be added before {membranes[0].after[0][1]} of {membranes[0].path!r}; "
+                f"put an nn.ReLU after {membranes[0].path!r} or add earlier"
             )
         return replace(membranes[0], residuals=(*membranes[0].residuals, spikes[0]))
-
-
-_SIZES = ("size", "getattr", "getitem", "__len__", getattr, operator.getitem, len)
-"""What a traced network calls to learn a size."""
-
-
-def _readers(node: fx.Node) -> list[fx.Node]:
-    """The nodes that read a value, sizes aside."""
-    return [user for user in node.users if user.target not in _SIZES]
-
-
-def _argument(node: fx.Node, path: str) -> fx.Node:
-    source = node.args[0] if node.args else node.kwargs.get("input")
-    if not isinstance(source, fx.Node):
-        raise UnsupportedError(f"{path}: its first argument must be an image, not {source!r}")
-    return source
-
-
-def _check_conv(path: str, module: nn.Conv2d) -> None:
-    if module.dilation != (1, 1):
-        raise UnsupportedError(f"{path}: Conv2d must have dilation 1, not {module.dilation!r}")
-    if module.padding_mode != "zeros":
-        raise UnsupportedError(f"{path}: Conv2d must pad with zeros (silence), not {module.padding_mode!r}")
-    if isinstance(module.padding, str):
-        raise UnsupportedError(f"{path}: Conv2d must give its padding as numbers, not {module.padding!r}")
-
-
-def _max_pool(kernel: Any, stride: Any, padding: Any) -> nn.MaxPool2d:
-    return nn.MaxPool2d(_two(kernel), _two(stride or kernel), _two(padding))
-
-
-def _dropout(probability: Any) -> nn.Dropout:
-    return nn.Dropout(float(probability))
-
-
-def _two(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _bind(name: str, arguments: list[Any], options: dict[str, Any]) -> dict[str, Any] | None:
-    orders: dict[str, tuple[str, ...]] = {
-        "avg_pool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
-        "max_pool2d": ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
-    }
-    order = orders.get(name, orders["max_pool2d"] if name in ("boolean_dispatch", "_max_pool2d") else None)
-    return None if order is None else {**dict(zip(order, arguments, strict=False)), **options}
-
-
-def _advice(name: str) -> str:
-    replacements = {
-        "GELU": "nn.ReLU", "SiLU": "nn.ReLU", "LeakyReLU": "nn.ReLU", "ELU": "nn.ReLU", "ReLU6": "nn.ReLU", "Sigmoid": "nn.ReLU",
-        "Tanh": "nn.ReLU", "Hardswish": "nn.ReLU", "PReLU": "nn.ReLU", "gelu": "nn.ReLU", "silu": "nn.ReLU",
-        "sigmoid": "nn.ReLU", "tanh": "nn.ReLU", "LayerNorm": "nn.BatchNorm2d after a Conv2d", "GroupNorm": "nn.BatchNorm2d",
-        "InstanceNorm2d": "nn.BatchNorm2d", "Softmax": "nothing: the largest logit is the class", "softmax": "nothing",
-        "LogSoftmax": "nothing: the largest logit is the class", "Conv1d": "nn.Conv2d with a window of one row",
-        "ConvTranspose2d": "nn.Conv2d", "cat": "a sum of two spiking branches", "MaxPool1d": "nn.MaxPool2d",
-        "AdaptiveMaxPool2d": "nn.MaxPool2d", "mul": "nn.Conv2d", "Upsample": "nn.Conv2d",
-    }  # fmt: skip
-    fallback = "a layer of the list in the conversion guide (docs/conversion.md)"
-    return f"replace it by {replacements.get(name, fallback)}"
