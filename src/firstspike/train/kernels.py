@@ -55,7 +55,7 @@ def masked(gradient: Tensor, mask: Tensor) -> Tensor:
             torch.get_num_threads(),
         )
         return out
-    return gradient * mask
+    return torch.where(mask, gradient, torch.zeros_like(gradient))  # also where the gradient is not finite
 
 
 def quantise_forward(weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Prepared(nn.Module):
         """Stage of conversion-aware training: one of `STAGES`. Setting ``"quantised"`` chooses every layer's scale.
 
         Raises:
-            ValueError: the value set is no stage.
+            ValueError: the value set is no stage, or weights to be quantised are not finite.
         """
         return STAGES[int(self._stage)]
 
@@ -74,9 +74,12 @@ class Prepared(nn.Module):
     def stage(self, stage: str) -> None:
         rank = stage_rank(stage)
         if stage == "quantised" and self.stage != "quantised":
-            for layer in self.layers.values():
+            for name, layer in self.layers.items():
                 if isinstance(layer, Synapses):
-                    layer.choose_scale()
+                    try:
+                        layer.choose_scale()
+                    except ValueError as error:
+                        raise ValueError(f"layer {name!r}: {error}") from error
         self._stage.fill_(rank)
         self._follow_stage()
 

@@ -1,5 +1,7 @@
 """Logarithmic weight quantiser: nearest level with a per-layer scale, and straight-through training through it."""
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -66,10 +68,11 @@ def round_bias(bias: Tensor, exponent: int) -> Tensor:
 
 
 def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_bits: int = 32) -> int:
-    """The scale ``k`` with the least squared error on ``weight``; ties go to the smaller ``k``.
+    """The scale ``k`` in -256..256 with the least squared error on ``weight``; of equally good ones the smaller.
 
-    Scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level are not considered, so that sums
-    find room in ``accumulator_bits``.
+    Not considered are scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level, so that sums
+    find room in ``accumulator_bits``, and scales so coarse that no weight is nearest to the largest level (one level
+    finer is as good). The search ends where clipping alone costs more than the best scale so far.
 
     Raises:
         ValueError: a weight is not finite.
@@ -77,16 +80,21 @@ def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_b
     weight = weight.detach().double().flatten()
     if not bool(torch.isfinite(weight).all()):
         raise ValueError("weights must be finite, not NaN or infinite")
-    peak = float(weight.abs().max()) if weight.numel() else 0.0
+    magnitude = weight.abs()
+    peak = float(magnitude.max()) if weight.numel() else 0.0
     rho = weights.levels_per_octave
-    largest = rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1
+    largest = min(256, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
     if peak == 0.0:
-        return min(0, largest)
-    centre = round(-rho * torch.log2(torch.tensor(peak)).item())
-    candidates = [min(k, largest) for k in range(centre - rho, centre + 3 * rho + 1)]
-
-    def error(scale: int) -> float:
+        return max(-256, min(0, largest))
+    first = max(-256, -rho * (math.frexp(peak)[1] + 1))
+    while first < largest and weights.level(first) + weights.level(first + 1) > 2 * Fraction(peak):
+        first += 1
+    best, least = min(first, largest), math.inf
+    for scale in range(best, largest + 1):
         levels, boundaries = rising_levels(weights, scale)
-        return float((quantise_forward(weight, levels, boundaries) - weight).square().sum())
-
-    return min(dict.fromkeys(candidates), key=error)
+        if float((magnitude - levels[-1]).clamp_(min=0).square_().sum()) > least:
+            break
+        error = float((quantise_forward(weight, levels, boundaries) - weight).square_().sum())
+        if error < least:
+            best, least = scale, error
+    return best
