@@ -41,8 +41,6 @@ def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) ->
         raise TypeError(f"convert needs a network made by firstspike.prepare, not {type(prepared).__name__}")
     if prepared.stage != "quantised":
         raise ConversionError(f"convert needs stage 'quantised' (set network.stage), not {prepared.stage!r}")
-    was_training = prepared.training
-    prepared.eval()
     try:
         with torch.no_grad():
             return _Lowering(prepared, shape).network(classes)
@@ -50,8 +48,6 @@ def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) ->
         raise
     except ValueError as error:
         raise ConversionError(f"convert: {error}") from error
-    finally:
-        prepared.train(was_training)
 
 
 class _Lowering:
@@ -99,8 +95,16 @@ class _Lowering:
             assert isinstance(module, Synapses)
             self._synapses(step, module)
 
+    def _unused(self, name: str) -> str:
+        taken = {INPUT, *(step.name for step in self.prepared.steps)}
+        while name in taken:
+            name += "_"
+        return name
+
     def _is_readout(self, name: str) -> bool:
-        return any(layer.name == name and isinstance(layer, Conv2d | Linear) and not layer.fires for layer in self.layers)
+        return any(
+            layer.name == name and isinstance(layer, Conv2d | Linear) and not layer.fires for layer in self.layers
+        )
 
     def _add(self, step: Step, layer: Layer) -> None:
         self.shapes[step.name] = layer.output_shape(self.shapes[layer.source])
@@ -110,6 +114,9 @@ class _Lowering:
     def _average(self, step: Step, module: AveragePool) -> None:
         source = self.alias[step.source]
         shape = self.shapes[source]
+        if len(shape) == 1 and step.residuals and module.kernel == (1, 1):
+            self._flat_sum(step, source, shape[0])
+            return
         if len(shape) != 3:
             raise ConversionError(f"layer {step.name!r}: an average needs (channels, height, width), not {shape!r}")
         window = module.window((shape[1], shape[2]))
@@ -135,8 +142,25 @@ class _Lowering:
             ),
         )
 
+    def _flat_sum(self, step: Step, source: str, features: int) -> None:
+        """The sum of spiking vectors: a linear layer of weight 1 on the diagonal, zero elsewhere."""
+        codes = np.full((features, features), self.prepared.weights.zero_level, dtype=np.uint8)
+        np.fill_diagonal(codes, 0)
+        self._add(
+            step,
+            Linear(
+                name=step.name,
+                source=source,
+                codes=codes,
+                scale=0,
+                bias=np.zeros(features, dtype=np.int64),
+                fires=step.fires or step.merges,
+                residuals=tuple(self.alias[name] for name in step.residuals),
+            ),
+        )
+
     def _synapses(self, step: Step, module: Synapses) -> None:
-        codes = _codes(module, self.prepared.weights)
+        codes = _codes(module, self.prepared.weights, step.name)
         scale = int(module.scale)
         stride, padding, groups = (1, 1), (0, 0), 1
         if isinstance(module.linear, nn.Conv2d):
@@ -157,7 +181,7 @@ class _Lowering:
                 channels, height, width = merged.shape
                 grid = codes.reshape(len(codes), channels, height // merged.window[0], width // merged.window[1])
                 codes = np.kron(grid, np.ones((1, 1, *merged.window), dtype=np.uint8)).reshape(len(codes), -1)
-                flat = f"{step.name}_flatten"
+                flat = self._unused(f"{step.name}_flatten")
                 self.layers.append(Flatten(name=flat, source=source))
                 self.shapes[flat] = (channels * height * width,)
                 source = flat
@@ -172,13 +196,21 @@ class _Lowering:
             )  # fmt: skip
         else:
             layer = Linear(
-                name=step.name, source=source, codes=codes, scale=scale, bias=bias, fires=step.fires, residuals=residuals
+                name=step.name,
+                source=source,
+                codes=codes,
+                scale=scale,
+                bias=bias,
+                fires=step.fires,
+                residuals=residuals,
             )
         self._add(step, layer)
 
 
-def _codes(module: Synapses, weights: LogWeights) -> np.ndarray:
+def _codes(module: Synapses, weights: LogWeights, name: str) -> np.ndarray:
     index, negative, _ = module.level_indices()
+    if not bool(torch.isfinite(module.folded(torch.float64)[0]).all()):
+        raise ConversionError(f"layer {name!r}: its weights must be finite, not NaN or infinite")
     levels = weights.zero_level - index.cpu().numpy().astype(np.int64)
     return encode_weights(levels, negative.cpu().numpy(), weights)
 
@@ -186,7 +218,9 @@ def _codes(module: Synapses, weights: LogWeights) -> np.ndarray:
 def _exact_integers(bias: Tensor, exponent: int, name: str) -> np.ndarray:
     scaled = np.ldexp(bias.double().cpu().numpy(), exponent)
     if not np.isfinite(scaled).all() or (np.abs(scaled) >= 2.0**62).any():
-        raise ConversionError(f"layer {name!r}: its bias must be finite and below 2^62 steps, not {scaled.tolist()!r:.80}")
+        raise ConversionError(
+            f"layer {name!r}: its bias must be finite and below 2^62 steps, not {scaled.tolist()!r:.80}"
+        )
     integers = scaled.astype(np.int64)
     if not np.array_equal(integers.astype(np.float64), scaled):
         raise ConversionError(f"layer {name!r}: its bias must lie on the grid 2^-{exponent}")
