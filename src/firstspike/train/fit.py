@@ -1,7 +1,9 @@
 """`fit`: run a recipe to its end, a checkpoint every epoch, resumable at any moment."""
 
+import io
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins import TorchCheckpointIO
 
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.train.models import vgg
@@ -34,20 +37,52 @@ class Fitted:
     epochs: int
 
 
+class _CheckpointFile(TorchCheckpointIO):
+    """Writes a checkpoint to a temporary file beside it and renames that, so that there is always a whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        partial = Path(path).with_suffix(".partial")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            with open(partial, "wb") as stream:
+                stream.write(buffer.getbuffer())
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
 class _Checkpoint(Callback):
-    """Writes the checkpoint to a temporary file and renames it, after every epoch."""
+    """Saves a checkpoint after every epoch, with the epoch's metrics.
+
+    Attributes:
+        metrics: of the last epoch that a checkpoint was written after, also after reading one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.metrics: dict[str, float] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"metrics": self.metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.metrics = dict(state_dict["metrics"])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        temporary = self.path.with_suffix(".partial")
+        for name, value in module.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingError(
+                    f"{name} must be finite, not NaN or infinite, after epoch {trainer.current_epoch}; the checkpoint of "
+                    f"the epoch before is kept; try a lower learning rate"
+                )
+        self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         try:
-            trainer.save_checkpoint(temporary)
-            if trainer.is_global_zero:
-                os.replace(temporary, self.path)
+            trainer.save_checkpoint(self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise TrainingError(
                 f"checkpoint {str(self.path)!r}: it could not be written ({error}); the one of the epoch before is kept"
             ) from error
@@ -86,7 +121,7 @@ def fit(
     progress: bool = True,
     stop_after: int | None = None,
 ) -> Fitted:
-    """Train by a recipe; checkpoint and logs (CSV, TensorBoard) go to ``out``.
+    """Train by a recipe; checkpoint and logs (CSV, TensorBoard; one folder a start) go to ``out``.
 
     Args:
         recipe: what to train.
@@ -99,7 +134,8 @@ def fit(
         stop_after: stop after this epoch, to be resumed later.
 
     Raises:
-        TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept.
+        TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept. Or the
+            checkpoint to resume cannot be read, or another recipe made it.
         FileNotFoundError, ValueError: the data cannot be read.
     """
     out = Path(out)
@@ -121,11 +157,17 @@ def fit(
     checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches))
     checkpoint = out / CHECKPOINT
+    resumed = str(checkpoint) if resume and checkpoint.is_file() else None
+    if resumed:
+        _check_resumable(checkpoint, recipe)
+    saver, csv = _Checkpoint(checkpoint), CSVLogger(out, name="log")
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    interrupt = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        callbacks: list[Callback] = [_Checkpoint(checkpoint)]
+        callbacks: list[Callback] = [saver]
         if progress:
             callbacks.append(TrainingProgress())
         trainer = lightning.Trainer(
@@ -133,8 +175,9 @@ def fit(
             precision=recipe.training.precision,
             max_epochs=min(recipe.training.epochs, stop_after or recipe.training.epochs),
             default_root_dir=out,
-            logger=[CSVLogger(out, name="log", version=0), TensorBoardLogger(str(out), name="log", version=0)],
+            logger=[csv, TensorBoardLogger(str(out), name="log", version=csv.version)],
             callbacks=callbacks,
+            plugins=[_CheckpointFile()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -145,11 +188,40 @@ def fit(
             deterministic=True,
             gradient_clip_val=None,
         )
-        resumed: Any = str(checkpoint) if resume and checkpoint.is_file() else None
-        trainer.fit(module, batches, checks, ckpt_path=resumed, weights_only=True if resumed else None)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        try:
+            trainer.fit(module, batches, checks, ckpt_path=resumed, weights_only=True if resumed else None)
+        except SystemExit as error:  # what Lightning makes of an interrupt
+            signal.signal(signal.SIGINT, interrupt)
+            raise KeyboardInterrupt from error
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
     network.eval()
-    return Fitted(network=network, metrics=metrics, epochs=int(trainer.current_epoch))
+    return Fitted(network=network, metrics=saver.metrics, epochs=int(trainer.current_epoch))
+
+
+def _check_resumable(path: Path, recipe: Recipe) -> None:
+    """Refuse a checkpoint that is damaged or of another recipe, before anything is overwritten."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        made_by = state.get("recipe", {})
+        missing = {"state_dict", "optimizer_states", "loops"} - set(state)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"checkpoint {str(path)!r}: it cannot be read ({reason}); remove it, or begin anew (--restart)"
+        ) from error
+    if missing:
+        raise TrainingError(
+            f"checkpoint {str(path)!r}: it must be of a training run, with {', '.join(sorted(missing))}; remove it, or "
+            f"begin anew (--restart)"
+        )
+    ours = recipe.values()
+    for key, value in made_by.items():
+        if value != ours.get(key):
+            raise TrainingError(
+                f"checkpoint {str(path)!r}: it must be of this recipe, with {key} {ours.get(key)!r}, not {value!r}; use "
+                f"another folder (--out), or begin anew (--restart)"
+            )
 
 
 @contextmanager

@@ -40,6 +40,9 @@ class ConversionAwareTraining(lightning.LightningModule):
         logits: Tensor = self.network(x)
         return logits
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["recipe"] = self.recipe.values()
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)  # dropout, the same after a resume
         stage = self.recipe.stages.at(self.current_epoch)

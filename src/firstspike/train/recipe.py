@@ -1,7 +1,7 @@
 """A training recipe: everything that decides a result, in one readable TOML file, checked when built."""
 
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,6 +149,15 @@ class Recipe:
     weights: LogWeights = field(default_factory=LogWeights)
     stages: StagesRecipe = field(default_factory=StagesRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
+
+    def values(self) -> dict[str, Any]:
+        """Every value by the name of its part and key, ``"training.epochs"``; tuples as lists."""
+        parts = {part: asdict(getattr(self, part)) for part in (entry.name for entry in fields(self))}
+        return {
+            f"{part}.{key}": list(value) if isinstance(value, tuple) else value
+            for part, table in parts.items()
+            for key, value in table.items()
+        }
 
 
 def load_recipe(path: str | Path) -> Recipe:
