@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from firstspike.arith import Code, LogWeights, membrane_exponent
+from firstspike.arith import Code, LogWeights, membrane_exponent, thresholds
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape
 
 
@@ -41,10 +41,11 @@ def random_network(
         padding = (int(rng.integers(0, kernel[0])), int(rng.integers(0, kernel[1])))
         groups = int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
         outputs = groups * int(rng.integers(1, 1 + max(1, 40 // groups)))
-        codes = random_codes(rng, weights, (outputs, channels // groups, *kernel))
-        scale = int(rng.integers(-1, 5))
         if rng.random() < 0.4 and kernel[0] % 2 and kernel[1] % 2:
             stride, padding = (1, 1), (kernel[0] // 2, kernel[1] // 2)
+            outputs = channels if rng.random() < 0.6 else outputs
+        codes = random_codes(rng, weights, (outputs, channels // groups, *kernel))
+        scale = int(rng.integers(-1, 5))
         layer = Conv2d(
             name=name, source=source, codes=codes, scale=scale, bias=np.zeros(outputs, np.int64),
             stride=stride, padding=padding, groups=groups,
@@ -91,7 +92,9 @@ def random_times(rng: np.random.Generator, code: Code, shape: Shape, density: fl
 def _with_bias(
     rng: np.random.Generator, code: Code, weights: LogWeights, layer: Conv2d | Linear, residuals: tuple[str, ...]
 ) -> Conv2d | Linear:
-    """The layer with a bias of the size of a threshold, and residuals if its ``G`` is large enough."""
+    """The layer with biases about the thresholds, some exactly on one, and residuals if its ``G`` is large enough."""
     exponent = membrane_exponent(code, weights, layer.scale)
     bias = rng.integers(-(1 << exponent) // 2, 1 << exponent, layer.outputs)
+    ties = rng.choice(thresholds(code, exponent), layer.outputs) - rng.integers(0, 2, layer.outputs)
+    bias = np.where(rng.random(layer.outputs) < 0.3, ties, bias)
     return replace(layer, bias=bias, residuals=residuals if exponent >= code.exponent else ())

@@ -72,6 +72,7 @@ def run(
     simulator: Simulator | None = None,
     stalls: Stalls | None = None,
     engine_name: str = "reference",
+    limit: int = 1_000_000_000,
     waveform: tuple[Path, int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
@@ -84,6 +85,7 @@ def run(
         simulator: its compiled model, if at hand (any network with the same code and weight format may share it).
         stalls: random stalls of the DRAM; with them cycles are compared but `cycle_exact` is False in general.
         engine_name: the engine to compare with.
+        limit: cycles after which an image is given up.
         waveform: VCD file, first and last cycle (the simulator must have been built with ``trace``).
         progress: called after every image with the images done and the cycles of the last one.
 
@@ -98,7 +100,13 @@ def run(
     maps = allocate(network, processor)
     checkpoints = _checkpoints(network, program, maps)
     result = simulator.run(
-        image, store_map(times, processor), checkpoints, stalls=stalls, waveform=waveform, progress=progress
+        image,
+        store_map(times, processor),
+        checkpoints,
+        stalls=stalls,
+        limit=limit,
+        waveform=waveform,
+        progress=progress,
     )
     expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
     differences = _compare(network, processor, result, expected)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -104,7 +104,7 @@ class Simulator:
             include = root / "include"
             flags = [compiler, "-std=c++20", "-O2", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
             flags += [f"-DVM_TRACE={int(self.trace)}", f"-DVM_TRACE_VCD={int(self.trace)}"]
-            support = [self._support(directory, include, name, flags) for name in self._support_names()]
+            support = [str(self._support(directory, include, name, flags)) for name in self._support_names()]
             generated = sorted(path.name for path in (Path(work) / "model").glob("*.cpp"))
             whole = "".join(f'#include "{name}"\n' for name in [*generated, "driver.cpp"])
             emit.write(Path(work), {"whole.cpp": whole})  # one translation unit: the headers take longest
@@ -116,10 +116,10 @@ class Simulator:
     def _support_names(self) -> list[str]:
         return ["verilated", "verilated_threads", *(["verilated_vcd_c"] if self.trace else [])]
 
-    def _support(self, directory: Path, include: Path, name: str, flags: list[object]) -> Path:
+    def _support(self, directory: Path, include: Path, name: str, flags: list[str]) -> Path:
         """A part of Verilator's run time, compiled once."""
         source = include / f"{name}.cpp"
-        words = "\0".join([source.read_text(), *(str(flag) for flag in flags)])
+        words = "\0".join([source.read_text(), *flags])
         target = directory / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.o"
         if not target.exists():
             part = target.with_suffix(f".{os.getpid()}.o")
@@ -205,7 +205,7 @@ def _verilator() -> Path:
     return Path(found.origin).parent
 
 
-def _tool(directory: str, command: list[object], **environment: str) -> None:
+def _tool(directory: str, command: Sequence[object], **environment: str) -> None:
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=directory, capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode:

@@ -1,0 +1,63 @@
+"""Simulators shared by the tests of this folder, one per parameter set."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from firstspike.arith import Code, LogWeights
+from firstspike.rtl.parameters import Parameters
+from firstspike.spec import Processor
+from firstspike.verify import Simulator, ToolMissing
+
+SETS = {
+    "small": Parameters(
+        processor=Processor(
+            pes=16, accumulator_bits=40, activation_buffer_kib=32, weight_buffer_kib=2, membrane_rows=8
+        ),
+        code=Code(T=12, tau=4),
+        weights=LogWeights(),
+    ),
+    "narrow": Parameters(
+        processor=Processor(
+            pes=8,
+            accumulator_bits=32,
+            word_bits=32,
+            activation_buffer_kib=32,
+            weight_buffer_kib=1,
+            membrane_rows=5,
+            dram_latency_cycles=0,
+            dram_cycles_per_word=3,
+        ),
+        code=Code(T=17, tau=2, mantissa_bits=3),
+        weights=LogWeights(bits=4, levels_per_octave=1, mantissa_bits=0),
+    ),
+    "wide": Parameters(
+        processor=Processor(
+            pes=32,
+            accumulator_bits=36,
+            word_bits=128,
+            activation_buffer_kib=64,
+            weight_buffer_kib=8,
+            membrane_rows=16,
+            dram_latency_cycles=7,
+        ),
+        code=Code(T=24, tau=8, mantissa_bits=6),
+        weights=LogWeights(bits=6, levels_per_octave=4, mantissa_bits=5),
+    ),
+}
+"""Parameter sets of the random networks: word widths, array sizes, memories, codes, weight formats."""
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Callable[[str], Simulator]:
+    """A compiled simulator of a parameter set; skips where a tool is missing, with its install command."""
+
+    @cache
+    def build(name: str) -> Simulator:
+        try:
+            return Simulator(SETS[name])
+        except ToolMissing as error:
+            pytest.skip(str(error))
+
+    return build

@@ -1,0 +1,29 @@
+"""Random networks for a parameter set, and inputs of all densities."""
+
+import numpy as np
+from rtl.random_networks import random_network, random_times
+
+from firstspike.rtl.parameters import Parameters
+from firstspike.spec import Network
+
+
+def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
+    """A network that the parameters' accumulators can hold, and five inputs: half, empty, all firing, all early, few."""
+    attempt = 0
+    while True:
+        try:
+            network = random_network(
+                1000 * attempt + seed,
+                parameters.code,
+                parameters.weights,
+                accumulator_bits=parameters.processor.accumulator_bits,
+            )
+            break
+        except ValueError as error:
+            if "must fit" not in str(error):
+                raise
+            attempt += 1
+    rng = np.random.default_rng(seed)
+    times = [random_times(rng, network.code, (1, *network.input_shape), density) for density in (0.5, 0, 1, 1, 0.1)]
+    times[3] = np.zeros_like(times[3])
+    return network, np.concatenate(times)

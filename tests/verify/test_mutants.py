@@ -1,0 +1,112 @@
+"""Faults put into the RTL's source one at a time: the comparison with engine and model catches every one."""
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+
+from firstspike.rtl import array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights
+from firstspike.verify import Simulator, ToolMissing, run
+from firstspike.verify.simulator import Stalls
+
+from .conftest import SETS
+from .networks import draw
+
+MODULES = (array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights)
+
+MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
+    "shift ignores the layer's fraction": (pe, "- (logarithm >> p.rho_bits)", "- (level >> p.rho_bits)"),
+    "table ignores the layer's fraction": (pe, "logarithm[: p.rho_bits])", "level[: p.rho_bits])"),
+    "zero weight adds": (pe, "zero.eq(level.all())", "zero.eq(0)"),
+    "negative weight without its carry": (pe, "+ (negative & ~self.add)", ""),
+    "a tie does not fire": (lane, "self.membrane >= self.theta", "self.membrane > self.theta"),
+    "last crossing, not the first": (lane, " & (self.spike == SILENT)", ""),
+    "threshold one step late": (fire, "self.step.eq(Mux(self.start, 0, request))", "self.step.eq(request)"),
+    "stale bias": (processor, "biases.select.eq(executor.slot)", "biases.select.eq(~executor.slot)"),
+    "weights always of bank 0": (processor, "weights.select.eq(executor.slot)", "weights.select.eq(0)"),
+    "stale weight row index": (weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
+    "rows above the map are read": (walker, "(y >= 0) & ", ""),
+    "address stage ignores backpressure": (walker, "active & advance & within", "active & within"),
+    "words skip rows outside the map": (walker, "self.position_rows))", "0))"),
+    "pooling takes the latest": (pool, "new < old", "new > old"),
+    "spike times are not cleared": (executor, "self.fire_start.eq(1), self.spike_clear.eq(1)", "self.fire_start.eq(1)"),
+    "partial sums are not kept": (executor, "self.membrane_write.eq(1)", "self.membrane_write.eq(0)"),
+    "residual stays at its first pixel": (executor, "residual_address + d.residual_pixel", "residual_address"),
+    "threshold sweep one cycle longer": (fire, "self.done.eq(self.active & (request == steps))", "self.done.eq(0)"),
+    "pipeline not drained": (executor, 'm.next = "DRAINED"', 'self._after_sums(m, "RESIDUAL")'),
+    "one bias word too few": (loader, "self.bias.eq(counter <= bias)", "self.bias.eq(counter < bias)"),
+    "request not held": (loader, "                with m.If(request.ready):", "                with m.If(1):"),
+    "store ignores backpressure": (executor, "(~sending | self.write.ready)", "1"),
+}
+QUICK = ("a tie does not fire", "stale bias", "store ignores backpressure")
+
+
+@contextmanager
+def injected(module: types.ModuleType, old: str, new: str) -> Iterator[None]:
+    """The module's classes rebuilt from its source with one passage replaced, wherever they are used."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1, f"{old!r} occurs {source.count(old)} times in {module.__name__}"
+    mutated = types.ModuleType(module.__name__)
+    exec(compile(source.replace(old, new), module.__file__ or "", "exec"), mutated.__dict__)
+    patches = [
+        mock.patch.object(holder, name, getattr(mutated, name))
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+        for holder in MODULES
+        if getattr(holder, name, None) is value
+    ]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def _caught(simulator: Simulator) -> str | None:
+    """How the comparison catches the fault, or None."""
+    for seed in range(30):
+        network, times = draw(seed, SETS["small"])
+        for stalls in (Stalls(), Stalls(per_mille=400, seed=seed)):
+            try:
+                record = run(
+                    network, times, SETS["small"].processor, simulator=simulator, stalls=stalls, limit=200_000
+                )
+            except RuntimeError as error:
+                return str(error)
+            if not record.bit_exact or (not stalls.per_mille and not record.cycle_exact):
+                return record.differences[0]
+    return None
+
+
+def _check(name: str) -> None:
+    with injected(*MUTANTS[name]):
+        try:
+            simulator = Simulator(SETS["small"])
+        except ToolMissing as error:
+            pytest.skip(str(error))
+    how = _caught(simulator)
+    print(f"{name}: {how}")
+    assert how is not None, name
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_mutant_is_caught(name: str) -> None:
+    """A few faults in the quick run."""
+    _check(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in QUICK])
+def test_every_mutant_is_caught(name: str) -> None:
+    """All others."""
+    _check(name)
+
+
+def test_sound_design_is_not_caught(simulator: Callable[[str], Simulator]) -> None:
+    """The check itself passes the design as it is."""
+    assert _caught(simulator("small")) is None

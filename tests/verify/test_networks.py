@@ -1,0 +1,87 @@
+"""Whole random networks in RTL: every spike time, every logit and every cycle."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from firstspike.engine import create
+from firstspike.processor import mapping
+from firstspike.spec import Conv2d, Flatten, Linear, MaxPool2d
+from firstspike.verify import Simulator, run
+from firstspike.verify.simulator import Stalls
+
+from .conftest import SETS
+from .networks import draw
+
+Build = Callable[[str], Simulator]
+QUICK = [("small", range(0, 30)), ("narrow", range(0, 10)), ("wide", range(0, 10))]
+
+
+def _exact(name: str, seeds: range, simulator: Simulator) -> None:
+    for seed in seeds:
+        network, times = draw(seed, SETS[name])
+        record = run(network, times, SETS[name].processor, simulator=simulator)
+        assert record.bit_exact and record.cycle_exact, (name, seed, record.differences)
+        assert record.rtl_cycles == record.model_cycles
+        assert record.layers_compared == 2 + sum(not isinstance(layer, Flatten) for layer in network.layers[:-1])
+
+
+@pytest.mark.parametrize(("name", "seeds"), QUICK)
+def test_random_networks(name: str, seeds: range, simulator: Build) -> None:
+    """Bit-exact and cycle-exact with an ideal DRAM."""
+    _exact(name, seeds, simulator(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_hundreds_of_random_networks(name: str, simulator: Build) -> None:
+    """The same, 300 networks of each parameter set."""
+    _exact(name, range(100, 400), simulator(name))
+
+
+@pytest.mark.parametrize(("name", "seeds", "per_mille"), [("small", range(12), 300), ("narrow", range(6), 700)])
+def test_stalling_dram(name: str, seeds: range, per_mille: int, simulator: Build) -> None:
+    """Random stalls on every stream of the port change cycles alone; in sum within 2 % of the model's expectation."""
+    cycles = np.zeros(2)
+    for seed in seeds:
+        network, times = draw(seed, SETS[name])
+        stalls = Stalls(per_mille=per_mille, seed=seed)
+        record = run(network, times, SETS[name].processor, simulator=simulator(name), stalls=stalls)
+        assert record.bit_exact, (seed, record.differences)
+        cycles += record.rtl_cycles, record.model_cycles
+    assert cycles[0] == pytest.approx(cycles[1], rel=0.02)
+
+
+def test_random_networks_cover_the_cases() -> None:
+    """The networks above hold every kind of layer and of operation (so that their agreement means something)."""
+    seen: set[str] = set()
+    for name, seeds in QUICK:
+        for seed in seeds:
+            network, times = draw(seed, SETS[name])
+            program = mapping.program(network, SETS[name].processor)
+            outputs = create(network).layers(times)
+            for operation in program.operations:
+                seen |= {type(operation).__name__}
+                if hasattr(operation, "first"):
+                    seen |= {"chunks"} if not operation.first else set()
+                    seen |= {"residual"} if operation.residual else set()
+                    seen |= {"empty chunk"} if operation.empty else set()
+                    seen |= {"part tile"} if operation.outputs[1] % SETS[name].processor.pes else set()
+                    seen |= {"second tile"} if operation.outputs[0] else set()
+                    seen |= {"kernel chunk"} if operation.kernel_offset != (0, 0) else set()
+            for layer in network.layers:
+                seen |= {type(layer).__name__}
+                if isinstance(layer, Conv2d):
+                    seen |= {"groups"} if layer.groups > 1 else set()
+                    seen |= {"stride"} if max(layer.stride) > 1 else set()
+                    seen |= {"padding"} if max(layer.padding) else set()
+                if isinstance(layer, Conv2d | Linear) and layer.fires:
+                    spikes = outputs[layer.name]
+                    seen |= {"silent layer"} if (spikes == 255).all(axis=tuple(range(1, spikes.ndim))).any() else set()
+                    seen |= {"full layer"} if (spikes != 255).all(axis=tuple(range(1, spikes.ndim))).any() else set()
+                if isinstance(layer, MaxPool2d) and max(layer.padding):
+                    seen |= {"padded pooling"}
+    kinds = {"Convolve", "Pool", "Load", "Store", "Conv2d", "Linear", "MaxPool2d", "Flatten"}
+    cases = {"chunks", "kernel chunk", "residual", "empty chunk", "part tile", "second tile", "groups", "stride"}
+    assert kinds | cases | {"padding", "padded pooling", "silent layer", "full layer"} <= seen
