@@ -91,7 +91,7 @@ def needed_bits(network: Network) -> int:
     for layer in network.synaptic:
         low, high = network.membrane_bounds(layer)
         level = network.exponent(layer) + 2 if layer.fires else 0  # 2^G itself must be below 2^(A-1)
-        bits = max(bits, (-low - 1).bit_length() + 1, high.bit_length() + 1, level)
+        bits = max(bits, max(-low - 1, 0).bit_length() + 1, max(high, 0).bit_length() + 1, level)
     return bits
 
 
