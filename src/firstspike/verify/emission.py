@@ -1,0 +1,43 @@
+"""Everything that a Verilog user needs of one network: processor, testbench, memory images, expected results."""
+
+from pathlib import Path
+
+import numpy as np
+
+from firstspike import engine
+from firstspike.processor import cycles, mapping
+from firstspike.rtl import emit as verilog
+from firstspike.rtl.compiler import assemble, store_map
+from firstspike.rtl.parameters import Parameters
+from firstspike.rtl.testbench import testbench_files
+from firstspike.spec.network import INPUT, Network
+from firstspike.spec.processor import Processor
+
+
+def emit(network: Network, times: np.ndarray, processor: Processor, directory: Path) -> list[Path]:
+    """Write Verilog, testbench and memory images.
+
+    Args:
+        network: the integer network.
+        times: encoded inputs of the testbench's images, uint8 ``[n, *input_shape]``.
+        processor: the processor.
+        directory: where to write; made if need be.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: the network does not fit the processor.
+        RuntimeError: Yosys, which writes the Verilog, is not installed.
+    """
+    program = mapping.program(network, processor)
+    outputs = {INPUT: times, **engine.create(network).layers(times)}
+    logits = outputs[network.layers[-1].name]
+    logits = logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1).reshape(len(times), -1)
+    counts = cycles.count(network, outputs, processor, program)
+    files: dict[str, str | bytes] = {}
+    files |= verilog.verilog_files(Parameters.of(network, processor))
+    image = assemble(network, program, processor)
+    files |= testbench_files(image, store_map(times, processor), logits, counts.cycles, processor)
+    verilog.write(directory, files)
+    return [directory / name for name in files]
