@@ -47,8 +47,14 @@ def random_network(
         codes = random_codes(rng, weights, (outputs, channels // groups, *kernel))
         scale = int(rng.integers(-1, 5))
         layer = Conv2d(
-            name=name, source=source, codes=codes, scale=scale, bias=np.zeros(outputs, np.int64),
-            stride=stride, padding=padding, groups=groups,
+            name=name,
+            source=source,
+            codes=codes,
+            scale=scale,
+            bias=np.zeros(outputs, np.int64),
+            stride=stride,
+            padding=padding,
+            groups=groups,
         )
         target = layer.output_shape(shapes[source])
         same = [other for other, s in shapes.items() if s == target]

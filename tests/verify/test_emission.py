@@ -26,7 +26,9 @@ def _build_and_run(folder: Path) -> str:
     command += ["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG=", *sources]
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     subprocess.run([str(word) for word in command], cwd=folder, env=environment, check=True, capture_output=True)
-    return subprocess.run([folder / "obj_dir" / "Vtestbench"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [folder / "obj_dir" / "Vtestbench"], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
 
 
 @pytest.mark.slow
@@ -39,7 +41,9 @@ def test_emitted_testbench_passes_and_can_fail(tmp_path: Path) -> None:
     logits = (tmp_path / "logits.hex").read_text()
     (tmp_path / "logits.hex").write_text(("0" if logits[0] != "0" else "1") + logits[1:])
     (tmp_path / "cycles.hex").write_text((tmp_path / "cycles.hex").read_text().replace("\n", "1\n", 1)[1:])
-    run = subprocess.run([tmp_path / "obj_dir" / "Vtestbench"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    run = subprocess.run(
+        [tmp_path / "obj_dir" / "Vtestbench"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
     assert "FAIL: 2 differences" in run.stdout
     assert "image 0 logit 0" in run.stdout
 

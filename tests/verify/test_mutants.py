@@ -73,9 +73,7 @@ def _caught(simulator: Simulator) -> str | None:
         network, times = draw(seed, SETS["small"])
         for stalls in (Stalls(), Stalls(per_mille=400, seed=seed)):
             try:
-                record = run(
-                    network, times, SETS["small"].processor, simulator=simulator, stalls=stalls, limit=200_000
-                )
+                record = run(network, times, SETS["small"].processor, simulator=simulator, stalls=stalls, limit=200_000)
             except RuntimeError as error:
                 return str(error)
             if not record.bit_exact or (not stalls.per_mille and not record.cycle_exact):

@@ -18,6 +18,7 @@ from firstspike.spec.network import Network
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Program
 
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerCounts:
     """Events of one layer (or ``"input"``, the image's load); every field but the names is int64 ``[n]``, per image.

@@ -128,7 +128,9 @@ class Plan:
         fetch = self._bursts[:, 0] * (request + latency) + self._bursts[:, 1] * beat
         transfers, loads, words = self._transfer.T
         single = stall == 0 and self.processor.dram_cycles_per_word == 1
-        static = self._constant + transfers * request + words * beat + np.where(loads, latency, transfers * LATENCY * single)
+        static = (
+            self._constant + transfers * request + words * beat + np.where(loads, latency, transfers * LATENCY * single)
+        )
         execute = np.repeat(static[:, None], walks.shape[1], axis=1)
         walking = self._walk_of >= 0
         execute[walking] += walks[self._walk_of[walking]]
@@ -189,7 +191,9 @@ class Plan:
     def _add(self, source: str, rows: np.ndarray, columns: np.ndarray, word: int, words: int, positions: int) -> int:
         name = self._origin(source)
         outside = positions - int(rows.sum() * columns.sum()) if positions else 0
-        number = self._sources.setdefault(name, _Source()).share(rows, columns, word, words, outside, len(self._outside))
+        number = self._sources.setdefault(name, _Source()).share(
+            rows, columns, word, words, outside, len(self._outside)
+        )
         if number == len(self._outside):
             self._outside.append(outside)
         return number

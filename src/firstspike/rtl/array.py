@@ -118,4 +118,3 @@ class BiasRegisters(wiring.Component):
                 m.d.sync += register.eq(Cat(register[processor.word_bits :], self.word))
         m.d.comb += self.biases.eq(Mux(self.select, registers[1], registers[0]))
         return m
-

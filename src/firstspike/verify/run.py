@@ -165,9 +165,7 @@ def _compare(network: Network, processor: Processor, result: Result, expected: d
     return differences
 
 
-def _layer_cycles(
-    program: Program, result: Result, counts: cycles.Counts
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _layer_cycles(program: Program, result: Result, counts: cycles.Counts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Cycles of every layer: until the next layer's first operation is taken; the input's begin with ``start``."""
     names = np.array([operation.layer for operation in program.operations])
     spans = np.diff(result.taken, axis=1)
@@ -175,4 +173,3 @@ def _layer_cycles(
     for index, layer in enumerate(counts.layers):
         rtl[layer.name] = spans[:, names == layer.name].sum(axis=1) + (result.taken[:, 0] if index == 0 else 0)
     return {layer.name: (rtl[layer.name], layer.cycles) for layer in counts.layers}
-

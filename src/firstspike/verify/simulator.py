@@ -172,7 +172,9 @@ class Simulator:
             seconds = _drive(command, progress)
             raw = (folder / "output").read_bytes()
         heads = image.descriptors * 8
-        records = np.frombuffer(raw, dtype=np.uint8).reshape(len(inputs), heads + sum(size) + logits_words * image.word_bytes)
+        records = np.frombuffer(raw, dtype=np.uint8).reshape(
+            len(inputs), heads + sum(size) + logits_words * image.word_bytes
+        )
         taken = np.ascontiguousarray(records[:, :heads]).view("<i8")
         maps, offset = {}, heads
         for (_, name, _), length in zip(checkpoints, size, strict=True):
