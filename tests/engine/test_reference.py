@@ -145,7 +145,7 @@ def test_engines_by_name() -> None:
         name="out", source=INPUT, codes=np.zeros((2, 3), dtype=np.uint8), scale=0, bias=np.arange(2), fires=False
     )
     network = chain(out, shape=(3,))
-    assert create(network).network is network
+    assert create(network, "reference").network is network
     assert prod(create(network, "reference").logits(np.zeros((4, 3), dtype=np.uint8)).shape) == 8
     with pytest.raises(ValueError, match=f"engine must be one of {', '.join(NAMES)}.*, not 'quantum'"):
         create(network, "quantum")
