@@ -203,8 +203,25 @@ def test_plan_is_reused_and_stalls_cost_cycles() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     """With the memory, the bytes it has and the bytes needed."""
     network = _network()
-    with pytest.raises(ValueError, match=r"layer 'b': its 720 bytes must fit the activation buffer of 1024 bytes"):
-        mapping.program(network, Processor(pes=16, activation_buffer_kib=1))
+    wide = Network(
+        code=Code(),
+        weights=LogWeights(),
+        input_shape=(16, 2, 80),
+        layers=(
+            Conv2d(
+                name="r",
+                source=INPUT,
+                codes=np.full((1, 16, 1, 1), 3, np.uint8),
+                scale=0,
+                bias=np.zeros(1, np.int64),
+                fires=False,
+            ),
+        ),
+    )
+    with pytest.raises(
+        ValueError, match=r"layer 'r': its 1280 bytes must fit the activation buffer of 1024 bytes beside"
+    ):
+        mapping.program(wide, Processor(pes=16, activation_buffer_kib=1))
     tiny = Processor(pes=1024, weight_buffer_kib=2)
     with pytest.raises(
         ValueError, match=r"bank of the weight buffer must hold 8 rows, not 1 \(2048 bytes in two banks\)"
@@ -217,7 +234,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_maps_do_not_overlap_while_in_use() -> None:
     """No layer writes over a map that it, or a later layer, still reads."""
     network = _network()
-    maps = allocate(network, SMALL)
+    maps = allocate(network, SMALL).maps
     for layer in network.layers:
         if isinstance(layer, Flatten):
             continue

@@ -3,6 +3,7 @@
 import numpy as np
 from rtl.random_networks import random_network, random_times
 
+from firstspike.processor import mapping
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network
 
@@ -18,6 +19,7 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
                 parameters.weights,
                 accumulator_bits=parameters.processor.accumulator_bits,
             )
+            mapping.program(network, parameters.processor)
             break
         except ValueError as error:
             if "must fit" not in str(error):

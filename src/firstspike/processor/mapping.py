@@ -8,8 +8,8 @@ kept in the membrane memory between chunks.
 
 from dataclasses import dataclass, replace
 
-from firstspike.processor.storage import Map, allocate
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
+from firstspike.processor.storage import Layout, Map, allocate, window
+from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Synaptic
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Store
 
@@ -25,6 +25,19 @@ class Box:
     empty: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Rows of a map in the activation buffer: all of them, or those that a step needs.
+
+    Attributes:
+        map: the rows as a map of their own.
+        first: row of the whole map that is the strip's first.
+    """
+
+    map: Map
+    first: int
+
+
 def program(network: Network, processor: Processor) -> Program:
     """The operations that run one image of a network.
 
@@ -36,56 +49,94 @@ def program(network: Network, processor: Processor) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    maps = allocate(network, processor)
+    layout = allocate(network, processor)
+    source, last = layout.maps[INPUT], layout.maps[network.layers[-1].name]
     operations: list[Operation] = []
-    source = maps[INPUT]
-    operations.append(Load(layer=INPUT, region="input", offset=0, address=source.address, words=source.size))
+    if source.region is None:
+        operations.append(Load(layer=INPUT, region=INPUT, offset=0, address=source.address, words=source.size))
     for layer in network.layers:
-        if isinstance(layer, Synaptic):
-            operations += _synaptic(network, processor, layer, maps)
-        elif isinstance(layer, MaxPool2d):
-            operations.append(_pool(layer, maps))
+        if isinstance(layer, Synaptic | MaxPool2d):
+            operations += _layer(network, processor, layer, layout)
         elif not isinstance(layer, Flatten):
             raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
-    last = maps[network.layers[-1].name]
     operations.append(
         Store(layer=network.layers[-1].name, region="logits", offset=0, address=last.address, words=last.size)
     )
+    spilled = {m.region: m.size for m in layout.maps.values() if m.region is not None}
     return Program(
         operations=tuple(operations),
-        regions={"input": source.size, "logits": last.size},
-        activation_words=max(m.address + m.size for m in maps.values()),
+        regions={INPUT: source.size} | spilled | {"logits": last.size},
+        activation_words=max(m.address + m.size for m in layout.maps.values() if m.region is None),
     )
 
 
-def _pool(layer: MaxPool2d, maps: dict[str, Map]) -> Pool:
+def _layer(network: Network, processor: Processor, layer: Synaptic | MaxPool2d, layout: Layout) -> list[Operation]:
+    """A layer's operations, on all rows at once or on strips of rows with their transfers."""
+    maps = layout.maps
     source, target = maps[layer.source], maps[layer.name]
+    kernel, stride, padding = window(layer, source)
+    places = layout.strips.get(layer.name, {})
+    operations: list[Operation] = []
+    for top, height in _split(target.height, layout.rows.get(layer.name, target.height)):
+        low = min(max(0, top * stride[0] - padding[0]), source.height - 1)
+        high = max(low + 1, min(source.height, (top + height - 1) * stride[0] - padding[0] + kernel[0]))
+        strips: dict[str, Strip] = {}
+        for name in dict.fromkeys(layer.inputs):
+            m = maps[name]
+            if m.region is None:
+                strips[name] = Strip(map=m, first=0)
+                continue
+            begin, end = (low, high) if m is source else (top, top + height)
+            strips[name] = strip = Strip(map=replace(m, address=places[m.region], height=end - begin), first=begin)
+            operations.append(
+                Load(
+                    layer=layer.name,
+                    region=m.region,
+                    offset=begin * m.row,
+                    address=strip.map.address,
+                    words=strip.map.size,
+                )
+            )
+        address = target.address + top * target.row if target.region is None else places[target.region]
+        result = Strip(map=replace(target, address=address, height=height), first=top)
+        if isinstance(layer, MaxPool2d):
+            operations.append(_pool(layer, strips[layer.source], result))
+        else:
+            operations += _synaptic(network, processor, layer, strips, result)
+        if target.region is not None:
+            words = result.map.size
+            operations.append(
+                Store(layer=layer.name, region=target.region, offset=top * target.row, address=address, words=words)
+            )
+    return operations
+
+
+def _pool(layer: MaxPool2d, source: Strip, target: Strip) -> Pool:
     return Pool(
         layer=layer.name,
-        height=target.height,
-        width=target.width,
+        height=target.map.height,
+        width=target.map.width,
         kernel=layer.kernel,
-        words=source.pixel,
+        words=source.map.pixel,
         stride=layer.stride,
-        origin=(-layer.padding[0], -layer.padding[1]),
-        in_size=(source.height, source.width),
-        in_address=source.address,
-        in_pixel=source.pixel,
-        in_row=source.row,
-        out_address=target.address,
-        out_pixel=target.pixel,
-        out_row=target.row,
+        origin=(target.first * layer.stride[0] - layer.padding[0] - source.first, -layer.padding[1]),
+        in_first=source.first,
+        in_size=(source.map.height, source.map.width),
+        in_address=source.map.address,
+        in_pixel=source.map.pixel,
+        in_row=source.map.row,
+        out_address=target.map.address,
+        out_pixel=target.map.pixel,
+        out_row=target.map.row,
     )
 
 
-def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dict[str, Map]) -> list[Operation]:
-    source, target = maps[layer.source], maps[layer.name]
-    if isinstance(layer, Conv2d):
-        kernel = (layer.codes.shape[2], layer.codes.shape[3])
-        stride, padding, groups = layer.stride, layer.padding, layer.groups
-    else:
-        assert isinstance(layer, Linear)
-        kernel, stride, padding, groups = (source.height, source.width), (1, 1), (0, 0), 1
+def _synaptic(
+    network: Network, processor: Processor, layer: Synaptic, strips: dict[str, Strip], result: Strip
+) -> list[Operation]:
+    strip, source, target = strips[layer.source], strips[layer.source].map, result.map
+    kernel, stride, padding = window(layer, source)
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
     operations: list[Operation] = []
     for first in range(0, layer.outputs, processor.pes):
         count = min(processor.pes, layer.outputs - first)
@@ -100,7 +151,7 @@ def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dic
         for top, left, height, width in blocks(target.height, target.width, processor.membrane_rows, len(boxes)):
             shift = step + top * target.row + left * target.pixel
             for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
-                added = None if residual is None else maps[residual]
+                added = None if residual is None else strips[residual]
                 operations.append(
                     Convolve(
                         layer=layer.name,
@@ -110,9 +161,10 @@ def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dic
                         words=box.words,
                         stride=stride,
                         origin=(
-                            top * stride[0] - padding[0] + box.offset[0],
+                            (result.first + top) * stride[0] - padding[0] + box.offset[0] - strip.first,
                             left * stride[1] - padding[1] + box.offset[1],
                         ),
+                        in_first=strip.first,
                         in_size=(source.height, source.width),
                         in_address=source.address + box.word,
                         in_pixel=source.pixel,
@@ -129,9 +181,11 @@ def _synaptic(network: Network, processor: Processor, layer: Synaptic, maps: dic
                         fires=layer.fires,
                         out_words=-(-count // processor.lanes) if layer.fires else count,
                         residual=residual,
-                        residual_address=0 if added is None else _residual_address(added, first, top, left),
-                        residual_pixel=0 if added is None else added.pixel,
-                        residual_row=0 if added is None else added.row,
+                        residual_address=0
+                        if added is None
+                        else _residual_address(added.map, first, result.first - added.first + top, left),
+                        residual_pixel=0 if added is None else added.map.pixel,
+                        residual_row=0 if added is None else added.map.row,
                         empty=box.empty,
                     )
                 )

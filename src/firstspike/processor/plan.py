@@ -170,6 +170,9 @@ class Plan:
         layer = self.network.layer(operation.layer)
         assert isinstance(layer, Synaptic)
         rows, columns = _coverage(operation)
+        shape = self.network.shapes[self._origin(layer.source)]
+        below = (shape[1] if len(shape) == 3 else 1) - operation.in_first - len(rows)
+        rows = np.pad(rows, (operation.in_first, below))
         positions = operation.pixels * operation.kernel[0] * operation.kernel[1]
         return self._add(layer.source, rows, columns, operation.channel_word, operation.words, positions)
 

@@ -1,8 +1,8 @@
-"""Where every map of spike times lies in the activation buffer: channels last, whole words per pixel."""
+"""Where every map of spike times lies, on chip or in DRAM: channels last, whole words per pixel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from firstspike.spec.network import INPUT, Flatten, Network, Shape
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, MaxPool2d, Network
 from firstspike.spec.processor import Processor
 
 
@@ -15,6 +15,7 @@ class Map:
         channels, height, width: extent; a vector is 1 x 1.
         pixel: words of a pixel: of spike times, or one per logit for the read-out.
         lanes: spike times in a word.
+        region: name of the DRAM region that holds it, if it was spilled; then `address` means nothing.
     """
 
     address: int
@@ -23,6 +24,7 @@ class Map:
     width: int
     pixel: int
     lanes: int
+    region: str | None = None
 
     @property
     def row(self) -> int:
@@ -35,59 +37,154 @@ class Map:
         return self.height * self.row
 
 
-def allocate(network: Network, processor: Processor) -> dict[str, Map]:
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Places of all maps, and of the strips of layers that work on maps in DRAM.
+
+    Attributes:
+        maps: by name of the input or layer; a flattening shares its source's.
+        rows: output rows at a time of every layer that reads or writes a spilled map.
+        strips: of such a layer, by DRAM region, where the strip of that map lies in the activation buffer.
+    """
+
+    maps: dict[str, Map]
+    rows: dict[str, int]
+    strips: dict[str, dict[str, int]]
+
+
+class _Full(Exception):
+    """The activation buffer cannot hold ``name``; ``candidates`` could be spilled instead."""
+
+    def __init__(self, message: str, candidates: list[str]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+
+
+def window(layer: Layer, source: Map) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding of a layer over a stored map; a linear layer's kernel is the whole map."""
+    if isinstance(layer, Conv2d):
+        return (layer.codes.shape[2], layer.codes.shape[3]), layer.stride, layer.padding
+    if isinstance(layer, MaxPool2d):
+        return layer.kernel, layer.stride, layer.padding
+    return (source.height, source.width), (1, 1), (0, 0)
+
+
+def allocate(network: Network, processor: Processor) -> Layout:
     """Place the input and every layer's output for as long as a later layer reads it; flattening shares a place.
 
-    Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends.
+    Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends. While
+    they do not fit, the largest map in the way is spilled: it lives in DRAM, and the layers that write or read it work on
+    strips of rows.
 
     Raises:
-        ValueError: the maps do not fit the activation buffer; or a residual is a flattening of several pixels.
+        ValueError: a layer's smallest strips do not fit the activation buffer; or a residual is a flattening of several
+            pixels.
     """
+    spilled: set[str] = set()
+    while True:
+        try:
+            return _allocate(network, processor, spilled)
+        except _Full as full:
+            free = [name for name in full.candidates if name not in spilled]
+            if not free:
+                raise ValueError(str(full)) from None
+            spilled.add(max(free, key=lambda name: _map(network, name, processor).size))
+
+
+def _allocate(network: Network, processor: Processor, spilled: set[str]) -> Layout:
     names = [INPUT, *(layer.name for layer in network.layers)]
     alias = {INPUT: INPUT}
-    last_use = {INPUT: 0}
+    last_use = {INPUT: 1}
     for index, layer in enumerate(network.layers, start=1):
         alias[layer.name] = alias[layer.source] if isinstance(layer, Flatten) else layer.name
         for name in layer.inputs:
             last_use[alias[name]] = index
         last_use.setdefault(layer.name, index)
-    last_use[network.layers[-1].name] = len(names)
+    last_use[names[-1]] = len(names)
     maps: dict[str, Map] = {}
     live: dict[str, Map] = {}
+    rows: dict[str, int] = {}
+    strips: dict[str, dict[str, int]] = {}
     for index, name in enumerate(names):
         if alias[name] != name:
             maps[name] = maps[alias[name]]
             continue
         live = {other: m for other, m in live.items() if last_use[other] >= index}
-        logits = index == len(names) - 1
-        maps[name] = live[name] = _place(
-            name, network.shapes[name], processor, list(live.values()), index % 2 == 1, logits
-        )
-    for layer in network.layers:
-        for name in layer.inputs[1:]:
-            if alias[name] != name and maps[name].height * maps[name].width > 1:
-                raise ValueError(
-                    f"layer {layer.name!r}: the processor adds a residual in its stored order, "
-                    f"not through the flattening {name!r}"
+        place = _map(network, name, processor)
+        if name in spilled:
+            maps[name] = replace(place, region=INPUT if name == INPUT else f"map {name}")
+        else:
+            address = _place(place.size, list(live.values()), processor, high=index % 2 == 1)
+            if address is None:
+                raise _Full(
+                    _message(name, place.size, live, processor), [*live, name][: len(live) + (name != names[-1])]
                 )
-    return maps
+            maps[name] = live[name] = replace(place, address=address)
+        if index:
+            layer = network.layers[index - 1]
+            _check_residuals(layer, maps, alias)
+            used = list(dict.fromkeys(alias[other] for other in (layer.name, *layer.inputs)))
+            if spilled & set(used):
+                rows[name], strips[name] = _strips(layer, used, spilled, maps, live, processor)
+    return Layout(maps=maps, rows=rows, strips=strips)
 
 
-def _place(name: str, shape: Shape, processor: Processor, live: list[Map], high: bool, logits: bool) -> Map:
+def _check_residuals(layer: Layer, maps: dict[str, Map], alias: dict[str, str]) -> None:
+    for name in layer.inputs[1:]:
+        if alias[name] != name and maps[name].height * maps[name].width > 1:
+            raise ValueError(
+                f"layer {layer.name!r}: the processor adds a residual in its stored order, "
+                f"not through the flattening {name!r}"
+            )
+
+
+def _strips(
+    layer: Layer, used: list[str], spilled: set[str], maps: dict[str, Map], live: dict[str, Map], processor: Processor
+) -> tuple[int, dict[str, int]]:
+    """Most output rows whose strips of all spilled maps fit beside the resident ones, and the strips' addresses."""
+    source, target = maps[layer.source], maps[layer.name]
+    kernel, stride, _ = window(layer, source)
+    need = 0
+    for height in range(target.height, 0, -1):
+        taken = list(live.values())
+        places: dict[str, int] = {}
+        need = 0
+        for name in (name for name in used if name in spilled):
+            tall = min(source.height, (height - 1) * stride[0] + kernel[0]) if maps[name] is source else height
+            strip = replace(maps[name], height=tall)
+            need += strip.size
+            address = _place(strip.size, taken, processor, high=False)
+            if address is None:
+                break
+            places[str(maps[name].region)] = address
+            taken.append(replace(strip, address=address))
+        else:
+            return height, places
+    raise _Full(_message(layer.name, need, live, processor), list(live))
+
+
+def _message(name: str, size: int, live: dict[str, Map], processor: Processor) -> str:
+    used = sum(m.size for m in live.values()) * processor.lanes
+    return (
+        f"layer {name!r}: its {size * processor.lanes} bytes must fit the activation buffer of "
+        f"{processor.activation_buffer_kib * 1024} bytes beside {used} bytes still in use"
+    )
+
+
+def _map(network: Network, name: str, processor: Processor) -> Map:
+    """A map's extent, not placed yet."""
+    shape = network.shapes[name]
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
-    pixel = channels if logits else -(-channels // processor.lanes)
-    size = height * width * pixel
-    gaps = _gaps(live, processor.activation_words)
-    fitting = [(start, stop) for start, stop in gaps if stop - start >= size]
-    if not fitting:
-        used = sum(m.size for m in live) * processor.lanes
-        raise ValueError(
-            f"layer {name!r}: its {size * processor.lanes} bytes must fit the activation buffer of "
-            f"{processor.activation_buffer_kib * 1024} bytes beside {used} bytes still in use, "
-            f"not a largest gap of {max((stop - start for start, stop in gaps), default=0) * processor.lanes} bytes"
-        )
-    address = fitting[-1][1] - size if high else fitting[0][0]
-    return Map(address=address, channels=channels, height=height, width=width, pixel=pixel, lanes=processor.lanes)
+    pixel = channels if name == network.layers[-1].name else -(-channels // processor.lanes)
+    return Map(address=0, channels=channels, height=height, width=width, pixel=pixel, lanes=processor.lanes)
+
+
+def _place(size: int, taken: list[Map], processor: Processor, *, high: bool) -> int | None:
+    """Lowest or highest address with room, or None."""
+    gaps = [(start, stop) for start, stop in _gaps(taken, processor.activation_words) if stop - start >= size]
+    if not gaps:
+        return None
+    return gaps[-1][1] - size if high else gaps[0][0]
 
 
 def _gaps(live: list[Map], words: int) -> list[tuple[int, int]]:

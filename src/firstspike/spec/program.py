@@ -65,6 +65,7 @@ class Window:
         words: channel words of a pixel that the operation reads.
         stride: rows and columns from one output pixel's window to the next.
         origin: input row and column of the first window's first position; negative in padding.
+        in_first: row of the whole input that is the first one stored (0 unless the input comes in strips).
         in_size: rows and columns of the stored input; outside is silence.
         in_address: address of input pixel (0, 0), first word read.
         in_pixel, in_row: from a pixel to the next in its row, to the next row.
@@ -78,6 +79,7 @@ class Window:
     words: int
     stride: tuple[int, int]
     origin: tuple[int, int]
+    in_first: int
     in_size: tuple[int, int]
     in_address: int
     in_pixel: int

@@ -2,10 +2,10 @@
 //
 //   driver JOB DRAM INPUTS OUTPUT [VCD FIRST LAST]
 //
-// JOB is a list of little-endian int64: images, input word address, input words, logits word address, logits words,
+// JOB is a list of little-endian int64: images, input word address, input words, address and words of the other regions,
 // DRAM latency, cycles per word, stall per mille, seed, cycle limit per image, operations (HALT included), number of
 // checkpoints, then per checkpoint: operation, address, words (the activation buffer is copied when it is taken).
-// OUTPUT: per image, int64 cycle at which every operation was taken, then the checkpoints' bytes, then the logits' bytes.
+// OUTPUT: per image, int64 cycle at which every operation was taken, then the checkpoints' bytes, then those regions' bytes.
 // Exit status: 0, 2 (files), 3 (cycle limit), 4 (a stream rule was broken; the rule is printed).
 #include <cstdint>
 #include <cstdio>

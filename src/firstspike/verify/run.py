@@ -97,7 +97,7 @@ def run(
     image = assemble(network, program, processor)
     if simulator is None:
         simulator = Simulator(Parameters.of(network, processor), trace=waveform is not None)
-    maps = allocate(network, processor)
+    maps = allocate(network, processor).maps
     checkpoints = _checkpoints(network, program, maps)
     result = simulator.run(
         image,
@@ -109,6 +109,7 @@ def run(
         progress=progress,
     )
     expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
+    compared = _maps(result)
     differences = _compare(network, processor, result, expected)
     plan = Plan(network, processor, program)
     begin = time.perf_counter()
@@ -125,8 +126,8 @@ def run(
         images=len(times),
         bit_exact=not differences,
         cycle_exact=not wrong,
-        layers_compared=len(checkpoints) + 1,
-        spikes_compared=sum(int(expected[name].size) for _, name, _ in checkpoints),
+        layers_compared=len(compared) + 1,
+        spikes_compared=sum(int(expected[name].size) for name in compared),
         rtl_cycles=total,
         model_cycles=int(counts.cycles.sum()),
         cycles_per_second=total / result.seconds,
@@ -137,22 +138,28 @@ def run(
 
 
 def _checkpoints(network: Network, program: Program, maps: dict[str, Map]) -> list[tuple[int, str, Map]]:
-    """Every map but the logits is looked at when the first operation of the next layer is taken."""
+    """Every map on chip but the logits is looked at when the first operation of the next layer is taken."""
     names = [operation.layer for operation in program.operations]
     last = network.layers[-1].name
     after = {name: index + 1 for index, name in enumerate(names)}
-    return [(index, name, maps[name]) for name, index in after.items() if name != last]
+    return [(index, name, maps[name]) for name, index in after.items() if name != last and maps[name].region is None]
+
+
+def _maps(result: Result) -> dict[str, np.ndarray]:
+    """All maps by layer name, from the activation buffer and from DRAM."""
+    spilled = {name[4:]: words for name, words in result.regions.items() if name.startswith("map ")}
+    return result.maps | spilled
 
 
 def _compare(network: Network, processor: Processor, result: Result, expected: dict[str, np.ndarray]) -> list[str]:
     differences = []
-    for name, seen in result.maps.items():
+    for name, seen in _maps(result).items():
         wanted = store_map(expected[name], processor)
         if not np.array_equal(seen, wanted):
             differences.append(f"layer {name!r}: {int((seen != wanted).sum())} of {wanted.size} spike times differ")
     last = network.layers[-1].name
-    images = len(result.logits)
-    logits = np.ascontiguousarray(result.logits).reshape(images, -1, processor.word_bits // 8)
+    images = len(result.taken)
+    logits = np.ascontiguousarray(result.regions["logits"]).reshape(images, -1, processor.word_bits // 8)
     values = np.zeros(logits.shape[:2], dtype=np.int64)
     for byte in range(min(8, logits.shape[2])):
         values |= logits[:, :, byte].astype(np.int64) << (8 * byte)

@@ -44,13 +44,13 @@ class Result:
     Attributes:
         taken: cycle at which every operation was taken, the HALT last, int64 ``[n, operations]``; ``start`` is cycle 0.
         maps: by name, the words of the activation buffer when the layer was done, uint8 ``[n, bytes]``.
-        logits: words of the logits' DRAM region, uint8 ``[n, bytes]``.
+        regions: by name, words of the DRAM regions, the input's excepted, uint8 ``[n, bytes]``.
         seconds: wall time of the simulation.
     """
 
     taken: np.ndarray
     maps: dict[str, np.ndarray]
-    logits: np.ndarray
+    regions: dict[str, np.ndarray]
     seconds: float
 
 
@@ -155,9 +155,11 @@ class Simulator:
         stalls = stalls or Stalls()
         processor = self.parameters.processor
         size = [m.size * image.word_bytes for _, _, m in checkpoints]
-        logits_words = len(image.data) // image.word_bytes - image.regions["logits"]
-        job = [len(inputs), image.regions["input"], inputs.shape[1] // image.word_bytes, image.regions["logits"]]
-        job += [logits_words, processor.dram_latency_cycles, processor.dram_cycles_per_word]
+        input_words = inputs.shape[1] // image.word_bytes
+        first_region = image.regions["input"] + input_words
+        region_words = image.words - first_region
+        job = [len(inputs), image.regions["input"], input_words, first_region, region_words]
+        job += [processor.dram_latency_cycles, processor.dram_cycles_per_word]
         job += [stalls.per_mille, stalls.seed, limit, image.descriptors, len(checkpoints)]
         for operation, _, place in checkpoints:
             job += [operation, place.address, place.size]
@@ -173,14 +175,20 @@ class Simulator:
             raw = (folder / "output").read_bytes()
         heads = image.descriptors * 8
         records = np.frombuffer(raw, dtype=np.uint8).reshape(
-            len(inputs), heads + sum(size) + logits_words * image.word_bytes
+            len(inputs), heads + sum(size) + region_words * image.word_bytes
         )
         taken = np.ascontiguousarray(records[:, :heads]).view("<i8")
         maps, offset = {}, heads
         for (_, name, _), length in zip(checkpoints, size, strict=True):
             maps[name] = records[:, offset : offset + length]
             offset += length
-        return Result(taken=taken, maps=maps, logits=records[:, offset:], seconds=seconds)
+        edges = [*(place for name, place in image.regions.items() if name != "input"), image.words]
+        names = [name for name in image.regions if name != "input"]
+        regions = {}
+        for name, begin, end in zip(names, edges, edges[1:], strict=False):
+            span = slice(*(offset + (edge - first_region) * image.word_bytes for edge in (begin, end)))
+            regions[name] = records[:, span]
+        return Result(taken=taken, maps=maps, regions=regions, seconds=seconds)
 
 
 def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> float:
