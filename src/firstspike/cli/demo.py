@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
-from firstspike.processor import Processor
+from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
 from firstspike.report import demo_page, demo_table, write_html
 from firstspike.spiking import convert, load
 from firstspike.train.data import load as load_images
@@ -30,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the whole path and print one table."""
+    torch.set_num_threads(1)  # the network is so small that a second thread would wait more than it works
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     recipe = find_recipe("digits")
@@ -49,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
         trained = fitted.network(pixels).argmax(dim=1).numpy()
 
     console.print("[bold]4. cost[/bold] on the processor: cycles, memory traffic, energy")
-    cost = Processor().price(snn.network, trace)
+    processor, constants = Processor(), technology.default()
+    cost = processor.price(snn.network, trace, technology=constants)
     record = {
         "dataset": images.name,
         "test_images": len(images),
@@ -75,6 +77,8 @@ def run(options: argparse.Namespace) -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "date": date.today().isoformat(),
     }
+    times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    counts = cycles.count(snn.network, times, processor)
     page = demo_page(
         record,
         network=snn.network,
@@ -83,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
         image=pixels[0].numpy(),
         label=int(labels[0]),
         provenance=provenance,
+        designs=baselines.compare(snn.network, trace, processor=processor, technology=constants),
+        swings=sensitivity.of_counts(counts, weight_bits=snn.network.weights.bits, technology=constants),
     )
     report = out / "report.html"
     write_html(report, page)
