@@ -1,15 +1,57 @@
-"""One thread, since the networks of tests are small, and shapes and types of annotated arrays checked in `firstspike.arith`."""
+"""What tests of several parts share: one thread, since their networks are small; the network that the digits recipe trains."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from jaxtyping import install_import_hook
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-with install_import_hook("firstspike.arith", "beartype.beartype"):
-    import firstspike  # noqa: F401
+import pytest
 
-import torch
 
-torch.set_num_threads(1)
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run: its folder, what ``fit`` returned, the recipe."""
+
+    folder: Path
+    fitted: Any
+    recipe: Any
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "last.ckpt"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in a fixed order, and no more than one core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The digits recipe, run to its end once a session (5 s)."""
+    from firstspike.train.fit import fit
+    from firstspike.train.recipe import find_recipe
+
+    folder, recipe = tmp_path_factory.mktemp("digits"), find_recipe("digits")
+    with one_thread():
+        return Run(folder=folder, fitted=fit(recipe, out=folder, progress=False), recipe=recipe)
+
+
+@pytest.fixture
+def single_thread() -> Iterator[None]:
+    with one_thread():
+        yield
