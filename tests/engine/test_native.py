@@ -2,17 +2,18 @@
 
 import itertools
 import math
+import sys
 from dataclasses import replace
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import firstspike
 from engine.networks import needed_bits, networks, spike_times
 from firstspike.arith import NO_SPIKE, Code, LogWeights, membrane_exponent
-from firstspike.engine import ReferenceEngine
+from firstspike.engine import ReferenceEngine, create
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network
 
 native = pytest.importorskip("firstspike._native", reason="the extension is not built")
@@ -52,7 +53,11 @@ def test_random_networks(instructions: str, path: str) -> None:
 
 
 def chain(
-    *layers: Layer, shape: tuple[int, ...], code: Code | None = None, weights: LogWeights | None = None, wide: bool = False
+    *layers: Layer,
+    shape: tuple[int, ...],
+    code: Code | None = None,
+    weights: LogWeights | None = None,
+    wide: bool = False,
 ) -> Network:
     """A network of these layers, in an accumulator just wide enough for them (or of 48 bits)."""
     network = Network(
@@ -176,7 +181,9 @@ def test_inputs_that_are_not_contiguous() -> None:
 
 def test_weights_stay_packed() -> None:
     network = chain(
-        layer(Conv2d, "a", INPUT, (64, 64, 3, 3)), layer(Conv2d, "b", "a", (128, 64, 3, 3), fires=False), shape=(64, 8, 8)
+        layer(Conv2d, "a", INPUT, (64, 64, 3, 3)),
+        layer(Conv2d, "b", "a", (128, 64, 3, 3), fires=False),
+        shape=(64, 8, 8),
     )
     assert NativeEngine(network).weight_bytes == (64 + 128) * 64 * 9 * 5 // 8
 
@@ -190,7 +197,25 @@ def test_errors() -> None:
         engine.logits(np.zeros((1, 5), dtype=np.uint8))
     with pytest.raises(ValueError, match="path must be auto, event or dense, not 'sparse'"):
         NativeEngine(network, path="sparse")
-    with pytest.raises(ValueError, match="instruction set must be auto or one of portable.*, not 'mmx'"):
+    with pytest.raises(ValueError, match=r"instruction set must be auto or one of portable.*, not 'mmx'"):
         NativeEngine(network, instructions="mmx")
     with pytest.raises(ValueError, match=r"threads must be in 1\.\.1024, not 0"):
         NativeEngine(network, threads=0)
+
+
+def test_native_is_the_default() -> None:
+    network = chain(layer(Linear, "b", INPUT, (10, 4), fires=False), shape=(4,))
+    assert create(network).name == "native"
+    assert create(network, "native", threads=3).threads == 3
+
+
+def test_without_the_extension_the_reference_runs_with_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = chain(layer(Linear, "b", INPUT, (10, 4), fires=False), shape=(4,))
+    monkeypatch.delitem(sys.modules, "firstspike.engine.native")
+    monkeypatch.setitem(sys.modules, "firstspike._native", None)
+    monkeypatch.delattr(firstspike, "_native")
+    with pytest.warns(RuntimeWarning, match="the native engine is not built") as warnings:
+        assert create(network).name == "reference"
+    assert len(warnings) == 1
+    with pytest.raises(ImportError, match="engine 'native' needs the compiled extension"):
+        create(network, "native")

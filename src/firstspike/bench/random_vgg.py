@@ -63,7 +63,9 @@ def random_vgg(
     inputs = channels * (size >> features.count(0)) ** 2
     for i, outputs in enumerate(hidden):
         name = layers[-1].name
-        linear = Linear(name=f"linear{i}", source=name, codes=_codes(rng, (outputs, inputs)), scale=0, bias=_zeros(outputs))
+        linear = Linear(
+            name=f"linear{i}", source=name, codes=_codes(rng, (outputs, inputs)), scale=0, bias=_zeros(outputs)
+        )
         layers.append(_calibrate(network_of, layers, linear, images, density, pooled=False))
         inputs = outputs
     codes = _codes(rng, (classes, inputs))

@@ -82,7 +82,9 @@ class NativeEngine:
         if times.dtype != np.uint8:
             raise TypeError(f"times must be uint8, not {times.dtype}")
         if times.shape[1:] != network.input_shape:
-            raise ValueError(f"times must have shape (n, {', '.join(map(str, network.input_shape))}), not {times.shape!r}")
+            raise ValueError(
+                f"times must have shape (n, {', '.join(map(str, network.input_shape))}), not {times.shape!r}"
+            )
         shapes = {layer.name: (len(times), *network.shapes[layer.name]) for layer in network.layers}
         *firing, readout = network.layers
         logits = np.empty(shapes[readout.name], dtype=np.int64)
@@ -92,7 +94,7 @@ class NativeEngine:
 
     def _add_synaptic(self, layer: Synaptic, source: int, before: Shape, after: Shape) -> None:
         network = self.network
-        conv = isinstance(layer, Conv2d)
+        conv = layer if isinstance(layer, Conv2d) else None
         identity = np.zeros(256, dtype=np.int64)
         if layer.residuals:
             identity = integer_kernel(network.code) << (network.exponent(layer) - network.code.exponent)
@@ -101,10 +103,10 @@ class NativeEngine:
             before,
             after,
             np.ascontiguousarray(layer.codes),
-            kernel=layer.codes.shape[2:] if conv else (1, 1),
-            stride=layer.stride if conv else (1, 1),
-            padding=layer.padding if conv else (0, 0),
-            groups=layer.groups if conv else 1,
+            kernel=conv.codes.shape[2:] if conv else (1, 1),
+            stride=conv.stride if conv else (1, 1),
+            padding=conv.padding if conv else (0, 0),
+            groups=conv.groups if conv else 1,
             fires=layer.fires,
             weights=integer_weights(network.weights, layer.scale),
             bias=layer.bias,
