@@ -1,0 +1,49 @@
+"""Networks of published size in RTL: VGG-16 on 128 lanes, resident and spilled; a small VGG on all digits."""
+
+import numpy as np
+import pytest
+from rtl.vgg import DIGITS, VGG16, random_vgg
+from sklearn.datasets import load_digits
+
+from firstspike.arith import encode
+from firstspike.processor import mapping
+from firstspike.spec import Processor
+from firstspike.verify import ToolMissing, run
+
+
+def _simulate(
+    shape: tuple[int, int, int], plan: tuple[int | str, ...], images: np.ndarray, processor: Processor
+) -> None:
+    network = random_vgg(plan, shape)
+    try:
+        record = run(network, encode(images, network.code), processor)
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    print(record.json())
+    assert record.bit_exact and record.cycle_exact, record.differences
+    assert record.images == len(images)
+    assert record.spikes_compared > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [32, 64])
+def test_vgg16_on_128_lanes(size: int) -> None:
+    """One image; at 64 x 64 pixels the large maps are spilled and worked on in strips."""
+    network = random_vgg(VGG16, (3, size, size))
+    spilled = [name for name in mapping.program(network, Processor()).regions if name.startswith("map ")]
+    assert bool(spilled) == (size == 64)
+    _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), Processor())
+
+
+@pytest.mark.slow
+def test_all_digits() -> None:
+    """All 1,797 images of the handwritten digits, random weights, 16 lanes."""
+    images = load_digits().images[:, None] / 16
+    _simulate((1, 8, 8), DIGITS, images, Processor(pes=16))
+
+
+def test_vgg_fits_a_few_hundred_kib() -> None:
+    """VGG-16 at 32 x 32 needs no DRAM for its maps with the default memories."""
+    program = mapping.program(random_vgg(VGG16, (3, 32, 32)), Processor())
+    assert set(program.regions) == {"input", "logits"}
+    assert program.activation_words <= Processor().activation_words
