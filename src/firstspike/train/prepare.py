@@ -100,10 +100,6 @@ class _Builder:
                 self._output(node)
             elif not self.traced.live(node):
                 continue
-            elif node.op == "get_attr":
-                raise UnsupportedError(
-                    f"{node.target!s}: a bare parameter or tensor cannot be converted; use nn.Conv2d or nn.Linear"
-                )
             else:
                 found = operation(node, self.traced.net.get_submodule, self.traced.training[node])
                 if found.kind != "size":

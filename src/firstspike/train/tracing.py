@@ -53,7 +53,7 @@ class Traced:
         """Trace a network in training and in evaluation mode: both must give the same graph.
 
         Raises:
-            UnsupportedError: it has hooks, cannot be traced, or differs between the modes.
+            UnsupportedError: it has hooks, cannot be traced, reads parameters itself, or differs between the modes.
         """
         name = type(net).__name__
         for path, module in net.named_modules():
@@ -75,15 +75,20 @@ class Traced:
                 f"network {name}: torch.fx cannot trace it: {error}; its forward must be a fixed sequence of layers, "
                 f"without branches or loops that depend on values"
             ) from error
+        self.output = next(node for node in self.nodes if node.op == "output")
+        self._order = {node: index for index, node in enumerate(self.nodes)}
+        self._live = _ancestors(self.output)
+        for node in self.nodes:
+            if node.op == "get_attr" and node in self._live:
+                raise UnsupportedError(
+                    f"{node.target!s}: a bare parameter or tensor cannot be converted; use nn.Conv2d or nn.Linear"
+                )
         if [_form(node) for node in training] != [_form(node) for node in self.nodes]:
             raise UnsupportedError(
                 f"network {name}: its forward must compute the same in training and in evaluation, without "
                 f"'if self.training'"
             )
         self.training = dict(zip(self.nodes, training, strict=True))
-        self.output = next(node for node in self.nodes if node.op == "output")
-        self._order = {node: index for index, node in enumerate(self.nodes)}
-        self._live = _ancestors(self.output)
 
     def live(self, node: fx.Node) -> bool:
         """Whether the output needs a node's value."""
