@@ -59,7 +59,7 @@ class Simulator:
 
     Args:
         parameters: what the RTL is generated from.
-        directory: where models are built and kept by content; None: a folder in the system's temporary directory.
+        directory: where models are built and kept by content; None: the user's cache folder.
         trace: build with waveform support (slower).
         patch: applied to the Verilog files before building (for tests that inject faults).
 
@@ -82,7 +82,7 @@ class Simulator:
             sources = emit.verilog_files(parameters)
         except RuntimeError as error:
             raise ToolMissing(str(error)) from error
-        self._build(patch(sources) if patch else sources, directory or Path(tempfile.gettempdir()) / "firstspike-rtl")
+        self._build(patch(sources) if patch else sources, directory or _cache())
 
     def _build(self, sources: dict[str, str], directory: Path) -> None:
         root, compiler = _verilator(), shutil.which("g++")
@@ -206,6 +206,10 @@ def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> f
     if process.returncode:
         raise RuntimeError(f"the RTL simulation failed (status {process.returncode}): {' '.join(lines[-5:])}")
     return time.perf_counter() - begin
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike" / "rtl"
 
 
 def _verilator() -> Path:
