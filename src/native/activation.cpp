@@ -130,11 +130,25 @@ void quantise(const float* w, float* out, int64_t count, const float* boundaries
     }
 }
 
+template <class F>
+void encode(const F* in, uint8_t* times, int64_t count, const F* ascending, int T) {
+    for (int64_t start = 0; start < count; start += block) {
+        const int n = static_cast<int>(count - start < block ? count - start : block);
+        uint8_t above[block] = {};  // kernel values above x: the first that x reaches comes after them
+        for (int k = 0; k < T; ++k) {
+            const F level = ascending[k];
+            for (int i = 0; i < n; ++i) above[i] = static_cast<uint8_t>(above[i] + !(in[start + i] >= level));
+        }
+        for (int i = 0; i < n; ++i) times[start + i] = above[i] == T ? 255 : above[i];
+    }
+}
+
 }  // namespace
 
 extern const ActivationKernels activation_table;
 constinit const ActivationKernels activation_table{
     ttfs<uint32_t>, ttfs<uint16_t>, clip<uint32_t>, clip<uint16_t>, masked<uint32_t>, masked<uint16_t>, quantise,
+    encode<float>, encode<double>,
 };
 
 }  // namespace firstspike::FIRSTSPIKE_ISA

@@ -1,4 +1,5 @@
-// Training activations on raw buffers: clip and decode(encode(x)) with a straight-through mask (numerics, section 1).
+// On raw buffers: spike times of real values, and the training activations clip and decode(encode(x)) with a
+// straight-through mask (numerics, section 1).
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,9 @@ struct ActivationKernels {
     void (*masked32)(const uint32_t* grad, const uint8_t* mask, uint32_t* out, int64_t count);
     void (*masked16)(const uint16_t* grad, const uint8_t* mask, uint16_t* out, int64_t count);
     void (*quantise)(const float* w, float* out, int64_t count, const float* boundaries, const float* levels, int levels_count);
+    // Spike times: T minus the number of `ascending` kernel values not above x; 255 if there is none.
+    void (*encode32)(const float* in, uint8_t* times, int64_t count, const float* ascending, int T);
+    void (*encode64)(const double* in, uint8_t* times, int64_t count, const double* ascending, int T);
 };
 
 const ActivationKernels& activation_kernels(Isa isa);

@@ -1,6 +1,6 @@
 // Python bindings of the training activations. Buffers are addresses of contiguous memory: the caller owns and checks them.
-#include <nanobind/ndarray.h>
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
@@ -131,9 +131,29 @@ void quantise_forward(uintptr_t w, uintptr_t out, int64_t count, const Floats& b
     });
 }
 
+template <class F>
+using Values = nb::ndarray<const F, nb::c_contig, nb::device::cpu>;
+
+template <class F>
+void encode(const Values<F>& values, nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu> times, const Values<F>& kernel, int threads) {
+    if (values.size() != times.size()) throw std::invalid_argument("values and times must have the same size");
+    const int T = static_cast<int>(kernel.size());
+    if (T < 1 || T > 255) throw std::invalid_argument("kernel must hold 1..255 values, not " + std::to_string(T));
+    const auto& kernels = best();
+    for_chunks(static_cast<int64_t>(values.size()), threads, [&](int64_t start, int64_t n) {
+        if constexpr (sizeof(F) == 4)
+            kernels.encode32(values.data() + start, times.data() + start, n, kernel.data(), T);
+        else
+            kernels.encode64(values.data() + start, times.data() + start, n, kernel.data(), T);
+    });
+}
+
 }  // namespace
 
 void bind_activation(nb::module_& m) {
+    m.def("encode", &encode<float>, "values"_a.noconvert(), "times"_a.noconvert(), "kernel"_a.noconvert(), "threads"_a = 1,
+          "times = first spike times of values (float32 or float64), `kernel` kappa(T-1) .. kappa(0) of the same type.");
+    m.def("encode", &encode<double>, "values"_a.noconvert(), "times"_a.noconvert(), "kernel"_a.noconvert(), "threads"_a = 1);
     m.def("ttfs_forward", &ttfs_forward, "in_ptr"_a, "out_ptr"_a, "mask_ptr"_a, "count"_a, "kernel"_a, "dtype"_a, "threads"_a = 1,
           "out = decode(encode(in)), mask = 0 < in < 1 (uint8; address 0 for none). NaN stays NaN.\n\n"
           "`kernel`: kappa(T-1) .. kappa(0) as float32, ascending. `dtype`: float32 or bfloat16. in == out is allowed.");

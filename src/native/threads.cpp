@@ -49,14 +49,19 @@ public:
             items_ = items;
             next_.store(0, std::memory_order_relaxed);
             helpers_ = helpers;
-            busy_.store(helpers, std::memory_order_relaxed);
             generation_.fetch_add(1, std::memory_order_release);
         }
         wake_.notify_all();
         drain(0);
-        for (int spin = 0; spin < spins && busy_.load(std::memory_order_acquire) != 0; ++spin) relax();
+        // Who has not come by now finds no work left: a helper whose processor is busy elsewhere is not waited for.
         std::unique_lock lock(state_);
-        done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
+        helpers_ = 0;
+        if (active_.load() != 0) {
+            lock.unlock();
+            for (int spin = 0; spin < spins && active_.load(std::memory_order_acquire) != 0; ++spin) relax();
+            lock.lock();
+            done_.wait(lock, [this] { return active_.load() == 0; });
+        }
         if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     }
 
@@ -86,10 +91,11 @@ private:
                 seen = generation_.load();
                 if (stop_) return;
                 if (index >= helpers_) continue;
+                active_.fetch_add(1);
             }
             drain(index + 1);
             std::lock_guard lock(state_);
-            if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_one();
+            if (active_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_.notify_one();
         }
     }
 
@@ -98,7 +104,7 @@ private:
     std::vector<std::thread> workers_;
     std::atomic<uint64_t> generation_{0};
     std::atomic<int64_t> next_{0};
-    std::atomic<int> busy_{0};
+    std::atomic<int> active_{0};
     int64_t items_ = 0;
     const std::function<void(int64_t, int)>* task_ = nullptr;
     int helpers_ = 0;

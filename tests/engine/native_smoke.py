@@ -105,6 +105,7 @@ def main() -> None:
         x = np.random.default_rng(0).normal(size=100_003).astype(np.float32)
         out, mask = np.empty_like(x), np.empty(len(x), dtype=np.uint8)
         levels = kernel(network.code)[::-1].astype(np.float32)
+        _native.encode(x, mask, levels, 3)
         _native.ttfs_forward(x.ctypes.data, out.ctypes.data, mask.ctypes.data, len(x), levels, "float32", 3)
         _native.clip_forward(x.ctypes.data, out.ctypes.data, mask.ctypes.data, len(x), "float32", 3)
         _native.masked_backward(x.ctypes.data, mask.ctypes.data, out.ctypes.data, len(x), "float32", 3)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 import firstspike
 from engine.networks import needed_bits, networks, spike_times
-from firstspike.arith import NO_SPIKE, Code, LogWeights, membrane_exponent
+from firstspike.arith import NO_SPIKE, Code, LogWeights, encode, kernel, membrane_exponent
 from firstspike.engine import ReferenceEngine, create
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network
 
 native = pytest.importorskip("firstspike._native", reason="the extension is not built")
 from firstspike.engine.native import NativeEngine  # noqa: E402
+from firstspike.engine.native import encode as native_encode  # noqa: E402
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PATHS = list(itertools.product(native.instruction_sets(), ["event", "dense", "auto"]))
@@ -219,3 +220,16 @@ def test_without_the_extension_the_reference_runs_with_one_warning(monkeypatch: 
     assert len(warnings) == 1
     with pytest.raises(ImportError, match="engine 'native' needs the compiled extension"):
         create(network, "native")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("code", [Code(), Code(T=1), Code(T=255, tau=32, mantissa_bits=12)], ids=str)
+def test_encode_equals_arith(code: Code, dtype: type) -> None:
+    levels = kernel(code).astype(dtype)
+    near = [levels, np.nextafter(levels, dtype(0)), np.nextafter(levels, dtype(2))]
+    values = np.concatenate([*near, np.random.default_rng(0).random(70_001).astype(dtype), [-1, -0.0, 0, 2, np.inf]])
+    values = values.astype(dtype)
+    assert np.array_equal(native_encode(values, code, threads=2), encode(values, code))
+    assert np.array_equal(native_encode(values[::3], code), encode(values[::3], code))
+    with pytest.raises(TypeError, match="values must be float32 or float64, not int64"):
+        native_encode(np.zeros(3, dtype=np.int64), code)

@@ -89,14 +89,20 @@ def run(
     return record
 
 
+REST_SECONDS = 0.05
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def interleaved(calls: dict[str, Callable[[], object]], rounds: int, images: int) -> dict[str, list[float]]:
-    """Milliseconds per image of every call in every round, after one warm-up round."""
+    """Milliseconds per image of every call in every round, after one warm-up round.
+
+    Between two calls is a rest: idle threads of one library spin for a while, and would slow the next one down.
+    """
     found: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
+            time.sleep(REST_SECONDS)
             start = time.perf_counter()
             call()
             if turn:

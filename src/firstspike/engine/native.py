@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from firstspike import _native
-from firstspike.arith import checks, integer_kernel, integer_weights
+from firstspike.arith import Code, checks, integer_kernel, integer_weights, kernel
 from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
 
 
@@ -114,6 +114,25 @@ class NativeEngine:
             identity=identity,
             residuals=[self._numbers[name] for name in layer.residuals],
         )
+
+
+def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
+    """First spike times of float32 or float64 values, no NaN among them: `firstspike.arith.encode`, compiled.
+
+    Kernel values are exact in float32, so no value is converted.
+
+    Raises:
+        TypeError: ``values`` is neither float32 nor float64.
+
+    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0]), Code()).tolist()
+    [0, 0, 1, 2, 255, 255]
+    """
+    if values.dtype not in (np.float32, np.float64):
+        raise TypeError(f"values must be float32 or float64, not {values.dtype}")
+    values = np.ascontiguousarray(values)
+    times = np.empty(values.shape, dtype=np.uint8)
+    _native.encode(values, times, np.ascontiguousarray(kernel(code)[::-1], dtype=values.dtype), threads)
+    return times
 
 
 def _volume(shape: Shape) -> Shape:
