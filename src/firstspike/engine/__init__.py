@@ -2,6 +2,10 @@
 
 import warnings
 
+import numpy as np
+
+from firstspike import arith
+from firstspike.arith import Code
 from firstspike.engine.base import Engine
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.spec.network import Network
@@ -45,4 +49,20 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
     return NativeEngine(network, threads=threads)
 
 
-__all__ = ["NAMES", "Engine", "ReferenceEngine", "create"]
+def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
+    """First spike times of real values, as `firstspike.arith.encode`: compiled where that is built and the type fits.
+
+    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0]), Code()).tolist()
+    [0, 0, 1, 2, 255, 255]
+    """
+    if values.dtype in (np.float32, np.float64):
+        try:
+            from firstspike.engine.native import encode as native_encode
+        except ImportError:
+            pass
+        else:
+            return native_encode(values, code, threads=threads)
+    return arith.encode(values, code)
+
+
+__all__ = ["NAMES", "Engine", "ReferenceEngine", "create", "encode"]
