@@ -1,6 +1,6 @@
 """Gate-level simulation of many streams at once: every net's value after every cycle, without delays (no glitches)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,8 @@ from jaxtyping import Integer, UInt64
 from firstspike.rtl import boolean
 from firstspike.rtl.liberty import Cell, Library
 from firstspike.rtl.netlist import Bit, Instance, Netlist
+
+Step = Callable[[tuple[int, ...], tuple[int, ...], int], tuple[tuple[int, ...], tuple[int, ...]]]
 
 STREAMS = 64
 """Streams of one simulation: one bit each of a 64-bit word."""
@@ -135,7 +137,7 @@ class _Program:
             lines.append(f" {','.join(f'n{bit}' for bit in ordered)}, = inputs")
         if flipflops:
             lines.append(f" {','.join(f's{index}' for index in range(self.states))}, = state")
-        known = set(self.sources)
+        known: set[Bit] = set(self.sources)
         for index, (instance, cell) in enumerate(flipflops):
             known |= self._outputs(lines, instance, cell, f"s{index}")
         known |= set(self.clocks)
@@ -146,7 +148,7 @@ class _Program:
         lines.append(f" return ({values},), ({','.join(following)}{',' if following else ''})")
         scope: dict[str, object] = {}
         exec("\n".join(lines), scope)
-        self.step = scope["step"]
+        self.step: Step = scope["step"]  # type: ignore[assignment]
 
     def _logic(self, lines: list[str], cells: list[tuple[Instance, Cell]], known: set[Bit]) -> None:
         """Combinational cells, each after those that drive it."""

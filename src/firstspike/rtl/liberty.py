@@ -168,6 +168,7 @@ class Library:
         self._cells: dict[str, tuple[str, _Units]] = {}
         self._parsed: dict[str, Cell] = {}
         voltages: dict[float, str] = {}
+        seconds: list[float] = []
         for path in self.paths:
             text = re.sub(r"/\*.*?\*/", "", read_text(path), flags=re.DOTALL)
             starts = [(match.start(), match.group(1)) for match in _CELL.finditer(text)]
@@ -176,6 +177,7 @@ class Library:
                 raise LibertyError(f"{path.name}: must be a Liberty library, not {text[:30]!r}")
             units = _Units(head + "\n}", path.name)
             voltages[units.voltage] = path.name
+            seconds.append(units.second)
             ends = [start for start, _ in starts[1:]] + [len(text)]
             for (start, name), end in zip(starts, ends, strict=True):
                 self._cells[name] = (text[start:end], units)
@@ -183,6 +185,8 @@ class Library:
             raise LibertyError(f"liberty files must have one voltage, not {voltages!r}")
         self.voltage = next(iter(voltages))
         """Nominal supply voltage in V."""
+        self.time_unit_ns = seconds[0] / 1e-9
+        """Time unit of the first file in ns."""
 
     @property
     def name(self) -> str:

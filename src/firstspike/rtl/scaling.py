@@ -8,6 +8,7 @@ of UCLA NanoCAD, MIT; the scaling tables of CiMLoop).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 NODE_NM = 28.0
@@ -91,7 +92,7 @@ def node_of(library: str) -> float | None:
     return next((node for prefix, node in known.items() if library.lower().startswith(prefix)), None)
 
 
-def _fit(table: dict[int, tuple[float, ...]], node: float, voltage: float) -> float:
+def _fit(table: Mapping[int, tuple[float, ...]], node: float, voltage: float) -> float:
     values: dict[int, float] = {}
     for at in _neighbours(node):
         value = 0.0
@@ -107,7 +108,7 @@ def _neighbours(node: float) -> tuple[int, int]:
     return min(n for n in NODES if n >= node), max(n for n in NODES if n <= node)
 
 
-def _between(values: dict[int, float], node: float) -> float:
+def _between(values: Mapping[int, float], node: float) -> float:
     """Linear in the logarithms of node and value."""
     above, below = _neighbours(node)
     if above == below:
