@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firstspike.cli import convert, cost, demo, evaluate, inspect, rtl, train
+from firstspike.cli import bench, convert, cost, demo, evaluate, inspect, rtl, train
 
-COMMANDS = (demo, train, convert, evaluate, inspect, cost, rtl)
+COMMANDS = (demo, train, convert, evaluate, inspect, cost, bench, rtl)
 
 
 def parser() -> argparse.ArgumentParser:
