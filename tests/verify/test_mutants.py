@@ -9,13 +9,13 @@ from unittest import mock
 import pytest
 
 from firstspike.rtl import array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights
-from firstspike.verify import Simulator, ToolMissing, run
+from firstspike.verify import Simulator, ToolMissing, formal, run
 from firstspike.verify.simulator import Stalls
 
 from .conftest import SETS
 from .networks import draw
 
-MODULES = (array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights)
+MODULES = (array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights, formal)
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "shift ignores the layer's fraction": (pe, "- (logarithm >> p.rho_bits)", "- (level >> p.rho_bits)"),

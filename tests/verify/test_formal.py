@@ -1,0 +1,75 @@
+"""Proofs of the processing element, the encoder and the stream rules; faults put into the blocks are refuted."""
+
+import types
+
+import pytest
+
+from firstspike.arith import Code, LogWeights
+from firstspike.rtl import fire, lane, loader, pe, walker
+from firstspike.rtl.parameters import Parameters
+from firstspike.spec import Processor
+from firstspike.verify import ToolMissing, formal
+
+from .test_mutants import injected
+
+DEFAULT = Parameters(processor=Processor(pes=8, word_bits=32), code=Code(), weights=LogWeights())
+SMALL = Parameters(
+    processor=Processor(pes=8, word_bits=32, accumulator_bits=10),
+    code=Code(T=5, tau=2, mantissa_bits=2),
+    weights=LogWeights(bits=4, levels_per_octave=4, mantissa_bits=2),
+)
+
+
+def _holds(kind: type[formal.Property], parameters: Parameters) -> bool:
+    encoder = kind.__name__ == "EncoderTakesTheFirstCrossing"
+    try:
+        holds, log = formal.prove(
+            kind(parameters), steps=3 * parameters.code.T + 4 if encoder else 3, induction=not encoder
+        )
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    print(log)
+    return holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", [DEFAULT, SMALL], ids=["default", "small"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        formal.LogPEAddsTheTable,
+        formal.EncoderTakesTheFirstCrossing,
+        formal.WalkerKeepsTheStreamRule,
+        formal.LoaderKeepsTheStreamRules,
+    ],
+)
+def test_property_holds(kind: type[formal.Property], parameters: Parameters) -> None:
+    """In every reachable cycle by induction; the encoder for every membrane and all thresholds of one sweep."""
+    assert _holds(kind, parameters)
+
+
+FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
+    ("LogPEAddsTheTable", pe, "- (logarithm >> p.rho_bits)", "- (level >> p.rho_bits)"),
+    ("LogPEAddsTheTable", pe, "zero.eq(level.all())", "zero.eq(0)"),
+    ("LogPEAddsTheTable", pe, "+ (negative & ~self.add)", "+ negative"),
+    ("EncoderTakesTheFirstCrossing", lane, "self.membrane >= self.theta", "self.membrane > self.theta"),
+    ("EncoderTakesTheFirstCrossing", lane, " & (self.spike == SILENT)", ""),
+    (
+        "EncoderTakesTheFirstCrossing",
+        fire,
+        "self.step.eq(Mux(self.start, 0, request))",
+        "self.step.eq(Mux(self.start, 1, request))",
+    ),
+    ("WalkerKeepsTheStreamRule", walker, "(spikes.ready | ~waiting.any())", "1"),
+    ("WalkerKeepsTheStreamRule", walker, "with m.Elif(spikes.ready):", "with m.Else():"),
+    ("LoaderKeepsTheStreamRules", loader, "                with m.If(request.ready):", "                with m.If(1):"),
+    ("LoaderKeepsTheStreamRules", loader, "with m.If(self.operation.ready):", "with m.If(1):"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "module", "old", "new"), FAULTS)
+def test_fault_is_refuted(name: str, module: types.ModuleType, old: str, new: str) -> None:
+    """The proofs are not vacuous."""
+    with injected(module, old, new):
+        assert not _holds(getattr(formal, name), SMALL)
