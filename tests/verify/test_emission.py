@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from firstspike.verify import emit
+from firstspike.verify import ToolMissing, emit, run
 
 from .conftest import SETS
 from .networks import draw
@@ -46,6 +46,21 @@ def test_emitted_testbench_passes_and_can_fail(tmp_path: Path) -> None:
     )
     assert "FAIL: 2 differences" in run.stdout
     assert "image 0 logit 0" in run.stdout
+
+
+@pytest.mark.slow
+def test_waveform(tmp_path: Path) -> None:
+    """A window of cycles as VCD: two samples a cycle, none outside the window, and the run is still exact."""
+    network, times = draw(3, SETS["small"])
+    try:
+        record = run(network, times[:1], SETS["small"].processor, waveform=(tmp_path / "w.vcd", 100, 199))
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    assert record.bit_exact and record.cycle_exact
+    text = (tmp_path / "w.vcd").read_text()
+    samples = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    assert samples == list(range(200, 400))
+    assert "executor_state" in text
 
 
 def test_emitted_files(tmp_path: Path) -> None:

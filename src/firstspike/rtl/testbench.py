@@ -115,12 +115,8 @@ README = """\
 model. The `.hex` files hold the DRAM with the network's program and weights, the encoded input images, and the expected
 logits and cycle counts.
 
-    verilator --binary --timing -O3 -Wno-WIDTH -Wno-fatal --top-module testbench testbench.v firstspike.v \\
-        firstspike_lane.v firstspike_memories.v && ./obj_dir/Vtestbench
-
-or
-
-    iverilog -g2005 -o testbench testbench.v firstspike.v firstspike_lane.v firstspike_memories.v && ./testbench
+    verilator --binary --timing -Wno-WIDTH -Wno-fatal --top-module testbench -CFLAGS "-std=c++20 -fcoroutines" \\
+        testbench.v firstspike.v firstspike_lane.v firstspike_memories.v && ./obj_dir/Vtestbench
 
 It ends with `PASS`. With `+vcd` it writes a waveform.
 """

