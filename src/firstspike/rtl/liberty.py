@@ -221,9 +221,7 @@ class Library:
             LibertyError: there is none.
         """
         found = [
-            (area, name)
-            for name, area, functions in self._summary()
-            if len(functions) == 1 and _is_nand2(functions[0])
+            (area, name) for name, area, functions in self._summary() if len(functions) == 1 and _is_nand2(functions[0])
         ]
         if not found:
             raise LibertyError(f"library {self.name} must have a two-input NAND, but has none")

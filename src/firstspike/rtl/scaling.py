@@ -60,9 +60,7 @@ class Scaling:
     energy: float
 
 
-def scaling(
-    node_nm: float, voltage: float, *, to_nm: float = NODE_NM, to_voltage: float = NODE_VOLTAGE
-) -> Scaling:
+def scaling(node_nm: float, voltage: float, *, to_nm: float = NODE_NM, to_voltage: float = NODE_VOLTAGE) -> Scaling:
     """Factors from ``node_nm`` at ``voltage`` to ``to_nm`` at ``to_voltage``.
 
     Raises:

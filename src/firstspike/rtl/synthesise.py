@@ -179,7 +179,9 @@ class Synthesis:
             row: dict[str, Any] = {"name": path, "module": module, "width": width, "depth": depth}
             if macros is not None:
                 buffer = macros.buffer(capacity_kib=width * depth / 8192, width_bits=width)
-                row["area_um2"] = [bound * 1e6 for bound in (buffer.area_mm2.low, buffer.area_mm2.value, buffer.area_mm2.high)]
+                row["area_um2"] = [
+                    bound * 1e6 for bound in (buffer.area_mm2.low, buffer.area_mm2.value, buffer.area_mm2.high)
+                ]
                 row["read_pj"] = [buffer.read_pj.low, buffer.read_pj.value, buffer.read_pj.high]
             rows.append(row)
         return rows
@@ -289,9 +291,7 @@ def _script(
         (work / "black_boxes.v").write_text(design.black_boxes)
         script.append("read_verilog -lib black_boxes.v")
     liberty = " ".join(f"-liberty {path.name}" for path in files)
-    sequential = " ".join(
-        f"-liberty {path.name}" for path in files if re.search(r"\bff\s*\(", path.read_text())
-    )
+    sequential = " ".join(f"-liberty {path.name}" for path in files if re.search(r"\bff\s*\(", path.read_text()))
     avoided = " ".join(f"-dont_use {name}" for name in dont_use if name in library)
     script += [
         f"hierarchy -top {design.top}",
@@ -326,9 +326,9 @@ def _gate_liberty(library: Library) -> str:
     assert cell is not None and cell.clock_gate is not None
     gate = cell.clock_gate
     pins = [
-        f'pin ({gate.clock}) {{ direction : input; clock : true; clock_gate_clock_pin : true; }}',
-        f'pin ({gate.enable}) {{ direction : input; clock_gate_enable_pin : true; }}',
-        f'pin ({gate.output}) {{ direction : output; clock_gate_out_pin : true; }}',
+        f"pin ({gate.clock}) {{ direction : input; clock : true; clock_gate_clock_pin : true; }}",
+        f"pin ({gate.enable}) {{ direction : input; clock_gate_enable_pin : true; }}",
+        f"pin ({gate.output}) {{ direction : output; clock_gate_out_pin : true; }}",
         *(f"pin ({name}) {{ direction : input; clock_gate_test_pin : true; }}" for name in gate.test),
     ]
     kind = "latch_posedge_precontrol" if gate.test else "latch_posedge"
@@ -388,4 +388,3 @@ def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:
 def _family(module: str) -> str:
     """Module name without the numbers that generators append."""
     return re.sub(r"(\$\d+|\d+)$", "", module)
-

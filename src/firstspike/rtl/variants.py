@@ -161,7 +161,9 @@ class KernelDecoder(wiring.Component):
     def __init__(self, code: Code) -> None:
         self.code = code
         self.factor_bits = code.exponent + 1
-        super().__init__({"enable": In(1), "time": In(max(1, (code.T - 1).bit_length())), "factor": Out(self.factor_bits)})
+        super().__init__(
+            {"enable": In(1), "time": In(max(1, (code.T - 1).bit_length())), "factor": Out(self.factor_bits)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
