@@ -10,8 +10,14 @@ namespace firstspike {
 
 namespace {
 
-// Above this share of spiking inputs the dense path is the faster one (docs/engine.md).
-constexpr double dense_density = 0.75;
+// Above this share of spiking inputs the dense path is the faster one, as measured (docs/engine.md).
+double dense_density(Isa isa) {
+    switch (isa) {
+        case Isa::avx512: return 0.95;
+        case Isa::avx2: return 0.75;
+        default: return 0.35;
+    }
+}
 
 constexpr int64_t tile_inputs = 1 << 17;  // inputs of the images whose lists are built at once
 constexpr int tile_positions = 512;       // output positions whose membranes are held at once
@@ -206,9 +212,9 @@ void Engine::run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& te
         });
         int64_t spikes = 0;
         for (int64_t r = 0; r < regions; ++r) spikes += counts[r];
-        const bool dense = step.width == Width::bits16 &&
-                           (path_ == Path::dense || (path_ == Path::automatic &&
-                                                     static_cast<double>(spikes) > dense_density * static_cast<double>(images * step.in.size())));
+        const double inputs = static_cast<double>(images * step.in.size());
+        const bool worth = path_ == Path::automatic && static_cast<double>(spikes) > dense_density(common_.isa) * inputs;
+        const bool dense = step.width == Width::bits16 && (path_ == Path::dense || worth);
         int16_t* values = nullptr;
         if (dense) {
             values = home.dense.get(regions * dense_region);
