@@ -10,52 +10,7 @@ namespace firstspike {
 
 namespace {
 
-// Above this share of spiking inputs the dense path is the faster one, as measured (docs/engine.md).
-double dense_density(Isa isa) {
-    switch (isa) {
-        case Isa::avx512: return 0.95;
-        case Isa::avx2: return 0.75;
-        default: return 0.35;
-    }
-}
-
-constexpr int64_t tile_inputs = 1 << 17;  // inputs of the images whose lists are built at once
-constexpr int tile_positions = 512;       // output positions whose membranes are held at once
-constexpr int64_t group_images = 32;      // images in flight per thread
-
-}  // namespace
-
-// Memory of one thread.
-struct Workspace {
-    std::vector<Scratch<uint8_t>> activations;  // by number, channels last
-    std::vector<Scratch<uint8_t>> spare;        // memory of activations no longer read
-    Scratch<uint32_t> offsets, starts;          // spike lists, or
-    Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile
-    Scratch<int64_t> counts;
-    Scratch<char> panel, membranes;
-};
-
-// The threads that work on one group of images, and their memory; the first is the home of activations and lists.
-class Team {
-public:
-    Team(int threads, Workspace* spaces) : threads(threads), spaces_(spaces) {}
-
-    Workspace& home() { return spaces_[0]; }
-
-    void parallel(int64_t items, const std::function<void(int64_t, Workspace&)>& task) {
-        if (threads == 1)
-            for (int64_t item = 0; item < items; ++item) task(item, spaces_[0]);
-        else
-            firstspike::parallel(threads, items, [&](int64_t item, int worker) { task(item, spaces_[worker]); });
-    }
-
-    const int threads;
-
-private:
-    Workspace* spaces_;
-};
-
-namespace {
+constexpr int64_t group_images = 32;  // images in flight per thread
 
 void to_channels_last(const uint8_t* in, Shape shape, uint8_t* out) {
     const int pixels = shape.pixels();
@@ -72,12 +27,6 @@ void to_channels_first(const uint8_t* in, Shape shape, uint8_t* out) {
 template <class V, class U>
 void add_identity(const uint8_t* times, const int64_t* identity, int count, V* membranes) {
     for (int i = 0; i < count; ++i) membranes[i] = static_cast<V>(static_cast<U>(membranes[i]) + static_cast<U>(identity[times[i]]));
-}
-
-// The next chunk's codes come from far away; they arrive while this chunk is worked on.
-void prefetch(const PackedRows& rows, int64_t from, int64_t bytes) {
-    const int64_t end = std::min(from + bytes, rows.bytes_total);
-    for (int64_t at = from; at < end; at += 64) __builtin_prefetch(rows.bytes + at, 0, 2);
 }
 
 int64_t wrap(int64_t value, int bits) {
@@ -178,103 +127,6 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
     }
     for (auto& memory : activations)
         if (memory.data() != nullptr) spare.push_back(std::move(memory));
-}
-
-void Engine::run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
-    const Kernels& k = kernels(common_.isa);
-    const Geometry& g = step.geometry;
-    Workspace& home = team.home();
-    const uint8_t* in = home.activations[step.source].data();
-    uint8_t* out = logits != nullptr ? nullptr : home.activations[output].data();
-    const int pixels = step.in.pixels(), blocks = step.groups * step.blocks;
-    const int wide = step.lanes == 64;
-    const int64_t region = int64_t(pixels) * ((step.block_channels + 1) / 2 * 2) + 64;
-    const int64_t dense_region = int64_t(g.height + 2 * g.pad_h) * (g.width + 2 * g.pad_w) * step.block_channels + 2;
-    const int64_t tile = std::clamp<int64_t>(tile_inputs / step.in.size(), 1, n);
-
-    for (int64_t first = 0; first < n; first += tile) {
-        const int64_t images = std::min(tile, n - first), regions = images * blocks;
-        uint32_t* offsets = home.offsets.get(regions * region);
-        int16_t* entries = home.entries.get(regions * region);
-        uint32_t* starts = home.starts.get(regions * (pixels + 1));
-        int64_t* counts = home.counts.get(regions);
-        const auto channels_of = [&](int64_t r, int& c0, int& cn) {
-            const int block = static_cast<int>(r % blocks) % step.blocks, group = static_cast<int>(r % blocks) / step.blocks;
-            cn = std::min(step.block_channels, step.group_inputs() - block * step.block_channels);
-            c0 = group * step.group_inputs() + block * step.block_channels;
-            return in + (first + r / blocks) * step.in.size();
-        };
-        team.parallel(regions, [&](int64_t r, Workspace&) {
-            int c0, cn;
-            const uint8_t* times = channels_of(r, c0, cn);
-            counts[r] = k.list(times, pixels, g.width, step.in.channels, c0, cn, step.row_bytes(), common_.T,
-                               step.entry_values.data(), offsets + r * region, entries + r * region, starts + r * (pixels + 1));
-        });
-        int64_t spikes = 0;
-        for (int64_t r = 0; r < regions; ++r) spikes += counts[r];
-        const double inputs = static_cast<double>(images * step.in.size());
-        const bool worth = path_ == Path::automatic && static_cast<double>(spikes) > dense_density(common_.isa) * inputs;
-        const bool dense = step.width == Width::bits16 && (path_ == Path::dense || worth);
-        int16_t* values = nullptr;
-        if (dense) {
-            values = home.dense.get(regions * dense_region);
-            team.parallel(regions, [&](int64_t r, Workspace&) {
-                int c0, cn;
-                const uint8_t* times = channels_of(r, c0, cn);
-                k.expand(times, g, step.in.channels, c0, cn, step.entry_values.data(), values + r * dense_region);
-            });
-        }
-
-        const int64_t rows = images * g.out_height;
-        const int lane_blocks = step.groups * step.lane_blocks;
-        const int64_t shares = team.threads == 1 ? 1 : (2 * team.threads + lane_blocks - 1) / lane_blocks;
-        const int64_t item_rows = std::max<int64_t>(1, std::min<int64_t>(tile_positions / g.out_width, (rows + shares - 1) / shares));
-        const int64_t row_items = (rows + item_rows - 1) / item_rows;
-        team.parallel(row_items * lane_blocks, [&](int64_t item, Workspace& own) {
-            const int64_t row0 = item % row_items * item_rows, row1 = std::min(rows, row0 + item_rows);
-            const int lane_block = static_cast<int>(item / row_items), group = lane_block / step.lane_blocks;
-            const int channel = group * step.group_outputs() + lane_block % step.lane_blocks * step.lanes;
-            const int count = std::min(step.lanes, (group + 1) * step.group_outputs() - channel);
-            const int64_t row_sums = int64_t(g.out_width) * step.lanes * step.sum_bytes();
-            char* membranes = own.membranes.get((row1 - row0) * row_sums);
-            const int64_t positions = (row1 - row0) * g.out_width;
-            const int64_t position_bytes = step.lanes * step.sum_bytes();
-            for (int64_t p = 0; p < positions; ++p)
-                std::memcpy(membranes + p * position_bytes, step.bias_rows.data() + lane_block * position_bytes, position_bytes);
-            for (const Chunk& chunk : step.chunks) {
-                const int64_t code = (int64_t(lane_block) * step.rows + chunk.first_row) * step.lanes, codes = chunk.rows() * step.lanes;
-                const PackedRows packed = step.packed_rows(common_.weight_bits);
-                char* panel = own.panel.get(chunk.rows() * step.row_bytes());
-                switch (step.width) {
-                    case Width::bits16: k.unpack16(packed, code, codes, reinterpret_cast<int16_t*>(panel)); break;
-                    case Width::bits32: k.unpack32(packed, code, codes, reinterpret_cast<int32_t*>(panel)); break;
-                    case Width::bits64: k.unpack64(packed, code, codes, reinterpret_cast<int64_t*>(panel)); break;
-                }
-                prefetch(packed, (code + codes) / 8 * common_.weight_bits, codes / 8 * common_.weight_bits);
-                for (int64_t row = row0; row < row1; ++row) {
-                    const int64_t r = row / g.out_height * blocks + group * step.blocks + chunk.block;
-                    const int oy = static_cast<int>(row % g.out_height);
-                    char* sums = membranes + (row - row0) * row_sums;
-                    if (dense) {
-                        k.dense16[wide](g, chunk, reinterpret_cast<int16_t*>(panel), values + r * dense_region, oy,
-                                        reinterpret_cast<int32_t*>(sums));
-                        continue;
-                    }
-                    const SpikeLists lists{offsets + r * region, entries + r * region, starts + r * (pixels + 1)};
-                    switch (step.width) {
-                        case Width::bits16: k.event16[wide](g, chunk, panel, lists, oy, nullptr, sums); break;
-                        case Width::bits32: k.event32(g, chunk, panel, lists, oy, step.kernel32.data(), sums); break;
-                        case Width::bits64: k.event64(g, chunk, panel, lists, oy, step.kernel64.data(), sums); break;
-                    }
-                }
-            }
-            for (int64_t p = 0; p < positions; ++p) {
-                const int64_t at = row0 * g.out_width + p, outs = step.out.pixels();
-                finish(step, home, membranes + p * position_bytes, first + at / outs, static_cast<int>(at % outs), channel,
-                       count, logits, out);
-            }
-        });
-    }
 }
 
 // Residuals, then spike times or logits, of `count` channels at one position.

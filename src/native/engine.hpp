@@ -2,40 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include "plan.hpp"
+#include "workspace.hpp"
 
 namespace firstspike {
 
-// Memory that grows and keeps no values, aligned to a cache line.
-template <class T>
-class Scratch {
-public:
-    T* get(int64_t count) {
-        if (count > size_) {
-            memory_.reset();
-            memory_.reset(static_cast<T*>(::operator new(sizeof(T) * count, std::align_val_t(64))));
-            size_ = count;
-        }
-        return memory_.get();
-    }
-    T* data() const { return memory_.get(); }
-
-private:
-    struct Free {
-        void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
-    };
-    std::unique_ptr<T, Free> memory_;
-    int64_t size_ = 0;
-};
-
 enum class Path { automatic, event, dense };
-
-struct Workspace;
-class Team;
 
 class Engine {
 public:
@@ -57,7 +31,7 @@ public:
 private:
     void run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
                    Team& team) const;
-    void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
+    void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;  // synaptic.cpp
     void run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
     void run_pool(const Step& step, int64_t n, Team& team, int output) const;
     void finish(const Step& step, const Workspace& home, const void* membranes, int64_t image, int position, int channel,
