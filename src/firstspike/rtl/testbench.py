@@ -118,7 +118,7 @@ logits and cycle counts.
     verilator --binary --timing -Wno-WIDTH -Wno-fatal --top-module testbench -CFLAGS "-std=c++20 -fcoroutines" \\
         testbench.v firstspike.v firstspike_lane.v firstspike_memories.v && ./obj_dir/Vtestbench
 
-It ends with `PASS`. With `+vcd` it writes a waveform.
+It ends with `PASS`. Built with `--trace` and run with `+vcd` it writes a waveform.
 """
 
 
