@@ -28,6 +28,7 @@
 namespace {
 
 constexpr int kBytes = WORD_BITS / 8;
+constexpr int64_t kReport = 1 << 17;  // cycles between two lines of progress
 
 std::vector<char> read_file(const char* path) {
     std::ifstream file(path, std::ios::binary);
@@ -166,6 +167,9 @@ int main(int argc, char** argv) {
                              static_cast<long long>(limit));
                 return 3;
             }
+            if (cycle && cycle % kReport == 0)
+                std::fprintf(stderr, "running %lld cycles %lld\n", static_cast<long long>(image),
+                             static_cast<long long>(cycle));
             top.start = cycle == 0;
             dram.drive(top);
             top.clk = 0;

@@ -88,7 +88,7 @@ def run(
         engine_name: the engine to compare with.
         limit: cycles after which an image is given up.
         waveform: VCD file, first and last cycle (the simulator must have been built with ``trace``).
-        progress: called after every image with the images done and the cycles of the last one.
+        progress: called with the images done and the cycles of the image that runs, or has just ended.
 
     Raises:
         ValueError: the network does not fit the processor.

@@ -147,7 +147,7 @@ class Simulator:
             stalls: the DRAM's random stalls; none by default.
             limit: cycles after which an image is given up.
             waveform: VCD file, first and last cycle (needs ``trace``).
-            progress: called after every image with the images done and the cycles of the last one.
+            progress: called with the images done and the cycles of the image that runs, or has just ended.
 
         Raises:
             RuntimeError: the RTL broke a stream rule, did not finish, or the driver failed; the text says which.
@@ -198,9 +198,9 @@ def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> f
         assert process.stderr is not None
         for line in process.stderr:
             words = line.split()
-            if words[:1] == ["image"] and words[2:3] == ["cycles"]:
+            if words[:1] in (["image"], ["running"]) and words[2:3] == ["cycles"]:
                 if progress is not None:
-                    progress(int(words[1]) + 1, int(words[3]))
+                    progress(int(words[1]) + (words[0] == "image"), int(words[3]))
             else:
                 lines.append(line.strip())
     if process.returncode:
