@@ -12,6 +12,7 @@ from torch import Tensor
 from firstspike.arith import encode
 from firstspike.convert import ConversionError, first_difference, lower
 from firstspike.engine import Engine, create
+from firstspike.engine.events import flat
 from firstspike.engine.events import trace as trace_events
 from firstspike.spec import INPUT, LayerTrace, Network, Trace
 from firstspike.spec import load as load_network
@@ -68,8 +69,7 @@ class SpikingNetwork:
         The result is a tensor if ``x`` is one, else an array. Raises as `encode` does.
         """
         times = self.encode(x)
-        parts = [self.engine.logits(part).reshape(len(part), -1) for part in _batches(times)]
-        logits = np.concatenate(parts)
+        logits = np.concatenate([flat(self.engine.logits(part)) for part in _batches(times)])
         return torch.from_numpy(logits) if isinstance(x, Tensor) else logits
 
     def classify(self, x: Images) -> Any:
@@ -127,7 +127,7 @@ def convert(
     snn = SpikingNetwork(network, engine=engine)
     times = snn.encode(example)
     outputs = {INPUT: times, **snn.engine.layers(times)}
-    images = torch.from_numpy(to_float(example))
+    images = torch.from_numpy(np.array(to_float(example)))  # a copy: the example may be read-only
     difference = first_difference(prepared, network, images, outputs)
     if difference is not None:
         raise ConversionError(f"convert: the integer network differs on the example: {difference}")

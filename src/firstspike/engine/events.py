@@ -1,5 +1,7 @@
 """Event counts of a run: spikes and synaptic operations per layer, from spike times alone (numerics, section 5)."""
 
+import math
+
 import numpy as np
 
 from firstspike.arith import NO_SPIKE
@@ -25,7 +27,7 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
         fires = not isinstance(layer, Synaptic) or layer.fires
         sops = sops_nonzero = none
         if isinstance(layer, Synaptic):
-            active = (outputs[layer.source] != NO_SPIKE).reshape(len(times), -1)
+            active = flat(outputs[layer.source] != NO_SPIKE)
             every, nonzero = fan_out(network, layer)
             sops, sops_nonzero = active @ every.reshape(-1), active @ nonzero.reshape(-1)
         layers[layer.name] = LayerTrace(
@@ -38,13 +40,18 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
             sops_nonzero=sops_nonzero,
             neuron=synaptic and fires,
         )
-    logits = outputs[network.layers[-1].name].reshape(len(times), -1)
+    logits = flat(outputs[network.layers[-1].name])
     return Trace(layers=layers, logits=logits, latency_steps=network.latency_steps)
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """All axes but the first into one, also of no images."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def count_spikes(times: np.ndarray) -> np.ndarray:
     """Spikes per image, int64 ``[n]``."""
-    return np.count_nonzero(times.reshape(len(times), -1) != NO_SPIKE, axis=1).astype(np.int64)
+    return np.count_nonzero(flat(times) != NO_SPIKE, axis=1).astype(np.int64)
 
 
 def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:

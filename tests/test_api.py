@@ -1,0 +1,57 @@
+"""The API of the README, as short as it stands there, from a plain network to what it costs."""
+
+import numpy as np
+import torch
+
+import firstspike as fs
+
+
+def test_the_whole_path(tmp_path, capsys):
+    x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = (x.mean(dim=(1, 2, 3)) > 0.5).long()
+    torch.manual_seed(0)
+
+    code = fs.Code(T=24, tau=4, mantissa_bits=5)
+    net = fs.models.vgg(fs.models.SMALL, classes=2, in_channels=1, image_size=8, hidden=(16,), width=0.25)
+    cat = fs.prepare(net, code=code, weights=fs.LogWeights(bits=5, levels_per_octave=2))
+    optimiser = torch.optim.SGD(cat.parameters(), lr=0.02, momentum=0.9)
+    losses = {}
+    for stage in ("clip", "ttfs", "quantised"):
+        cat.stage = stage
+        cat.train()
+        for _ in range(8):
+            loss = torch.nn.functional.cross_entropy(cat(x), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.setdefault(stage, []).append(loss.item())
+    assert losses["quantised"][-1] < losses["clip"][0]  # it learns
+
+    snn = fs.convert(cat, example=x)
+    y = snn(x)
+    run = snn.trace(x)
+    snn.save(tmp_path / "net.safetensors")
+    again = fs.load(tmp_path / "net.safetensors")
+    cost = fs.Processor().run(snn, x)
+
+    assert torch.equal(y, again(x))
+    assert np.array_equal(run.logits, y.numpy())
+    with torch.no_grad():
+        double = cat.double().eval()(x.double())
+    assert torch.equal(double, y * 2.0**-snn.logit_exponent)
+    assert run.latency_steps == snn.latency_steps == 6 * 24
+    assert run.sops_per_image > 0
+    assert cost.cycles_per_image > 0
+    assert cost.energy_uj > 0
+    assert capsys.readouterr().out == ""  # a library is silent
+
+
+def test_everything_public_is_there():
+    for name in fs.__all__:
+        assert getattr(fs, name) is not None
+    assert set(fs.__all__) >= {
+        "Code", "ConversionError", "FormatError", "LogWeights", "Prepared", "Processor", "SpikingNetwork",
+        "UnsupportedError", "convert", "load", "models", "prepare",
+    }  # fmt: skip
+    for error in (fs.ConversionError, fs.FormatError, fs.UnsupportedError):
+        assert issubclass(error, ValueError)
