@@ -1,11 +1,12 @@
 """A training recipe: everything that decides a result, in one readable TOML file, checked when built."""
 
+import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from firstspike.arith import Code, LogWeights
+from firstspike.arith import Code, LogWeights, checks
 from firstspike.train.layers import STAGES
 from firstspike.train.models import SMALL, VGG16
 
@@ -45,11 +46,15 @@ class NetworkRecipe:
 
     def __post_init__(self) -> None:
         if self.plan not in PLANS:
-            raise ValueError(f"recipe: network.plan must be one of {', '.join(PLANS)}, not {self.plan!r}")
+            raise ValueError(f"network.plan must be one of {', '.join(PLANS)}, not {self.plan!r}")
         if not 0 < self.width <= 16:
-            raise ValueError(f"recipe: network.width must be in (0, 16], not {self.width!r}")
+            raise ValueError(f"network.width must be in (0, 16], not {self.width!r}")
+        if not isinstance(self.hidden, tuple):
+            raise TypeError(f"network.hidden must be a tuple of widths, not {self.hidden!r}")
+        for width in self.hidden:
+            checks.integer("network.hidden", width, low=1, high=1 << 16)
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"recipe: network.dropout must be in [0, 1), not {self.dropout!r}")
+            raise ValueError(f"network.dropout must be in [0, 1), not {self.dropout!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +85,20 @@ class TrainingRecipe:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"recipe: training.{name} must be at least 1, not {getattr(self, name)!r}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"recipe: training.learning_rate must be positive, not {self.learning_rate!r}")
+        checks.integer("training.epochs", self.epochs, low=1, high=1 << 20)
+        checks.integer("training.batch_size", self.batch_size, low=1, high=1 << 20)
+        checks.integer("training.seed", self.seed, low=0, high=(1 << 32) - 1)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"training.learning_rate must be positive and finite, not {self.learning_rate!r}")
+        for name in ("warmup", "final", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"training.{name} must be in [0, 1], not {getattr(self, name)!r}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"training.momentum must be in [0, 1), not {self.momentum!r}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"training.weight_decay must be at least 0 and finite, not {self.weight_decay!r}")
         if self.precision not in ("32-true", "bf16-mixed"):
-            raise ValueError(f"recipe: training.precision must be '32-true' or 'bf16-mixed', not {self.precision!r}")
+            raise ValueError(f"training.precision must be '32-true' or 'bf16-mixed', not {self.precision!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,8 @@ class StagesRecipe:
     """Epoch in which each stage begins (from 0); a stage left out is passed over, and ``relu`` begins at 0.
 
     Raises:
-        ValueError: the epochs do not rise in the order of the stages.
+        TypeError: an epoch is no int.
+        ValueError: an epoch is negative, or they do not rise in the order of the stages.
     """
 
     clip: int | None = 0
@@ -103,9 +116,12 @@ class StagesRecipe:
     quantised: int | None = None
 
     def __post_init__(self) -> None:
-        starts = [start for start in (getattr(self, stage) for stage in STAGES[1:]) if start is not None]
-        if starts != sorted(starts):
-            raise ValueError(f"recipe: stages must begin in the order {', '.join(STAGES)}, not at epochs {starts!r}")
+        starts = [(stage, getattr(self, stage)) for stage in STAGES[1:] if getattr(self, stage) is not None]
+        for stage, start in starts:
+            checks.integer(f"stages.{stage}", start, low=0, high=1 << 20)
+        epochs = [start for _, start in starts]
+        if epochs != sorted(epochs):
+            raise ValueError(f"stages must begin in the order {', '.join(STAGES)}, not at epochs {epochs!r}")
 
     def at(self, epoch: int) -> str:
         """The stage of an epoch.
@@ -136,6 +152,11 @@ class SparsityRecipe:
     target: float = 0.0
     gain: float = 0.05
     limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "target", "gain", "limit"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"sparsity.{name} must be at least 0 and finite, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +205,17 @@ def _build(kind: Any, table: Any, place: str) -> Any:
     for key in table:
         if key not in known:
             raise ValueError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
+    for key, entry in known.items():
+        if key not in table and entry.default is MISSING and entry.default_factory is MISSING:
+            raise ValueError(f"{place}: key {key!r} is missing")
     values = {}
     for key, value in table.items():
         declared = known[key].type
         if is_dataclass(declared):
             values[key] = _build(declared, value, key)
         elif declared == tuple[int, ...]:
+            if not isinstance(value, list):
+                raise TypeError(f"{place}.{key} must be a list, not {value!r}")
             values[key] = tuple(value)
         elif declared is float and isinstance(value, int) and not isinstance(value, bool):
             values[key] = float(value)
@@ -197,10 +223,7 @@ def _build(kind: Any, table: Any, place: str) -> Any:
             raise TypeError(f"{place}.{key} must be {declared.__name__}, not {value!r}")
         else:
             values[key] = value
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise TypeError(f"{place}: {error}") from error
+    return kind(**values)
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -1,0 +1,190 @@
+"""Recipes: every key checked when read, the stage of every epoch, what comes with the package."""
+
+import re
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from firstspike.arith import Code, LogWeights
+from firstspike.train.recipe import (
+    NetworkRecipe,
+    Recipe,
+    StagesRecipe,
+    TrainingRecipe,
+    find_recipe,
+    load_recipe,
+    recipe_names,
+)
+
+WHOLE = """
+[data]
+name = "digits"
+validation = 100
+pad = 1
+flip = false
+cutout = 2
+size = 16
+
+[network]
+plan = "small"
+width = 2
+hidden = [64, 32]
+dropout = 0.1
+
+[training]
+epochs = 3
+batch_size = 16
+learning_rate = 1
+warmup = 0.5
+final = 0.01
+momentum = 0.8
+weight_decay = 1e-3
+label_smoothing = 0.1
+seed = 5
+precision = "bf16-mixed"
+
+[code]
+T = 16
+tau = 2
+mantissa_bits = 4
+
+[weights]
+bits = 4
+levels_per_octave = 1
+mantissa_bits = 3
+
+[stages]
+clip = 0
+input = 1
+ttfs = 1
+quantised = 2
+
+[sparsity]
+weight = 0.1
+target = 0.2
+gain = 0.3
+limit = 4
+"""
+
+
+def read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_recipe(path)
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    recipe = read(tmp_path, WHOLE)
+    assert recipe.code == Code(T=16, tau=2, mantissa_bits=4)
+    assert recipe.weights == LogWeights(bits=4, levels_per_octave=1, mantissa_bits=3)
+    assert recipe.network == NetworkRecipe(plan="small", width=2.0, hidden=(64, 32), dropout=0.1)
+    assert isinstance(recipe.network.width, float)
+    assert isinstance(recipe.training.learning_rate, float)
+    assert recipe.training.precision == "bf16-mixed"
+    values = recipe.values()
+    assert values["data.size"] == 16
+    assert values["network.hidden"] == [64, 32]
+    assert values["sparsity.limit"] == 4.0
+    assert len(values) == sum(bool(re.match(r"\w+ = ", line)) for line in WHOLE.splitlines())
+
+
+def test_short_recipes_have_defaults(tmp_path: Path) -> None:
+    recipe = read(tmp_path, '[data]\nname = "digits"\n[training]\nepochs = 2\n')
+    assert recipe.code == Code()
+    assert recipe.weights == LogWeights()
+    assert recipe.stages.at(1) == "clip"
+    with pytest.raises(FrozenInstanceError):
+        recipe.training.epochs = 3  # type: ignore[misc]
+
+
+MINIMAL = '[data]\nname = "digits"\n[training]\nepochs = 2\n'
+BAD = {
+    "no TOML": ("[data", "Expected"),
+    "no text": (b"\xff\xfe".decode("latin-1") + "[data]\n", "Invalid"),
+    "unknown table": (MINIMAL + "[optimiser]\nlr = 1\n", "recipe: unknown key 'optimiser'; known are data, training, network"),
+    "unknown key": (MINIMAL + "lr = 1\n", "training: unknown key 'lr'; known are epochs, batch_size"),
+    "missing table": ('[data]\nname = "digits"\n', "recipe: key 'training' is missing"),
+    "missing key": ('[data]\nname = "digits"\n[training]\nbatch_size = 4\n', "training: key 'epochs' is missing"),
+    "no table": ('data = "digits"\n[training]\nepochs = 2\n', "data must be a table, not 'digits'"),
+    "text for int": (MINIMAL + 'batch_size = "4"\n', "training.batch_size must be int, not '4'"),
+    "float for int": (MINIMAL + "batch_size = 4.5\n", "training.batch_size must be int, not 4.5"),
+    "bool for int": (MINIMAL + "seed = true\n", "training.seed must be int, not True"),
+    "bool for float": (MINIMAL + "learning_rate = true\n", "training.learning_rate must be float, not True"),
+    "int for text": ("[data]\nname = 3\n[training]\nepochs = 2\n", "data.name must be str, not 3"),
+    "int for bool": ('[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n', "data.flip must be bool, not 1"),
+    "no epochs": ('[data]\nname = "digits"\n[training]\nepochs = 0\n', r"training.epochs must be in 1..\d+, not 0"),
+    "no batch": (MINIMAL + "batch_size = 0\n", "training.batch_size must be in 1"),
+    "seed": (MINIMAL + "seed = -1\n", "training.seed must be in 0"),
+    "learning rate": (MINIMAL + "learning_rate = 0\n", "training.learning_rate must be positive and finite, not 0.0"),
+    "learning rate, nan": (MINIMAL + "learning_rate = nan\n", "training.learning_rate must be positive and finite, not nan"),
+    "warmup": (MINIMAL + "warmup = 1.5\n", r"training.warmup must be in \[0, 1\], not 1.5"),
+    "smoothing": (MINIMAL + "label_smoothing = -0.1\n", r"training.label_smoothing must be in \[0, 1\], not -0.1"),
+    "momentum": (MINIMAL + "momentum = 1\n", r"training.momentum must be in \[0, 1\), not 1.0"),
+    "decay": (MINIMAL + "weight_decay = inf\n", "training.weight_decay must be at least 0 and finite, not inf"),
+    "precision": (MINIMAL + 'precision = "16-mixed"\n', "training.precision must be '32-true' or 'bf16-mixed', not '16-mixed'"),
+    "plan": (MINIMAL + '[network]\nplan = "vgg99"\n', "network.plan must be one of vgg16, small, not 'vgg99'"),
+    "width": (MINIMAL + "[network]\nwidth = 0\n", r"network.width must be in \(0, 16\], not 0.0"),
+    "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, not 64"),
+    "hidden, text": (MINIMAL + '[network]\nhidden = ["a"]\n', "network.hidden must be an int, not 'a'"),
+    "hidden, zero": (MINIMAL + "[network]\nhidden = [0]\n", "network.hidden must be in 1..65536, not 0"),
+    "dropout": (MINIMAL + "[network]\ndropout = 1\n", r"network.dropout must be in \[0, 1\), not 1.0"),
+    "code": (MINIMAL + "[code]\ntau = 3\n", "Code.tau must be a power of two, not 3"),
+    "weights": (MINIMAL + "[weights]\nbits = 9\n", r"LogWeights.bits must be in 2..8, not 9"),
+    "order of stages": (MINIMAL + "[stages]\nttfs = 3\nquantised = 2\n",
+                        r"stages must begin in the order relu, clip, .* not at epochs \[0, 3, 2\]"),
+    "stage as text": (MINIMAL + '[stages]\nquantised = "last"\n', "stages.quantised must be an int, not 'last'"),
+    "stage before 0": (MINIMAL + "[stages]\nclip = -1\n", r"stages.clip must be in 0..\d+, not -1"),
+    "sparsity": (MINIMAL + "[sparsity]\nweight = -1\n", "sparsity.weight must be at least 0 and finite, not -1.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", BAD)
+def test_bad_recipes_name_file_and_key(label: str, tmp_path: Path) -> None:
+    text, message = BAD[label]
+    with pytest.raises(ValueError, match=message) as raised:
+        read(tmp_path, text)
+    assert str(raised.value).startswith(f"recipe {str(tmp_path / 'recipe.toml')!r}: ")
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"recipe '.*recipe.toml': 'utf-8' codec can't decode"):
+        load_recipe(tmp_path / "recipe.toml")
+
+
+def test_recipes_of_the_package(tmp_path: Path) -> None:
+    assert set(recipe_names()) >= {"digits", "vgg16-cifar10"}
+    for name in recipe_names():
+        recipe = find_recipe(name)
+        assert recipe.stages.at(recipe.training.epochs - 1) == "quantised"  # else it could not be converted
+    assert find_recipe("vgg16-cifar10").code == Code(T=24, tau=4, mantissa_bits=5)
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    assert find_recipe(str(path)).training.epochs == 2
+    with pytest.raises(FileNotFoundError, match=r"recipe must be one of .*digits.* or a TOML file, not 'digit'"):
+        find_recipe("digit")
+    with pytest.raises(FileNotFoundError, match=r"recipe '.*none\.toml': there is no such file"):
+        load_recipe(tmp_path / "none.toml")
+
+
+def test_stage_of_every_epoch() -> None:
+    stages = StagesRecipe(clip=1, input=2, ttfs=2, quantised=5)
+    assert [stages.at(epoch) for epoch in range(7)] == [
+        "relu",
+        "clip",
+        "ttfs",
+        "ttfs",
+        "ttfs",
+        "quantised",
+        "quantised",
+    ]
+    assert StagesRecipe(clip=None, quantised=0).at(0) == "quantised"
+    assert StagesRecipe(clip=None).at(99) == "relu"
+
+
+def test_values_are_checked_in_python_too() -> None:
+    with pytest.raises(TypeError, match=r"network.hidden must be a tuple of widths, not \[64\]"):
+        NetworkRecipe(hidden=[64])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"training.epochs must be an int, not 2.0"):
+        TrainingRecipe(epochs=2.0)  # type: ignore[arg-type]
