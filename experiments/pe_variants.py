@@ -54,14 +54,19 @@ def real_stimulus() -> tuple[Stimulus, str]:
     name = options.layer or max(synaptic, key=lambda key: int(trace.layers[key].sops.sum()))
     layer = synaptic[name]
     assert isinstance(layer, Synaptic)
-    made = layer_stimulus(layer, outputs[layer.source][0], lanes=min(options.lanes, layer.outputs), cycles=options.cycles)
+    made = layer_stimulus(
+        layer, outputs[layer.source][0], lanes=min(options.lanes, layer.outputs), cycles=options.cycles
+    )
     return made, f"{Path(options.network).name}, layer {name}, image {options.image} of {images.name}"
 
 
 stimulus, source = (
     real_stimulus()
     if options.network
-    else (random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles), "random spikes and weights")
+    else (
+        random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles),
+        "random spikes and weights",
+    )
 )
 library = Library(options.liberty)
 rows = []

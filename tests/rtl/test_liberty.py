@@ -156,7 +156,14 @@ def test_expressions(tree: str | Tree, style: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("A + B & C", 0b11101010), ("!A ^ B", 0b10011001), ("A & B ^ C", 0b00101000), ("A'", 0b01010101), ("1", 255), ("0", 0)],
+    [
+        ("A + B & C", 0b11101010),
+        ("!A ^ B", 0b10011001),
+        ("A & B ^ C", 0b00101000),
+        ("A'", 0b01010101),
+        ("1", 255),
+        ("0", 0),
+    ],
 )
 def test_precedence(text: str, expected: int) -> None:
     """! before ^ before & before +."""

@@ -240,6 +240,17 @@ class Library:
         return min(gates, key=lambda cell: (len(cell.clock_gate.test), cell.area), default=None)  # type: ignore[union-attr]
 
     @cached_property
+    def buffers(self) -> tuple[str, ...]:
+        """Cells with one input that they pass on, delay cells among them."""
+        found = []
+        for name, _, functions in self._summary():
+            if len(functions) == 1 and re.fullmatch(r"[\s(]*[A-Za-z_]\w*[\s)]*", functions[0]):
+                cell = self.cell(name)
+                if [pin.name for pin in cell.inputs] == [functions[0].strip(" ()")]:
+                    found.append(name)
+        return tuple(found)
+
+    @cached_property
     def typical_slew(self) -> float:
         """A transition time in ps a third up the reference gate's axis: for clocks and primary inputs."""
         for pin in self.cell(self.nand2.name).outputs:

@@ -280,7 +280,7 @@ class _Integrator:
         toggles: Mapping[str, np.ndarray],
         state: Mapping[str, np.ndarray],
     ) -> None:
-        """An output's transitions, shared equally by the related inputs that moved in the same cycle."""
+        """An output's transitions, shared by the related inputs in proportion to how often they moved in the same cycle."""
         bit = instance.pins[pin.name]
         moved = toggles[pin.name]
         if not pin.powers or not moved.any():

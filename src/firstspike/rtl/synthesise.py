@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from firstspike.rtl import buffers, scaling, timing
 from firstspike.rtl import netlist as netlists
-from firstspike.rtl import scaling, timing
 from firstspike.rtl.lane import Lane
 from firstspike.rtl.liberty import Library, read_text
 from firstspike.rtl.netlist import Netlist
@@ -176,7 +176,7 @@ class Synthesis:
             if "WIDTH" not in parameters:
                 continue
             width, depth = parameters["WIDTH"], parameters["DEPTH"]
-            row: dict[str, Any] = {"name": path, "module": module, "width": width, "depth": depth}
+            row: dict[str, Any] = {"name": _plain_name(path), "module": module, "width": width, "depth": depth}
             if macros is not None:
                 buffer = macros.buffer(capacity_kib=width * depth / 8192, width_bits=width)
                 row["area_um2"] = [
@@ -217,6 +217,7 @@ def synthesise(
     clock_gating: bool = True,
     dont_use: Sequence[str] = DONT_USE,
     booth: bool = False,
+    max_fanout: int | None = None,
     with_timing: bool = True,
     seconds: float = 3600,
 ) -> Synthesis:
@@ -229,6 +230,8 @@ def synthesise(
         clock_gating: registers with a common enable of 4 bits and more get a clock gate, if the library has one.
         dont_use: cells that no flip-flop is mapped to.
         booth: Booth-encoded multipliers instead of arrays of adders.
+        max_fanout: most sinks of a net inside a module, by trees of buffers; None: as mapped. For a whole processor:
+            mapping works module by module and does not see what hangs on a broadcast.
         with_timing: run OpenSTA where it is installed.
         seconds: limit for Yosys.
 
@@ -241,7 +244,11 @@ def synthesise(
         files = _plain(library, work)
         script = _script(design, library, files, work, clock_ns, clock_gating, dont_use, booth)
         _yosys(script, work, seconds)
-        mapped = netlists.read(json.loads((work / "mapped.json").read_text()), design.top)
+        document = json.loads((work / "mapped.json").read_text())
+        if max_fanout is not None and buffers.insert(document, library, max_fanout):
+            (work / "mapped.json").write_text(json.dumps(document))
+            _yosys(["read_json mapped.json", "write_verilog -noattr mapped.v"], work, seconds)
+        mapped = netlists.read(document, design.top)
         verilog = (work / "mapped.v").read_text()
         result = None
         if with_timing and timing.available():
@@ -358,7 +365,8 @@ def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:
     """Area by block; numbered instances of one module (``lane0``, ``lane1``, ...) are one block."""
     members: dict[tuple[str, str], set[str]] = {}
     for path, module in mapped.modules.items():
-        members.setdefault((re.sub(r"\d+(?=\.|$)", "#", path), _family(module)), set()).add(path)
+        pattern = re.sub(r"\d+(?=\.|$)", "#", _plain_name(path))
+        members.setdefault((pattern, _family(module)), set()).add(path)
     counts: dict[str, Counter[str]] = {}
     for (path, kind), number in mapped.count().items():
         counts.setdefault(path, Counter())[kind] += number
@@ -370,7 +378,7 @@ def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:
         if not cells:
             continue
         area = sum(library.cell(kind).area * number for kind, number in cells.items())
-        name = next(iter(paths)) if len(paths) == 1 else pattern.replace("#", f"[{len(paths)}]", 1)
+        name = _plain_name(next(iter(paths))) if len(paths) == 1 else pattern.replace("#", f"[{len(paths)}]", 1)
         blocks.append(
             Block(
                 name=name or mapped.top,
@@ -383,6 +391,11 @@ def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:
             )
         )
     return tuple(sorted(blocks, key=lambda block: -block.area_um2))
+
+
+def _plain_name(path: str) -> str:
+    """Instance path without the numbers that keep names apart in RTLIL (``pool$155``)."""
+    return re.sub(r"\$\d+", "", path)
 
 
 def _family(module: str) -> str:

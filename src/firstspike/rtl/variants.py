@@ -118,6 +118,7 @@ class SingleTablePE(Element):
         self.parameters = p = parameters
         self.fraction_bits = fraction_bits
         if p.weights.levels_per_octave > p.code.tau:
+            self._MustUse__used = True  # refused, so Amaranth need not warn that it is never elaborated
             raise ValueError(
                 f"SingleTablePE must have levels_per_octave up to tau = {p.code.tau}, not {p.weights.levels_per_octave!r}"
             )
