@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The CPU build of PyTorch is enough; set TORCH="torch" for the registry's newest build.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint types quick slow clean
+.PHONY: demo test lint types slow rtl-full native-sanitize clean
 
 demo: $(STAMP)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -21,6 +21,15 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# What takes minutes: whole networks in RTL, proofs, mutants, synthesis.
+rtl-full: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[formal]"
+	$(BIN)/python -m pytest -m slow tests/rtl tests/verify
+
+# The native engine under the address, undefined-behaviour and thread sanitizers.
+native-sanitize: $(STAMP)
+	sh scripts/sanitize.sh $(BIN)/python
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

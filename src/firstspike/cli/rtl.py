@@ -1,7 +1,9 @@
 """``firstspike rtl``: simulate the processor's RTL on a network, or write its Verilog."""
 
 import argparse
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -36,8 +38,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from firstspike.verify.run import run as verify
-
+    verify = _verify()
     if options.network is None or options.data is None:
         raise ValueError("rtl run needs a model file NET and --data SPEC")
     snn = load(options.network)
@@ -53,32 +54,39 @@ def _run(options: argparse.Namespace) -> None:
         def advance(done: int, cycles: int) -> None:
             progress.update(task, completed=done, cycles=cycles)
 
-        record = verify(
+        record = verify.run(
             snn.network, times, Processor(pes=options.pes), engine_name=snn.engine.name, waveform=waveform, progress=advance
         )
     table = Table(title=f"{options.network} in RTL, {options.pes} processing elements", title_justify="left")
     table.add_column("quantity")
     table.add_column("value", justify="right")
     for key, value in record.json().items():
-        if key != "differences":
-            table.add_row(key, f"{value:,.0f}" if isinstance(value, float) else f"{value:,}" if value > 1 else str(value))  # type: ignore[operator]
+        if not isinstance(value, list):
+            table.add_row(key, str(value) if isinstance(value, bool) else f"{value:,.0f}")
     console.print(table)
     for line in record.differences:
         console.print(line, markup=False)
     write_json(options.json, record.json())
     if not record.bit_exact:
-        raise RuntimeError(f"the RTL differs from the engine in {len(record.differences)} places")
+        raise RuntimeError(f"the RTL must equal the engine, not differ in {len(record.differences)} places")
 
 
 def _emit(options: argparse.Namespace) -> None:
-    from firstspike.rtl import emit
-    from firstspike.rtl.parameters import Parameters
+    verify = _verify()
+    if options.network is None or options.data is None or options.out is None:
+        raise ValueError("rtl emit needs a model file NET, --data SPEC for the testbench's images, and --out DIR")
+    snn = load(options.network)
+    options.limit = options.images
+    images = test_images(options, snn)
+    times = snn.encode(images.pixels(0, len(images)))
+    files = verify.emit(snn.network, times, Processor(pes=options.pes), Path(options.out))
+    for file in files:
+        console.print(f"{file}: {file.stat().st_size:,} bytes", soft_wrap=True)
+    write_json(options.json, {"out": options.out, "files": sorted(file.name for file in files), "images": len(images)})
 
-    if options.out is None or options.network is None:
-        raise ValueError("rtl emit needs a model file NET (its formats fix the processor's tables) and --out DIR")
-    network = load(options.network).network
-    files = emit.verilog_files(Parameters.of(network, Processor(pes=options.pes)))
-    emit.write(Path(options.out), dict(files))
-    for name, text in files.items():
-        console.print(f"{Path(options.out) / name}: {len(text.splitlines()):,} lines", soft_wrap=True)
-    write_json(options.json, {"files": sorted(files), "out": options.out})
+
+def _verify() -> ModuleType:
+    try:
+        return import_module("firstspike.verify")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"rtl needs {error.name}; install it with: pip install 'firstspike[rtl]'") from error
