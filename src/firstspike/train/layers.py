@@ -15,6 +15,9 @@ STAGES = ("relu", "clip", "input", "ttfs", "quantised")
 """Stages of conversion-aware training, each containing the ones before it: plain ReLU; clipping to [0, 1]; the input image
 encoded as spikes; spikes in hidden layers; logarithmic weights and folded batch norm (the integer network itself)."""
 
+MARGIN = 1.5
+"""Room left in a membrane when a layer's scale is chosen, as a factor on its largest value."""
+
 
 def stage_rank(stage: str) -> int:
     """Position of a stage in `STAGES`.
@@ -129,9 +132,26 @@ class Synapses(nn.Module):
         return weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), bias
 
     def choose_scale(self) -> None:
-        """Set the scale that quantises the folded weights with the least squared error."""
-        self.scale.fill_(best_scale(self.folded(torch.float64)[0], self.code, self.weights,
-                                    accumulator_bits=self.accumulator_bits))  # fmt: skip
+        """Set the scale that quantises the folded weights with the least squared error among those that fit.
+
+        A scale fits if the largest membrane that its codes allow, half as much again for what training still changes,
+        stays within ``accumulator_bits`` (numerics, section 3).
+        """
+        weight, bias = self.folded(torch.float64)
+        weight, bias = weight.detach(), bias.detach()
+        largest = 256
+        while True:
+            scale = best_scale(
+                weight, self.code, self.weights, accumulator_bits=self.accumulator_bits, largest=largest
+            )
+            self.scale.fill_(scale)
+            rows = quantise(weight, self.weights, scale).flatten(1)
+            high = (rows.clamp(min=0).sum(dim=1) + bias).max()
+            low = (rows.clamp(max=0).sum(dim=1) + bias).min()
+            reach = MARGIN * max(float(high), -float(low), 1.0)
+            if reach * 2.0**self.exponent < 2.0 ** (self.accumulator_bits - 1) or scale == -256:
+                return
+            largest = scale - 1
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""

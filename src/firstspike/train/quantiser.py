@@ -67,8 +67,10 @@ def round_bias(bias: Tensor, exponent: int) -> Tensor:
     return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return]
 
 
-def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_bits: int = 32) -> int:
-    """The scale ``k`` in -256..256 with the least squared error on ``weight``; of equally good ones the smaller.
+def best_scale(
+    weight: Tensor, code: Code, weights: LogWeights, *, accumulator_bits: int = 32, largest: int = 256
+) -> int:
+    """The scale ``k`` in -256..``largest`` with the least squared error on ``weight``; of equally good ones the smaller.
 
     Not considered are scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level, so that sums
     find room in ``accumulator_bits``, and scales so coarse that no weight is nearest to the largest level (one level
@@ -83,7 +85,7 @@ def best_scale(weight: Tensor, code: Code, weights: LogWeights, *, accumulator_b
     magnitude = weight.abs()
     peak = float(magnitude.max()) if weight.numel() else 0.0
     rho = weights.levels_per_octave
-    largest = min(256, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
+    largest = min(largest, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
     if peak == 0.0:
         return max(-256, min(0, largest))
     first = max(-256, -rho * (math.frexp(peak)[1] + 1))
