@@ -167,3 +167,40 @@ def test_errors() -> None:
         activity.pack(np.zeros((1, 65), dtype=np.int64), 1)
     with pytest.raises(ValueError, match="must have a module 'other', not 'top'"):
         netlist.read({"modules": {"top": {}}}, "other")
+
+
+def test_hierarchy() -> None:
+    """Constants and inputs that a module passes on are one net outside; macros keep their ports; paths name the blocks."""
+    inner = {
+        "ports": {
+            "i": {"direction": "input", "bits": [2]},
+            "same": {"direction": "output", "bits": [2]},
+            "one": {"direction": "output", "bits": ["1"]},
+            "o": {"direction": "output", "bits": [3]},
+        },
+        "cells": {"v": {"type": "INV", "parameters": {}, "connections": {"A": [2], "Y": [3]}}},
+    }
+    memory = {
+        "attributes": {"blackbox": "1"},
+        "ports": {"a": {"direction": "input", "bits": [2]}, "d": {"direction": "output", "bits": [3]}},
+        "cells": {},
+    }
+    top = {
+        "ports": {"x": {"direction": "input", "bits": [2]}, "y": {"direction": "output", "bits": [7, 8, 9]}},
+        "cells": {
+            "p": {"type": "inner", "parameters": {}, "connections": {"i": [2], "same": [4], "one": [5], "o": [6]}},
+            "q": {"type": "inner", "parameters": {}, "connections": {"i": [6], "same": [7], "one": [], "o": [8]}},
+            "n": {"type": "NAND2", "parameters": {}, "connections": {"A": [4], "B": [5], "Y": [9]}},
+            "m": {"type": "memory", "parameters": {"WIDTH": "100"}, "connections": {"a": [4], "d": [10]}},
+        },
+    }
+    del top["cells"]["q"]["connections"]["one"]
+    design = netlist.read({"modules": {"top": top, "inner": inner, "memory": memory}}, "top")
+    assert design.modules == {"": "top", "p": "inner", "q": "inner"}
+    assert design.count() == {("p", "INV"): 1, ("q", "INV"): 1, ("", "NAND2"): 1}
+    (x,) = design.inputs["x"]
+    macro = design.memories["m"]
+    assert (macro.module, macro.parameters, macro.inputs["a"]) == ("memory", {"WIDTH": 4}, (x,))
+    waves = activity.simulate(design, TINY, {"x": np.array([[0], [1]], dtype=np.uint64)}, streams=1)
+    # y = (q passes on !x, q inverts it again, nand(x, 1))
+    assert waves.word(design.outputs["y"])[:, 0].tolist() == [0b101, 0b010]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Integer, UInt64
+from jaxtyping import Integer, UInt, UInt64
 
 from firstspike.rtl import boolean
 from firstspike.rtl.liberty import Cell, Library
@@ -21,35 +21,41 @@ class Waves:
     """What a simulation saw.
 
     Attributes:
-        nets: uint64 ``[cycles, nets]``: value of every net at the end of a cycle, bit ``s`` of stream ``s``.
+        nets: unsigned ``[cycles, nets]``: value of every net at the end of a cycle, bit ``s`` of stream ``s``; bytes for
+            up to 8 streams, else 64-bit words.
         streams: streams in use, 1..64.
         clocks: net that enables each gated clock: the clock net runs in a cycle if this net was 1 at the end of
             the cycle before; and None for the root clock.
     """
 
-    nets: UInt64[np.ndarray, "cycles nets"]
+    nets: UInt[np.ndarray, "cycles nets"]
     streams: int
     clocks: dict[int, tuple[Bit, ...] | None]
 
     @property
-    def ones(self) -> np.uint64:
+    def ones(self) -> np.unsignedinteger:
         """The word in which all streams are 1."""
-        return np.uint64((1 << self.streams) - 1)
+        return word_type(self.streams)((1 << self.streams) - 1)
 
-    def value(self, bit: Bit) -> UInt64[np.ndarray, " cycles"]:
+    def value(self, bit: Bit) -> UInt[np.ndarray, " cycles"]:
         """A net, or a constant (``x`` reads 0)."""
         if isinstance(bit, int):
             return self.nets[:, bit]
-        return np.full(len(self.nets), self.ones if bit == "1" else 0, dtype=np.uint64)
+        return np.full(len(self.nets), self.ones if bit == "1" else 0, dtype=self.nets.dtype)
 
     def word(self, bits: tuple[Bit, ...], *, signed: bool = False) -> Integer[np.ndarray, "cycles streams"]:
         """A port's value in every stream."""
-        planes = np.stack([self.value(bit) for bit in bits])
+        planes = np.stack([self.value(bit) for bit in bits]).astype(np.uint64)
         split = (planes[:, :, None] >> np.arange(self.streams, dtype=np.uint64)) & np.uint64(1)
         weights = np.array([1 << index for index in range(len(bits))], dtype=np.int64)
         if signed:
             weights[-1] = -weights[-1]
         return np.tensordot(weights, split.astype(np.int64), axes=1)
+
+
+def word_type(streams: int) -> type[np.unsignedinteger]:
+    """Type of a word of that many streams."""
+    return np.uint8 if streams <= 8 else np.uint64
 
 
 def pack(values: Integer[np.ndarray, "cycles streams"], bits: int) -> UInt64[np.ndarray, "cycles bits"]:
@@ -85,25 +91,31 @@ def simulate(
     for name in stimulus:
         if name not in netlist.inputs:
             raise ValueError(f"stimulus must be of the ports {', '.join(netlist.inputs)}, not {name!r}")
-    program = _Program(netlist, library)
+    program = Program(netlist, library)
     cycles = len(next(iter(stimulus.values())))
-    columns: list[list[int]] = []
-    for name, bits in netlist.inputs.items():
-        for index, bit in enumerate(bits):
-            if bit not in program.sources:
-                continue
-            planes = stimulus.get(name)
-            columns.append([0] * cycles if planes is None else planes[:, index].tolist())
+    given: dict[Bit, list[int]] = {}
+    for name, planes in stimulus.items():
+        for index, bit in enumerate(netlist.inputs[name]):
+            given[bit] = planes[:, index].tolist()
+    silent = [0] * cycles
+    columns = [given.get(bit, silent) for bit in program.sources]
     ones = (1 << streams) - 1
     state: tuple[int, ...] = (0,) * program.states
-    nets = np.empty((cycles, program.nets), dtype=np.uint64)
+    nets = np.empty((cycles, program.nets), dtype=word_type(streams))
     for cycle, inputs in enumerate(zip(*columns, strict=True)):
         nets[cycle], state = program.step(inputs, state, ones)
     return Waves(nets=nets, streams=streams, clocks=program.clocks)
 
 
-class _Program:
-    """The netlist as one Python function: ``(inputs, state, ones) -> (nets, next state)``."""
+class Program:
+    """The netlist as one Python function.
+
+    Attributes:
+        step: ``(inputs, state, ones) -> (nets, next state)``.
+        sources: nets in the order of ``inputs``: ports but clocks, then outputs of memories.
+        states: flip-flops. nets: number of nets.
+        clocks: see `Waves`.
+    """
 
     def __init__(self, netlist: Netlist, library: Library) -> None:
         self.clocks: dict[int, tuple[Bit, ...] | None] = {}
@@ -122,13 +134,16 @@ class _Program:
                 self.clocks[output] = tuple(instance.pins[pin] for pin in (gate.enable, *gate.test))
         self.nets = 1 + max(
             (bit for i in netlist.instances for bit in i.pins.values() if isinstance(bit, int)),
-            default=max(b for bits in netlist.inputs.values() for b in bits if isinstance(b, int)),
+            default=0,
         )
         ports = [bit for bits in (*netlist.inputs.values(), *netlist.outputs.values()) for bit in bits]
         self.nets = max(self.nets, 1 + max(bit for bit in ports if isinstance(bit, int)))
         inputs = [bit for bits in netlist.inputs.values() for bit in bits]
-        self.sources = {bit for bit in inputs if isinstance(bit, int) and bit not in self.clocks}
-        ordered = [bit for bit in inputs if bit in self.sources]
+        inputs += [bit for macro in netlist.memories.values() for bits in macro.outputs.values() for bit in bits]
+        self.sources: list[Bit] = [
+            bit for bit in dict.fromkeys(inputs) if isinstance(bit, int) and bit not in self.clocks
+        ]
+        ordered = self.sources
         flipflops = [(i, c) for i, c in cells if c.flipflop is not None]
         self.states = len(flipflops)
 

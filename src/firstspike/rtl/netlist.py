@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Bit = int | str
@@ -19,6 +19,16 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Macro:
+    """A cell of a module without contents: a memory. Parameters, and the nets of its ports, lowest bit first."""
+
+    module: str
+    parameters: dict[str, int]
+    inputs: dict[str, tuple[Bit, ...]]
+    outputs: dict[str, tuple[Bit, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Netlist:
     """All library cells of a design, nets numbered across the hierarchy; nothing is merged.
 
@@ -27,7 +37,7 @@ class Netlist:
         inputs, outputs: nets of the ports, lowest bit first.
         instances: library cells.
         modules: module of every instance path.
-        memories: cells of other modules without contents (macros), by path: module and parameters.
+        memories: macros, by path.
     """
 
     top: str
@@ -35,7 +45,7 @@ class Netlist:
     outputs: dict[str, tuple[Bit, ...]]
     instances: tuple[Instance, ...]
     modules: dict[str, str]
-    memories: dict[str, tuple[str, dict[str, int]]]
+    memories: dict[str, Macro]
 
     def count(self) -> Counter[tuple[str, str]]:
         """Number of cells by block and type."""
@@ -60,11 +70,17 @@ def read(document: Mapping[str, Any], top: str) -> Netlist:
     reader.walk(top, "", nets)
     return Netlist(
         top=top,
-        inputs=ports["input"],
-        outputs=ports["output"],
-        instances=tuple(reader.instances),
+        inputs=reader.ports(ports["input"]),
+        outputs=reader.ports(ports["output"]),
+        instances=tuple(
+            replace(found, pins={pin: reader.resolve(bit) for pin, bit in found.pins.items()})
+            for found in reader.instances
+        ),
         modules=reader.paths,
-        memories=reader.memories,
+        memories={
+            path: replace(macro, inputs=reader.ports(macro.inputs), outputs=reader.ports(macro.outputs))
+            for path, macro in reader.memories.items()
+        },
     )
 
 
@@ -72,9 +88,10 @@ class _Reader:
     def __init__(self, modules: Mapping[str, Any]) -> None:
         self.modules = modules
         self.next = 0
+        self.alias: dict[int, Bit] = {}
         self.instances: list[Instance] = []
         self.paths: dict[str, str] = {}
-        self.memories: dict[str, tuple[str, dict[str, int]]] = {}
+        self.memories: dict[str, Macro] = {}
 
     def net(self, bit: Bit, nets: dict[int, Bit]) -> Bit:
         if isinstance(bit, str):
@@ -83,6 +100,14 @@ class _Reader:
             nets[bit] = self.next
             self.next += 1
         return nets[bit]
+
+    def resolve(self, bit: Bit) -> Bit:
+        while isinstance(bit, int) and bit in self.alias:
+            bit = self.alias[bit]
+        return bit
+
+    def ports(self, ports: Mapping[str, tuple[Bit, ...]]) -> dict[str, tuple[Bit, ...]]:
+        return {name: tuple(self.resolve(bit) for bit in bits) for name, bits in ports.items()}
 
     def walk(self, module: str, path: str, nets: dict[int, Bit]) -> None:
         self.paths[path] = module
@@ -96,11 +121,25 @@ class _Reader:
             below = f"{path}.{name}" if path else name
             if int(child.get("attributes", {}).get("blackbox", "0"), 2):
                 parameters = {key: int(value, 2) for key, value in cell["parameters"].items()}
-                self.memories[below] = (kind, parameters)
+                ports: dict[str, dict[str, tuple[Bit, ...]]] = {"input": {}, "output": {}}
+                for port, bits in cell["connections"].items():
+                    direction = child["ports"][port]["direction"]
+                    ports[direction][port] = tuple(self.net(bit, nets) for bit in bits)
+                self.memories[below] = Macro(
+                    module=kind, parameters=parameters, inputs=ports["input"], outputs=ports["output"]
+                )
                 continue
             inside: dict[int, Bit] = {}
-            for port, bits in cell["connections"].items():
+            connected = sorted(cell["connections"].items(), key=lambda item: child["ports"][item[0]]["direction"])
+            for port, bits in connected:  # inputs first
                 for inner, outer in zip(child["ports"][port]["bits"], bits, strict=True):
-                    if isinstance(inner, int):
+                    driver = inner if isinstance(inner, str) else inside.get(inner)
+                    if driver is None:
+                        assert isinstance(inner, int)
                         inside[inner] = self.net(outer, nets)
+                    elif child["ports"][port]["direction"] == "output" and isinstance(outer, int):
+                        # a constant, or an input or another output passed on: the same net
+                        net = self.net(outer, nets)
+                        assert isinstance(net, int)
+                        self.alias[net] = driver
             self.walk(kind, below, inside)

@@ -13,7 +13,7 @@ from functools import cache
 from types import CodeType
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import UInt
 
 from firstspike.rtl import boolean
 from firstspike.rtl.activity import Waves
@@ -200,16 +200,16 @@ class _Integrator:
     def _slew(slews: Mapping[int, float], bit: Bit, edge: float) -> float:
         return slews.get(bit, edge) if isinstance(bit, int) else edge
 
-    def _value(self, rows: UInt64[np.ndarray, "events nets"], bit: Bit) -> UInt64[np.ndarray, " events"]:
+    def _value(self, rows: UInt[np.ndarray, "events nets"], bit: Bit) -> UInt[np.ndarray, " events"]:
         if isinstance(bit, int):
             return rows[:, bit]
-        return np.full(self.events, self.ones if bit == "1" else 0, dtype=np.uint64)
+        return np.full(self.events, self.ones if bit == "1" else 0, dtype=self.before.dtype)
 
     def _state(self, rows: np.ndarray, instance: Instance, **fixed: np.ndarray) -> dict[str, np.ndarray]:
         return {name: self._value(rows, bit) for name, bit in instance.pins.items() if name not in fixed} | fixed
 
     def _full(self) -> np.ndarray:
-        return np.full(self.events, self.ones, dtype=np.uint64)
+        return np.full(self.events, self.ones, dtype=self.before.dtype)
 
     def _running(self, bit: Bit) -> np.ndarray:
         """Streams in which a clock net has an edge in a cycle: its enables at the end of the cycle before."""
@@ -366,10 +366,10 @@ def _energy(power: Power, slew: float, load: float, rising: bool) -> float:
     return 0.0 if table is None else table.at(slew, load)
 
 
-def _evaluate(expression: str, state: Mapping[str, np.ndarray], ones: np.uint64) -> np.ndarray:
+def _evaluate(expression: str, state: Mapping[str, np.ndarray], ones: np.unsignedinteger) -> np.ndarray:
     known = tuple(name for name in boolean.pins(expression) if name in state)
     result = eval(_code(expression, known), {"v": state, "M": ones})
-    return np.broadcast_to(np.asarray(result, dtype=np.uint64), next(iter(state.values())).shape)
+    return np.broadcast_to(np.asarray(result, dtype=type(ones)), next(iter(state.values())).shape)
 
 
 @cache

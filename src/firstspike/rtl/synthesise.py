@@ -172,11 +172,11 @@ class Synthesis:
 
     def _memories(self, macros: MacroTable | None) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for path, (module, parameters) in self.netlist.memories.items():
-            if "WIDTH" not in parameters:
+        for path, macro in self.netlist.memories.items():
+            if "WIDTH" not in macro.parameters:
                 continue
-            width, depth = parameters["WIDTH"], parameters["DEPTH"]
-            row: dict[str, Any] = {"name": _plain_name(path), "module": module, "width": width, "depth": depth}
+            width, depth = macro.parameters["WIDTH"], macro.parameters["DEPTH"]
+            row: dict[str, Any] = {"name": _plain_name(path), "module": macro.module, "width": width, "depth": depth}
             if macros is not None:
                 buffer = macros.buffer(capacity_kib=width * depth / 8192, width_bits=width)
                 row["area_um2"] = [
@@ -391,6 +391,15 @@ def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:
             )
         )
     return tuple(sorted(blocks, key=lambda block: -block.area_um2))
+
+
+def block_name(path: str, synthesis: Synthesis) -> str:
+    """Name in `Synthesis.blocks` of the block that an instance path belongs to."""
+    pattern = re.sub(r"\d+(?=\.|$)", "#", _plain_name(path))
+    for block in synthesis.blocks:
+        if re.sub(r"\[\d+\]", "#", block.name) == pattern or block.name == (_plain_name(path) or synthesis.top):
+            return block.name
+    return _plain_name(path)
 
 
 def _plain_name(path: str) -> str:
