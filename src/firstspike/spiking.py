@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from firstspike.arith import encode
 from firstspike.convert import ConversionError, first_difference, lower
-from firstspike.engine import Engine, create
+from firstspike.engine import Engine, create, encode
 from firstspike.engine.events import flat
 from firstspike.engine.events import trace as trace_events
 from firstspike.spec import INPUT, LayerTrace, Network, Trace
