@@ -102,6 +102,25 @@ def write_json(path: str | None, record: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
+def check_output(path: str | None, *, made: str | None = None) -> None:
+    """Refuse a file that could not be written, before any work is done.
+
+    Args:
+        path: the file, or None for none.
+        made: a folder that the command makes itself.
+
+    Raises:
+        OSError: the file is a folder, or its folder does not exist.
+    """
+    if path is None:
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{path!r}: it must be a file, not a folder")
+    if not target.parent.is_dir() and (made is None or target.parent.resolve() != Path(made).resolve()):
+        raise FileNotFoundError(f"{path!r}: its folder must exist")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file through a temporary one in the same folder."""
     target = Path(path)

@@ -4,7 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from firstspike.cli.common import console, positive, write_json
+from rich.markup import escape
+
+from firstspike.cli.common import check_output, console, positive, write_json
 from firstspike.spiking import convert
 from firstspike.train.fit import load_network, training_images
 from firstspike.train.recipe import find_recipe
@@ -35,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
     recipe = find_recipe(options.recipe)
     if options.data:
         recipe = replace(recipe, data=replace(recipe.data, name=options.data))
-    if not Path(options.out).resolve().parent.is_dir():
-        raise FileNotFoundError(f"{options.out!r}: its folder must exist")
+    check_output(options.out)
     _, validation = training_images(recipe, options.data_root)
     example = validation.limit(min(options.images, len(validation)))
     network = load_network(recipe, options.checkpoint, shape=example.shape, classes=len(example.classes))
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     snn.save(options.out, notes={"recipe": options.recipe, "dataset": example.name})
     size = Path(options.out).stat().st_size
     console.print(
-        f"{options.out}: {len(snn.network.layers)} layers, {size:,} bytes; all spikes and logits equal the trained "
+        f"{escape(options.out)}: {len(snn.network.layers)} layers, {size:,} bytes; all spikes and logits equal the trained "
         f"network in float64 on {len(example)} validation images", soft_wrap=True,
     )  # fmt: skip
     write_json(options.json, {"network": options.out, "size_bytes": size, "layers": len(snn.network.layers),

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from rich.markup import escape
 
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
 from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     convert(fitted.network, example=pixels, classes=images.classes).save(model, notes={"recipe": "digits"})
     snn = load(model)
 
-    console.print(f"[bold]3. run[/bold] {model} bit-exactly on {len(images)} held-out test images")
+    console.print(f"[bold]3. run[/bold] {escape(str(model))} bit-exactly on {len(images)} held-out test images")
     trace = run_all(snn, images, "images", times=True)
     with torch.no_grad():
         trained = fitted.network(pixels).argmax(dim=1).numpy()
@@ -92,5 +93,5 @@ def run(options: argparse.Namespace) -> None:
     )
     report = out / "report.html"
     write_html(report, page)
-    console.print(f"[bold]5. report[/bold] {report}", soft_wrap=True)
+    console.print(f"[bold]5. report[/bold] {escape(str(report))}", soft_wrap=True)
     write_json(options.json, record)

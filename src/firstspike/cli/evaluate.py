@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from rich.markup import escape
 from rich.table import Table
 
 from firstspike.cli.common import accuracy, console, data_arguments, run_all, test_images, timed, write_json
@@ -46,7 +47,9 @@ def run(options: argparse.Namespace) -> None:
             for layer in trace.layers.values()
         ],
     }
-    table = Table(title=f"{options.network} on {images.name}: {len(images)} test images", title_justify="left")
+    table = Table(
+        title=f"{escape(options.network)} on {escape(images.name)}: {len(images)} test images", title_justify="left"
+    )
     table.add_column("quantity")
     table.add_column("value", justify="right")
     table.add_row("accuracy", f"{100 * accuracy(trace.predictions, images.labels.numpy()):.2f} %")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from firstspike.cli.common import console, write_json
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     rows = layer_rows(network)
     code, weights = network.code, network.weights
     console.print(
-        f"[bold]{options.network}[/bold]: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
+        f"[bold]{escape(options.network)}[/bold]: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
         f"M = {code.mantissa_bits}; weights {weights.bits} bits, {weights.levels_per_octave} levels per octave, "
         f"M_w = {weights.mantissa_bits}; latency {network.latency_steps} steps; "
         f"{Path(options.network).stat().st_size:,} bytes"
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
                 f"{row['weights']:,}", f"{100 * row['zero_weights_share']:.1f} %", str(row["scale_levels"]),
                 str(row["membrane_exponent"]), f"{row['membrane_bits']} bits",
             ]  # fmt: skip
-        table.add_row(*cells)
+        table.add_row(*map(escape, cells))
     console.print(table)
     for key, value in notes.items():
         console.print(f"{key}: {value}", markup=False)

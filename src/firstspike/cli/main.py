@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from firstspike.cli import bench, convert, cost, demo, evaluate, inspect, rtl, train
+from firstspike.cli.common import check_output
 
 COMMANDS = (demo, train, convert, evaluate, inspect, cost, bench, rtl)
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 2 for bad input, 130 when interrupted."""
     options = parser().parse_args(arguments)
     try:
+        check_output(options.json, made=getattr(options, "out", None))
         options.run(options)
     except KeyboardInterrupt:
         print("firstspike: interrupted", file=sys.stderr)
