@@ -104,7 +104,9 @@ class ConversionAwareTraining(lightning.LightningModule):
         def factor(step: int) -> float:
             if step < rise:
                 return (step + 1) / rise
-            return max(recipe.final, 1 - (1 - recipe.final) * (step - rise) / max(1, total - rise))
+            fall = max(recipe.final, 1 - (1 - recipe.final) * (step - rise) / max(1, total - rise))
+            quantised = self.recipe.stages.at(step // self.steps_per_epoch) == "quantised"
+            return fall * (recipe.quantised_rate if quantised else 1.0)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

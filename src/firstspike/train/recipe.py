@@ -67,6 +67,8 @@ class TrainingRecipe:
         learning_rate: the peak.
         warmup: share of all steps in which the learning rate rises linearly; it falls linearly afterwards.
         final: learning rate at the end as a share of the peak.
+        quantised_rate: factor on the learning rate in stage "quantised", where folded batch norm no longer normalises and
+            a deep network diverges at rates that it bore before.
         momentum, weight_decay: of the optimiser; no decay on biases and batch norm.
         label_smoothing: of the cross entropy.
         seed: of initialisation, order, augmentation and dropout.
@@ -78,6 +80,7 @@ class TrainingRecipe:
     learning_rate: float = 0.1
     warmup: float = 0.2
     final: float = 0.001
+    quantised_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
