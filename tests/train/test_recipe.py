@@ -38,6 +38,7 @@ batch_size = 16
 learning_rate = 1
 warmup = 0.5
 final = 0.01
+quantised_rate = 0.5
 momentum = 0.8
 weight_decay = 1e-3
 label_smoothing = 0.1
