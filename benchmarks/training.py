@@ -21,7 +21,9 @@ import firstspike as fs
 from firstspike.train.layers import STAGES
 
 
-def step(network: nn.Module, optimiser: torch.optim.Optimizer, x: torch.Tensor, labels: torch.Tensor, half: bool) -> None:
+def step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, x: torch.Tensor, labels: torch.Tensor, half: bool
+) -> None:
     """One optimiser step."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
         logits = network(x)

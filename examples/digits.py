@@ -1,6 +1,6 @@
 """The Python API on handwritten digits: prepare, train in stages, convert, run, price. About five seconds.
 
-    python examples/digits.py
+python examples/digits.py
 """
 
 import torch
@@ -40,5 +40,7 @@ run = snn.trace(x)
 cost = fs.Processor().run(snn, x)
 
 print(f"accuracy {100 * (logits.argmax(dim=1) == test.labels).float().mean():.2f} %")
-print(f"{run.spikes_per_neuron:.3f} spikes per neuron, {run.sops_per_image:,.0f} SOPs per image, {run.latency_steps} steps")
+print(
+    f"{run.spikes_per_neuron:.3f} spikes per neuron, {run.sops_per_image:,.0f} SOPs per image, {run.latency_steps} steps"
+)
 print(f"{cost.cycles_per_image:,.0f} cycles and {cost.energy_uj:.2f} uJ per image")

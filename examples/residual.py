@@ -1,6 +1,6 @@
 """A network of one's own with a residual, average pooling and functional calls, converted without training.
 
-    python examples/residual.py
+python examples/residual.py
 """
 
 import torch
@@ -35,7 +35,9 @@ x = torch.rand(8, 3, 16, 16)
 snn = fs.convert(cat, example=x)
 print(snn)
 for layer in snn.trace(x).layers.values():
-    print(f"{layer.name:16s} {layer.kind:10s} {layer.shape!s:14s} {layer.spikes.mean():8.1f} spikes {layer.sops.mean():10.1f} SOPs")
+    print(
+        f"{layer.name:16s} {layer.kind:10s} {layer.shape!s:14s} {layer.spikes.mean():8.1f} spikes {layer.sops.mean():10.1f} SOPs"
+    )
 
 try:
     fs.prepare(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(8, 2)))

@@ -15,10 +15,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("what", choices=("inference",), help="what to measure")
     parser.add_argument("--network", metavar="NET", help="model file (default: a VGG-16 of random codes)")
-    parser.add_argument("--density", type=float, default=0.3, metavar="D", help="spikes per neuron of random codes (%(default)s)")
+    parser.add_argument(
+        "--density", type=float, default=0.3, metavar="D", help="spikes per neuron of random codes (%(default)s)"
+    )
     parser.add_argument("--batch", type=positive, default=32, metavar="N", help="images of one call (%(default)s)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of both (default: one per processor)")
-    parser.add_argument("--rounds", type=positive, default=7, metavar="N", help="measured rounds, interleaved (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=positive, default=7, metavar="N", help="measured rounds, interleaved (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

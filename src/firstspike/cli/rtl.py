@@ -3,11 +3,11 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from firstspike.cli import gates
 from firstspike.cli.common import console, data_arguments, positive, test_images, write_json
 from firstspike.processor import Processor
 from firstspike.spiking import load
@@ -19,26 +19,35 @@ EXAMPLE = "firstspike rtl run digits.safetensors --data digits --images 5 --pes 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("action", choices=("run", "emit"), help="simulate and compare; or write Verilog files")
+    parser.add_argument(
+        "action",
+        choices=("run", "emit", "synth", "power"),
+        help="simulate and compare; write Verilog; map to gates; price",
+    )
     parser.add_argument("network", nargs="?", metavar="NET", help="model file (.safetensors)")
     data_arguments(parser, required=False)
     parser.add_argument("--images", type=positive, default=1, metavar="N", help="images to run (%(default)s)")
-    parser.add_argument("--pes", type=positive, default=Processor().pes, metavar="N", help="processing elements (%(default)s)")
+    parser.add_argument(
+        "--pes", type=positive, default=Processor().pes, metavar="N", help="processing elements (%(default)s)"
+    )
     parser.add_argument("--out", metavar="DIR", help="emit: folder for the Verilog files")
     parser.add_argument("--waveform", metavar="FILE", help="run: write a VCD of the cycles in --window")
-    parser.add_argument("--window", nargs=2, type=int, default=(0, 2000), metavar=("FIRST", "LAST"), help="cycles of the VCD")
+    parser.add_argument(
+        "--window", nargs=2, type=int, default=(0, 2000), metavar=("FIRST", "LAST"), help="cycles of the VCD"
+    )
+    gates.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Simulate or emit."""
-    if options.action == "emit":
-        _emit(options)
-    else:
-        _run(options)
+    """Simulate, emit, map or price."""
+    try:
+        {"run": _run, "emit": _emit, "synth": gates.synth, "power": gates.power}[options.action](options)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"rtl needs {error.name}; install it with: pip install 'firstspike[rtl]'") from error
 
 
 def _run(options: argparse.Namespace) -> None:
-    verify = _verify()
+    verify = import_module("firstspike.verify")
     if options.network is None or options.data is None:
         raise ValueError("rtl run needs a model file NET and --data SPEC")
     snn = load(options.network)
@@ -55,7 +64,12 @@ def _run(options: argparse.Namespace) -> None:
             progress.update(task, completed=done, cycles=cycles)
 
         record = verify.run(
-            snn.network, times, Processor(pes=options.pes), engine_name=snn.engine.name, waveform=waveform, progress=advance
+            snn.network,
+            times,
+            Processor(pes=options.pes),
+            engine_name=snn.engine.name,
+            waveform=waveform,
+            progress=advance,
         )
     table = Table(title=f"{options.network} in RTL, {options.pes} processing elements", title_justify="left")
     table.add_column("quantity")
@@ -72,7 +86,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _emit(options: argparse.Namespace) -> None:
-    verify = _verify()
+    verify = import_module("firstspike.verify")
     if options.network is None or options.data is None or options.out is None:
         raise ValueError("rtl emit needs a model file NET, --data SPEC for the testbench's images, and --out DIR")
     snn = load(options.network)
@@ -83,10 +97,3 @@ def _emit(options: argparse.Namespace) -> None:
     for file in files:
         console.print(f"{file}: {file.stat().st_size:,} bytes", soft_wrap=True)
     write_json(options.json, {"out": options.out, "files": sorted(file.name for file in files), "images": len(images)})
-
-
-def _verify() -> ModuleType:
-    try:
-        return import_module("firstspike.verify")
-    except ModuleNotFoundError as error:
-        raise ImportError(f"rtl needs {error.name}; install it with: pip install 'firstspike[rtl]'") from error

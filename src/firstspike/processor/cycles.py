@@ -62,7 +62,7 @@ class LayerCounts:
     dram_write_bits: np.ndarray
 
 
-assert EVENTS == tuple(field.name for field in fields(LayerCounts) if field.name not in ("name", "kind"))
+assert tuple(field.name for field in fields(LayerCounts) if field.name not in ("name", "kind")) == EVENTS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -141,9 +141,7 @@ class Synapses(nn.Module):
         weight, bias = weight.detach(), bias.detach()
         largest = 256
         while True:
-            scale = best_scale(
-                weight, self.code, self.weights, accumulator_bits=self.accumulator_bits, largest=largest
-            )
+            scale = best_scale(weight, self.code, self.weights, accumulator_bits=self.accumulator_bits, largest=largest)
             self.scale.fill_(scale)
             rows = quantise(weight, self.weights, scale).flatten(1)
             high = (rows.clamp(min=0).sum(dim=1) + bias).max()

@@ -72,7 +72,9 @@ def vgg(
     for layer in layers.values():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):  # with 1, a sixth of all neurons saturate: it does not train
+        if isinstance(
+            layer, nn.BatchNorm1d | nn.BatchNorm2d
+        ):  # with 1, a sixth of all neurons saturate: it does not train
             nn.init.constant_(layer.weight, 0.5)
     return nn.Sequential(OrderedDict(layers))
 

@@ -1,0 +1,87 @@
+"""``firstspike rtl synth`` and ``rtl power``: the RTL mapped to a Liberty library."""
+
+import argparse
+from typing import Any
+
+from rich.table import Table
+
+from firstspike.arith import Code, LogWeights
+from firstspike.cli.common import console, test_images, write_json
+from firstspike.processor import Processor, mapping, technology
+from firstspike.spiking import load
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--liberty", action="append", metavar="FILE", help="synth, power: Liberty file; repeat for one library"
+    )
+    parser.add_argument(
+        "--top", choices=("pe", "lane", "processor"), default="pe", help="synth: what to map (%(default)s)"
+    )
+    parser.add_argument("--layer", metavar="NAME", help="power: layer whose first cycles are priced")
+    parser.add_argument("--cycles", type=int, default=3000, metavar="N", help="power: how many cycles (%(default)s)")
+
+
+def synth(options: argparse.Namespace) -> None:
+    """Area and timing by block."""
+    from firstspike.rtl.parameters import Parameters
+
+    library = _library(options)
+    processor = Processor(pes=options.pes)
+    if options.network:
+        parameters = Parameters.of(load(options.network).network, processor)
+    else:
+        parameters = Parameters(processor=processor, code=Code(), weights=LogWeights())
+    record = _mapped(options.top, parameters, library).record(macros=technology.default().sram)
+    table = Table(title=f"{record['top']} in {record['library']}, {record['voltage']} V", title_justify="left")
+    for heading in ("block", "area um2", "gate equivalents", "flip-flops"):
+        table.add_column(heading, justify="left" if heading == "block" else "right")
+    for row in [*record["blocks"], {**record, "name": "all"}]:
+        cells = (f"{row['area_um2']:,.1f}", f"{row['gate_equivalents']:,.0f}", f"{row['flipflops']:,}")
+        table.add_row(row["name"], *cells)
+    console.print(table)
+    console.print(f"slack at {record['clock_ns']} ns: {record['slack_ns']} ns ({record['timing']})", markup=False)
+    console.print(f"at 28 nm: {record['at_28nm']}", markup=False)
+    write_json(options.json, record)
+
+
+def power(options: argparse.Namespace) -> None:
+    """Energy by block on a real layer of a real image."""
+    from firstspike.rtl.budget import layer_power
+    from firstspike.rtl.parameters import Parameters
+
+    if options.network is None or options.data is None or options.layer is None:
+        raise ValueError("rtl power needs a model file NET, --data SPEC and --layer NAME")
+    library = _library(options)
+    snn, processor, macros = load(options.network), Processor(pes=options.pes), technology.default().sram
+    options.limit = 1
+    times = snn.encode(test_images(options, snn).pixels(0, 1))
+    mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=12)
+    record, _ = layer_power(
+        mapped, library, snn.network, mapping.program(snn.network, processor), processor, times, options.layer,
+        cycles=options.cycles, macros=macros,
+    )  # fmt: skip
+    title = f"{options.layer}: {record['cycles']} cycles, {library.name}, fJ per cycle"
+    table = Table(title=title, title_justify="left")
+    for heading in ("block", "total", "of it clock"):
+        table.add_column(heading, justify="left" if heading == "block" else "right")
+    for row in record["blocks"]:
+        table.add_row(row["name"], f"{row['total']:,.1f}", f"{row['clock']:,.1f}")
+    table.add_row("all logic", f"{record['logic_fj_per_cycle']['total']:,.1f}", "")
+    console.print(table)
+    write_json(options.json, record)
+
+
+def _library(options: argparse.Namespace) -> Any:
+    from firstspike.rtl.liberty import Library
+
+    if not options.liberty:
+        raise ValueError(f"rtl {options.action} needs --liberty FILE")
+    return Library(options.liberty)
+
+
+def _mapped(top: str, parameters: Any, library: Any, **fields: Any) -> Any:
+    from firstspike.rtl.synthesise import design, synthesise
+
+    return synthesise(design(top, parameters), library, **fields)
