@@ -55,3 +55,14 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def single_thread() -> Iterator[None]:
     with one_thread():
         yield
+
+
+@pytest.fixture(scope="session")
+def digits_model(digits_run: Run) -> Path:
+    """The model file of the digits recipe."""
+    from firstspike.spiking import convert
+    from firstspike.train.data import load
+
+    images, path = load("digits", split="test"), digits_run.folder / "digits.safetensors"
+    convert(digits_run.fitted.network, example=images.pixels(0, 8), classes=images.classes).save(path)
+    return path

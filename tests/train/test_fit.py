@@ -251,7 +251,8 @@ def test_damaged_checkpoints_are_refused(whole: tuple[Path, Fitted], recipe: Rec
     damage(path, how)
     before = path.read_bytes()
     with pytest.raises(
-        TrainingError, match=rf"checkpoint '{re.escape(str(path))}': it cannot be read \(.*\); remove it, or begin"
+        TrainingError,
+        match=rf"checkpoint '{re.escape(str(path))}': it is damaged or no checkpoint \(.*\); remove it, or begin",
     ):
         run(recipe, tmp_path)
     assert path.read_bytes() == before
@@ -361,7 +362,12 @@ def test_interrupt_is_an_interrupt(recipe: Recipe, tmp_path: Path, monkeypatch: 
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_global_switches_are_left_as_they_were(whole: tuple[Path, Fitted]) -> None:
+def test_global_switches_are_left_as_they_were(recipe: Recipe, tmp_path: Path) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    run(recipe, tmp_path, stop_after=1)
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(ValueError, match="invalid accelerator name"):
+        fit(recipe, out=tmp_path, accelerator="abacus", progress=False)
     assert not torch.are_deterministic_algorithms_enabled()
 
 

@@ -88,6 +88,22 @@ def test_optimiser_decays_weights_only_and_the_schedule_is_one_cycle() -> None:
     assert min(rates) >= 0.05
 
 
+def test_last_stage_has_a_rate_of_its_own() -> None:
+    made = module(training={"learning_rate": 0.5, "quantised_rate": 0.2}, stages=StagesRecipe(ttfs=1, quantised=3))
+    same = module(training={"learning_rate": 0.5}, stages=StagesRecipe(ttfs=1, quantised=3))
+    rates = []
+    for each in (made, same):
+        configured = each.configure_optimizers()
+        optimiser, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+        rates.append([])
+        for _ in range(40):
+            rates[-1].append(optimiser.param_groups[0]["lr"])
+            optimiser.step()
+            schedule.step()
+    assert rates[0][:30] == rates[1][:30]
+    assert rates[0][30:] == pytest.approx([0.2 * rate for rate in rates[1][30:]])
+
+
 def test_loss_is_cross_entropy_plus_the_weighted_mean_activation() -> None:
     made = module(sparsity=SparsityRecipe(weight=0.7), training={"label_smoothing": 0.1})
     at_epoch(made, 0)

@@ -161,9 +161,8 @@ def fit(
     if resumed:
         _check_resumable(checkpoint, recipe)
     saver, csv = _Checkpoint(checkpoint), CSVLogger(out, name="log")
-    deterministic = torch.are_deterministic_algorithms_enabled()
     interrupt = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings(), _quiet_lightning():
+    with warnings.catch_warnings(), _quiet_lightning(), _switches_kept():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
@@ -193,8 +192,6 @@ def fit(
         except SystemExit as error:  # what Lightning makes of an interrupt
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from error
-        finally:
-            torch.use_deterministic_algorithms(deterministic)
     network.eval()
     return Fitted(network=network, metrics=saver.metrics, epochs=int(trainer.current_epoch))
 
@@ -208,7 +205,7 @@ def _check_resumable(path: Path, recipe: Recipe) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(
-            f"checkpoint {str(path)!r}: it cannot be read ({reason}); remove it, or begin anew (--restart)"
+            f"checkpoint {str(path)!r}: it is damaged or no checkpoint ({reason}); remove it, or begin anew (--restart)"
         ) from error
     if missing:
         raise TrainingError(
@@ -222,6 +219,16 @@ def _check_resumable(path: Path, recipe: Recipe) -> None:
                 f"checkpoint {str(path)!r}: it must be of this recipe, with {key} {ours.get(key)!r}, not {value!r}; use "
                 f"another folder (--out), or begin anew (--restart)"
             )
+
+
+@contextmanager
+def _switches_kept() -> Iterator[None]:
+    """Deterministic algorithms, which Lightning switches on for all that follows, are for this run alone."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
 
 
 @contextmanager
@@ -254,5 +261,6 @@ def load_network(recipe: Recipe, checkpoint: str | Path, *, shape: tuple[int, in
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
-        raise ValueError(f"checkpoint {str(path)!r}: it must hold a network of this recipe: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {str(path)!r}: it must hold a network of this recipe ({reason})") from error
     return network.eval()

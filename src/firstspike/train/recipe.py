@@ -91,8 +91,9 @@ class TrainingRecipe:
         checks.integer("training.epochs", self.epochs, low=1, high=1 << 20)
         checks.integer("training.batch_size", self.batch_size, low=1, high=1 << 20)
         checks.integer("training.seed", self.seed, low=0, high=(1 << 32) - 1)
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"training.learning_rate must be positive and finite, not {self.learning_rate!r}")
+        for name in ("learning_rate", "quantised_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"training.{name} must be positive and finite, not {getattr(self, name)!r}")
         for name in ("warmup", "final", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"training.{name} must be in [0, 1], not {getattr(self, name)!r}")

@@ -1,0 +1,235 @@
+"""Every subcommand from end to end on digits, and the records that it writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from firstspike.cli import demo as demo_module
+from firstspike.cli import main
+from firstspike.cli.main import COMMANDS
+from firstspike.engine import NAMES
+from firstspike.spiking import load
+from firstspike.train.data import load as load_images
+
+DEMO_KEYS = [
+    "dataset", "test_images", "cat_accuracy", "snn_accuracy", "agreement", "weight_bits", "T", "tau", "latency_steps",
+    "spikes_per_neuron", "sops_per_image", "cycles_per_image", "energy_uj_per_image", "train_seconds",
+]  # fmt: skip
+"""Kept stable."""
+
+QUICK = """
+[data]
+name = "digits"
+validation = 100
+pad = 1
+flip = false
+[network]
+plan = "small"
+width = 0.125
+hidden = [8]
+[training]
+epochs = 2
+batch_size = 64
+learning_rate = 0.05
+[stages]
+clip = 0
+ttfs = 1
+quantised = 1
+"""
+
+
+def record(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("command", [module.NAME for module in COMMANDS])
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    example = next(module.EXAMPLE for module in COMMANDS if command == module.NAME)
+    assert example.startswith(f"firstspike {command} ")
+    assert f"example:\n  {example}" in shown
+    assert "--json FILE" in shown
+    assert "--debug" not in shown
+
+
+def test_help_of_all() -> None:
+    """As users start it, once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "firstspike.cli", "--help"], capture_output=True, text=True, timeout=120, check=True
+    )
+    for name in ("demo", "train", "convert", "evaluate", "inspect", "cost"):
+        assert f"\n    {name} " in done.stdout
+
+
+def test_demo(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it but the training, which the fixture has done; the record may lie in the folder that demo makes."""
+    asked = []
+
+    def fit(recipe: Any, *, out: Path, resume: bool) -> Any:
+        asked.append((recipe, Path(out).parent, resume))
+        return digits_run.fitted
+
+    monkeypatch.setattr(demo_module, "fit", fit)
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--json", str(out / "record.json")]) == 0
+    assert asked == [(digits_run.recipe, out, False)]
+    found = record(out / "record.json")
+    assert list(found) == DEMO_KEYS
+    assert found["dataset"] == "digits"
+    assert found["test_images"] == 360
+    assert found["weight_bits"] == 5
+    assert (found["T"], found["tau"], found["latency_steps"]) == (24, 4, 144)
+    assert found["snn_accuracy"] >= 0.97
+    assert abs(found["snn_accuracy"] - found["cat_accuracy"]) <= 0.005
+    assert found["agreement"] >= 0.99
+    snn, images = load(out / "digits.safetensors"), load_images("digits", split="test")
+    trace = snn.trace(images.pixels())
+    assert found["spikes_per_neuron"] == trace.spikes_per_neuron
+    assert found["sops_per_image"] == trace.sops_per_image
+    assert found["snn_accuracy"] == float(np.mean(trace.predictions == images.labels.numpy()))
+    assert found["cycles_per_image"] > 0
+    assert found["energy_uj_per_image"] > 0
+    assert found["train_seconds"] >= 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert sorted(path.name for path in out.iterdir()) == ["digits.safetensors", "record.json", "report.html"]
+    printed = capsys.readouterr()
+    assert "report.html" in printed.out
+    assert printed.err == ""
+
+
+def test_train_convert_inspect_evaluate_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick.toml").write_text(QUICK)
+    train = ["train", "--recipe", "quick.toml", "--accelerator", "cpu", "--json", "train.json"]
+    assert main(train) == 0
+    found = record(tmp_path / "train.json")
+    assert found["recipe"] == "quick.toml"
+    assert found["dataset"] == "digits"
+    assert found["epochs"] == 2
+    assert found["checkpoint"] == "runs/quick/last.ckpt"
+    assert 0 <= found["validation_accuracy"] <= 1
+    assert found["train_seconds"] > 0
+    assert "checkpoint: runs/quick/last.ckpt" in capsys.readouterr().out
+    assert main(train) == 0  # finished: the same metrics again
+    again = record(tmp_path / "train.json")
+    assert {**again, "train_seconds": 0} == {**found, "train_seconds": 0}
+
+    arguments = ["convert", "runs/quick/last.ckpt", "--recipe", "quick.toml", "--out", "quick.safetensors"]
+    assert main([*arguments, "--images", "5", "--json", "convert.json"]) == 0
+    size = Path("quick.safetensors").stat().st_size
+    snn = load("quick.safetensors")
+    assert record(tmp_path / "convert.json") == {
+        "network": "quick.safetensors", "size_bytes": size, "layers": len(snn.network.layers), "images_compared": 5,
+        "latency_steps": snn.latency_steps,
+    }  # fmt: skip
+    assert snn.network.classes == tuple("0123456789")
+    assert (
+        "all spikes and logits equal the trained network in float64 on 5 validation images" in capsys.readouterr().out
+    )
+
+    assert main(["inspect", "quick.safetensors", "--json", "inspect.json"]) == 0
+    found = record(tmp_path / "inspect.json")
+    assert found["notes"] == {"recipe": "quick.toml", "dataset": "digits-validation"}
+    assert [row["name"] for row in found["layers"]] == [layer.name for layer in snn.network.layers]
+    printed = capsys.readouterr().out
+    for layer in snn.network.layers:
+        assert layer.name in printed
+
+    assert main(["evaluate", "quick.safetensors", "--data", "digits", "--limit", "30", "--json", "evaluate.json"]) == 0
+    found = record(tmp_path / "evaluate.json")
+    images = load_images("digits", split="test").limit(30)
+    trace = snn.trace(images.pixels())
+    assert found["images"] == 30
+    assert found["accuracy"] == float(np.mean(trace.predictions == images.labels.numpy()))
+    assert found["spikes_per_neuron"] == trace.spikes_per_neuron
+    assert found["sops_per_image"] == trace.sops_per_image
+    assert found["images_per_second"] > 0
+    assert "accuracy" in capsys.readouterr().out
+
+    assert main(["cost", "quick.safetensors", "--data", "digits", "--limit", "3", "--json", "cost.json"]) == 0
+    found = record(tmp_path / "cost.json")
+    assert found["images"] == 3
+    assert found["energy_uj_per_image"] > 0
+    assert len(found["layers"]) >= len(snn.network.synaptic)
+    assert "DRAM" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "convert.json", "cost.json", "evaluate.json", "inspect.json", "quick.safetensors", "quick.toml", "runs", "train.json",
+    ]  # fmt: skip
+
+
+def test_evaluate_by_any_engine_and_on_all_images(digits_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    found = {}
+    for engine in ("native", "reference"):
+        arguments = ["evaluate", str(digits_model), "--data", "digits", "--limit", "25", "--engine", engine]
+        assert main([*arguments, "--json", str(path)]) == 0
+        found[engine] = record(path)
+        assert found[engine]["engine"] == engine
+        for key in ("images_per_second", "engine"):
+            del found[engine][key]
+    assert found["native"] == found["reference"]
+    assert set(NAMES) >= set(found)
+    assert main(["evaluate", str(digits_model), "--data", "digits", "--json", str(path)]) == 0
+    assert record(path)["images"] == 360
+    assert record(path)["accuracy"] >= 0.97
+
+
+def test_processor_and_technology_of_cost(digits_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    base = ["cost", str(digits_model), "--data", "digits", "--limit", "2", "--json", str(path)]
+    assert main(base) == 0
+    first = record(path)
+    assert first["latency_us"] == pytest.approx(first["cycles_per_image"] / 250)
+    assert main([*base, "--pes", "64", "--clock-mhz", "125"]) == 0
+    other = record(path)
+    assert other["cycles_per_image"] != first["cycles_per_image"]
+    assert other["latency_us"] == pytest.approx(other["cycles_per_image"] / 125)
+
+
+def test_train_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from firstspike.cli import train as train_module
+
+    seen = {}
+
+    def fit(recipe: Any, **options: Any) -> Any:
+        seen.update(options, recipe=recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module, "fit", fit)
+    (tmp_path / "quick.toml").write_text(QUICK)
+    arguments = ["train", "vgg16", "--recipe", str(tmp_path / "quick.toml"), "--data", "cifar10", "--seed", "7"]
+    assert main([*arguments, "--data-root", "there", "--out", str(tmp_path / "run"), "--restart"]) == 130
+    recipe = seen["recipe"]
+    assert (recipe.network.plan, recipe.data.name, recipe.training.seed) == ("vgg16", "cifar10", 7)
+    assert recipe.training.epochs == 2
+    assert seen["resume"] is False
+    assert seen["data_root"] == "there"
+    assert seen["out"] == tmp_path / "run"
+
+
+def test_paths_that_look_like_markup(digits_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "[bold]"
+    folder.mkdir()
+    path = folder / "[x].safetensors"
+    path.write_bytes(digits_model.read_bytes())
+    for command in (
+        ["inspect"],
+        ["evaluate", "--data", "digits", "--limit", "2"],
+        ["cost", "--data", "digits", "--limit", "1"],
+    ):
+        assert main([command[0], str(path), *command[1:]]) == 0
+        assert "[bold]" in capsys.readouterr().out.replace("\n", "")
