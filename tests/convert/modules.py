@@ -193,8 +193,9 @@ def _maxpool(draw: st.DrawFn, net: RandomNet, source: str) -> None:
 
 def _average(draw: st.DrawFn, net: RandomNet, source: str) -> None:
     channels, *size = net.shapes[source]
-    if draw(st.booleans()):  # tiles, which may merge into the next layer
-        kernel = tuple(draw(st.integers(1, min(4, n))) for n in size)
+    tiles = draw(st.booleans())  # which may merge into the next layer
+    if tiles:
+        kernel = tuple(draw(st.sampled_from([k for k in (2, 1, 4, 3) if k <= n])) for n in size)
         stride, padding = kernel, (0, 0)
     else:
         kernel, stride, padding = _pool_window(draw, size)
@@ -204,6 +205,12 @@ def _average(draw: st.DrawFn, net: RandomNet, source: str) -> None:
         net.add("average", shape, lambda n, v: n.get_submodule(name)(v[source]))
     else:
         net.add("average", shape, lambda n, v: functional.avg_pool2d(v[source], kernel, stride, padding))
+    if tiles and draw(st.booleans()):
+        if draw(st.booleans()):
+            _conv(draw, net, next(reversed(net.shapes)))
+        else:
+            _flatten(draw, net, next(reversed(net.shapes)))
+            _linear(draw, net, next(reversed(net.shapes)))
 
 
 def _global(draw: st.DrawFn, net: RandomNet, source: str) -> None:

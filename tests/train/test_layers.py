@@ -138,8 +138,13 @@ def test_cached_weights_follow_every_change() -> None:
     assert not torch.equal(layer(x), before)
     layer.load_state_dict(layers()["convolution, norm"][0].state_dict())
     assert agrees()
-    layer.double()
-    assert layer(x.double()).dtype == torch.float64
+    for label in ("convolution, norm", "linear"):  # in another type
+        layer, x = layers()[label]
+        layer.stage = "quantised"
+        layer.eval()
+        single = layer(x)
+        layer.double()
+        torch.testing.assert_close(layer(x.double()), single.double(), rtol=1e-4, atol=1e-4)
 
 
 def test_training_reaches_all_parameters_in_the_last_stage() -> None:

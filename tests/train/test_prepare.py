@@ -304,6 +304,12 @@ def test_dropout_drops_in_training_only() -> None:
         assert not torch.equal(prepared(batch()), prepared(batch()))
 
 
+def test_dropout_that_is_switched_off_stays_off() -> None:
+    net = Net(lambda n, x: readout(n, F.dropout(block(n, x), 0.9, training=False)))
+    prepared = prepare(net).double().train()
+    assert torch.equal(prepared(batch()), prepared.eval()(batch()))
+
+
 def test_names_follow_module_paths() -> None:
     net = nn.Sequential()
     net.add_module("features", nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2)))
@@ -409,6 +415,13 @@ def stale(n: Any, x: Tensor) -> Tensor:
     before = y
     y += F.relu(n.down(x))
     return readout(n, F.relu(n.again(before)) + y)
+
+
+def other_name(n: Any, x: Tensor) -> Tensor:
+    y = block(n, x)
+    z = y.relu_()  # harmless, but another name
+    z.add_(n.relu(n.down(x)))
+    return readout(n, y + z)
 
 
 def indexed(n: Any, x: Tensor) -> Tensor:
@@ -557,6 +570,12 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
         "clamp_: it changes 'relu' in place, which 'flatten' reads afterwards"),
     "view in place, discarded": (view_discarded, {}, "mul_: it changes 'relu' in place"),
     "old name after +=": (stale, {}, "iadd: it changes 'relu' in place, which 'again' reads afterwards"),
+    "result of an operation in place, changed": (other_name, {}, "add_: it changes 'relu' in place"),
+    "view by channels, of shape": (
+        lambda n, x: n.out((lambda y: y.view(y.shape[1], -1))(block(n, x))),
+        {"out": nn.Linear(108, 5)},
+        "view: view can only flatten",
+    ),
     "item set": (indexed, {}, "network Net: torch.fx cannot trace it"),
 }  # fmt: skip
 
