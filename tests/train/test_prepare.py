@@ -35,7 +35,7 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "norm, no affine": (lambda n, x: readout(n, n.relu(n.norm(n.conv(x)))), {"norm": nn.BatchNorm2d(4, affine=False)}),
     "norm of the read-out": (lambda n, x: n.bn(readout(n, block(n, x))), {"bn": nn.BatchNorm1d(5)}),
     "norm of a linear layer": (
-        lambda n, x: n.out(n.relu(n.bn(n.fc(n.flatten(x[:]) if False else n.flatten(block(n, x)))))),
+        lambda n, x: n.out(n.relu(n.bn(n.fc(n.flatten(block(n, x)))))),
         {"bn": nn.BatchNorm1d(5), "out": nn.Linear(5, 3, bias=False)},
     ),
     "no bias": (lambda n, x: readout(n, block(n, x)), {"conv": nn.Conv2d(2, 4, 3, padding=1, bias=False)}),
