@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from firstspike.cli import demo as demo_module
 from firstspike.cli import main
 from firstspike.cli.main import COMMANDS
 from firstspike.engine import NAMES
 from firstspike.spiking import load
+from firstspike.train import fit as fit_module
 from firstspike.train.data import load as load_images
 
 DEMO_KEYS = [
@@ -70,6 +70,11 @@ def test_help_of_all() -> None:
         assert f"\n    {name} " in done.stdout
 
 
+def test_commands_that_do_not_train_start_without_lightning() -> None:
+    code = "import sys, firstspike, firstspike.cli; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+
+
 def test_demo(
     digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +85,7 @@ def test_demo(
         asked.append((recipe, Path(out).parent, resume))
         return digits_run.fitted
 
-    monkeypatch.setattr(demo_module, "fit", fit)
+    monkeypatch.setattr(fit_module, "fit", fit)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--json", str(out / "record.json")]) == 0
     assert asked == [(digits_run.recipe, out, False)]
@@ -201,15 +206,13 @@ def test_processor_and_technology_of_cost(digits_model: Path, tmp_path: Path) ->
 
 
 def test_train_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from firstspike.cli import train as train_module
-
     seen = {}
 
     def fit(recipe: Any, **options: Any) -> Any:
         seen.update(options, recipe=recipe)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_module, "fit", fit)
+    monkeypatch.setattr(fit_module, "fit", fit)
     (tmp_path / "quick.toml").write_text(QUICK)
     arguments = ["train", "vgg16", "--recipe", str(tmp_path / "quick.toml"), "--data", "cifar10", "--seed", "7"]
     assert main([*arguments, "--data-root", "there", "--out", str(tmp_path / "run"), "--restart"]) == 130

@@ -8,7 +8,6 @@ from rich.markup import escape
 
 from firstspike.cli.common import check_output, console, positive, write_json
 from firstspike.spiking import convert
-from firstspike.train.fit import load_network, training_images
 from firstspike.train.recipe import find_recipe
 
 NAME = "convert"
@@ -34,6 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Convert, prove, write."""
+    from firstspike.train.fit import load_network, training_images  # imports Lightning, which takes seconds
+
     recipe = find_recipe(options.recipe)
     if options.data:
         recipe = replace(recipe, data=replace(recipe.data, name=options.data))

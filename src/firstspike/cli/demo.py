@@ -14,7 +14,6 @@ from firstspike.processor import Processor, baselines, cycles, sensitivity, tech
 from firstspike.report import demo_page, demo_table, write_html
 from firstspike.spiking import convert, load
 from firstspike.train.data import load as load_images
-from firstspike.train.fit import fit
 from firstspike.train.recipe import find_recipe
 
 NAME = "demo"
@@ -31,6 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the whole path and print one table."""
+    from firstspike.train.fit import fit  # Lightning takes seconds to import, and other commands do without
+
     torch.set_num_threads(1)  # the network is so small that a second thread would wait more than it works
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

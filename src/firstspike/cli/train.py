@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from firstspike.cli.common import console, timed, write_json
-from firstspike.train.fit import CHECKPOINT, fit
 from firstspike.train.recipe import PLANS, Recipe, find_recipe, recipe_names
 
 NAME = "train"
@@ -41,6 +40,8 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
 
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
+    from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
+
     recipe = with_overrides(options)
     out = Path(options.out or Path("runs") / Path(options.recipe).stem)
     fitted, seconds = timed(
