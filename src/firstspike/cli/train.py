@@ -4,7 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from firstspike import zoo
 from firstspike.cli.common import console, timed, write_json
+from firstspike.spec import Network, load
 from firstspike.train.recipe import PLANS, Recipe, find_recipe, recipe_names
 
 NAME = "train"
@@ -22,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
+    parser.add_argument(
+        "--initial", metavar="FILE", help="start from the weights of this model file or network of the zoo, where layers agree"
+    )
     parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
     parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
 
@@ -38,15 +43,26 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
+def initial_network(name: str) -> Network:
+    """The integer network of a model file, or of the zoo."""
+    return load(name if Path(name).is_file() or name not in zoo.names() else zoo.path(name))
+
+
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
     from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
 
     recipe = with_overrides(options)
     out = Path(options.out or Path("runs") / Path(options.recipe).stem)
+    initial = initial_network(options.initial) if options.initial else None
     fitted, seconds = timed(
         lambda: fit(
-            recipe, out=out, data_root=options.data_root, resume=not options.restart, accelerator=options.accelerator
+            recipe,
+            out=out,
+            data_root=options.data_root,
+            resume=not options.restart,
+            initial=initial,
+            accelerator=options.accelerator,
         )
     )
     for name, value in sorted(fitted.metrics.items()):

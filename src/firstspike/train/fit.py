@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 
+from firstspike.spec import Network
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
@@ -24,8 +25,12 @@ from firstspike.train.prepare import prepare
 from firstspike.train.prepared import Prepared
 from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
+from firstspike.train.warm_start import warm_start
 
 CHECKPOINT = "last.ckpt"
+
+WARM_START_IMAGES = 1000
+"""Training images on which `warm_start` measures means and variances."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,7 +121,7 @@ def fit(
     out: str | Path,
     data_root: str | Path | None = None,
     resume: bool = True,
-    initial: dict[str, torch.Tensor] | None = None,
+    initial: Network | None = None,
     accelerator: str = "auto",
     progress: bool = True,
     stop_after: int | None = None,
@@ -128,7 +133,8 @@ def fit(
         out: folder of this run; a checkpoint in it is resumed unless ``resume`` is False.
         data_root: where named data sets lie.
         resume: go on from the checkpoint in ``out``: the same numbers as if it had not stopped.
-        initial: state to start from where names and shapes agree (for example another data set's network).
+        initial: trained integer network whose weights to start from, where names and shapes of layers agree (for example
+            another data set's; see `warm_start`); a checkpoint in ``out`` goes before it.
         accelerator: Lightning's choice of device.
         progress: show a progress bar.
         stop_after: stop after this epoch, to be resumed later.
@@ -144,9 +150,7 @@ def fit(
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
     if initial is not None:
-        own = network.state_dict()
-        network.load_state_dict({**own, **{k: v for k, v in initial.items() if k in own and own[k].shape == v.shape}})
-        network.stage = "relu"
+        warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
     seed, batch = recipe.training.seed, recipe.training.batch_size

@@ -1,0 +1,88 @@
+"""Start training from a trained integer network: every layer computes what it computed there, with batch norm live again."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from firstspike.arith import decode_weights
+from firstspike.spec import Network
+from firstspike.spec.network import Synaptic
+from firstspike.train.layers import Synapses
+from firstspike.train.prepared import Prepared
+
+
+def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
+    """Give the layers of ``prepared`` the weights of ``network`` where name and shape agree; returns their names.
+
+    An integer layer computes ``W x + b``; batch norm is folded into it. Here each filter of ``W`` is scaled to the norm
+    that initialisation gave it, which batch norm undoes, so that the optimiser meets weights of the usual size; batch
+    norm gets the mean and variance of its input on ``images`` as running statistics, and the factor and shift that make
+    the layer compute ``W x + b`` with them. The network then stands in stage ``"ttfs"``.
+
+    Args:
+        prepared: the network to be trained.
+        network: where to start, of the same code.
+        images: ``[n, *shape]`` in [0, 1], a few hundred training images.
+
+    Raises:
+        ValueError: no layer agrees in name and shape.
+    """
+    known = {layer.name: layer for layer in network.synaptic}
+    prepared.stage = "ttfs"
+    taken, hooks = [], []
+    for name, module in prepared.layers.items():
+        layer = known.get(name)
+        if not isinstance(module, Synapses) or layer is None or layer.codes.shape != tuple(module.linear.weight.shape):
+            continue
+        weight, bias = _real(layer, network)
+        taken.append(name)
+        if module.norm is None:
+            _assign(module, weight, bias)
+        else:
+            hooks.append(module.norm.register_forward_pre_hook(_calibration(module, weight, bias)))
+    try:
+        if not taken:
+            raise ValueError(
+                f"initial network: a layer must agree in name and shape with {', '.join(prepared.layers)}; "
+                f"it has {', '.join(known)}"
+            )
+        training = prepared.training
+        with torch.no_grad():
+            prepared.eval()(images)
+            prepared.train(training)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return tuple(taken)
+
+
+def _real(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
+    weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
+    return weight, torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer)))
+
+
+def _assign(module: Synapses, weight: Tensor, bias: Tensor) -> None:
+    with torch.no_grad():
+        module.linear.weight.copy_(weight)
+        if module.linear.bias is not None:
+            module.linear.bias.copy_(bias)
+
+
+def _calibration(module: Synapses, weight: Tensor, bias: Tensor):  # type: ignore[no-untyped-def]
+    """A hook before batch norm that sees what the scaled filters yield, and sets batch norm by it."""
+    usual = module.linear.weight.detach().double().square().mean().sqrt()
+    size = weight.flatten(1).square().mean(dim=1).sqrt()
+    factor = torch.where(size > 0, usual / size.clamp(min=1e-30), torch.ones_like(size))
+    _assign(module, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), torch.zeros(len(weight)))
+
+    def hook(norm: nn.BatchNorm2d | nn.BatchNorm1d, inputs: tuple[Tensor]) -> None:
+        u = inputs[0].double()
+        axes = [axis for axis in range(u.dim()) if axis != 1]
+        mean, variance = u.mean(axes), u.var(axes, unbiased=False)
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt() / factor)
+        norm.bias.copy_(mean / factor + bias)
+
+    return hook
