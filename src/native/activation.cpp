@@ -2,6 +2,7 @@
 // All comparisons are on bit patterns: for x >= 0 the order of IEEE numbers is the order of their bits as integers.
 #include "activation.hpp"
 
+#include <bit>
 #include <cmath>
 
 namespace firstspike::FIRSTSPIKE_ISA {
@@ -108,9 +109,40 @@ void clip(const U* in, U* out, uint8_t* mask, int64_t count) {
     }
 }
 
+inline float to_float(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline float to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
 template <class U>
-void masked(const U* grad, const uint8_t* mask, U* out, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) out[i] = static_cast<U>(grad[i] & static_cast<U>(-static_cast<U>(mask[i])));
+inline U from_float(float x) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    if constexpr (sizeof(U) == 4) return bits;
+    return static_cast<U>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);  // to nearest even; NaN has no low bits here
+}
+
+template <class U>
+void masked(const U* grad, const uint8_t* mask, U* out, int64_t count, float constant) {
+    if (constant == 0.0f) {
+        for (int64_t i = 0; i < count; ++i) out[i] = static_cast<U>(grad[i] & static_cast<U>(-static_cast<U>(mask[i])));
+        return;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+        const U moved = from_float<U>(to_float(grad[i]) + constant);
+        out[i] = static_cast<U>(moved & static_cast<U>(-static_cast<U>(mask[i])));
+    }
+}
+
+// Sixteen partial sums, so that the order of additions does not depend on the instruction set.
+template <class U>
+double sum(const U* in, int64_t count) {
+    constexpr int lanes = 16;
+    float part[lanes] = {};
+    int64_t start = 0;
+    for (; start + lanes <= count; start += lanes)
+        for (int i = 0; i < lanes; ++i) part[i] += to_float(in[start + i]);
+    double total = 0.0;
+    for (; start < count; ++start) total += to_float(in[start]);
+    for (int i = 0; i < lanes; ++i) total += part[i];
+    return total;
 }
 
 void quantise(const float* w, float* out, int64_t count, const float* boundaries, const float* levels, int levels_count) {
@@ -147,7 +179,8 @@ void encode(const F* in, uint8_t* times, int64_t count, const F* ascending, int 
 
 extern const ActivationKernels activation_table;
 constinit const ActivationKernels activation_table{
-    ttfs<uint32_t>, ttfs<uint16_t>, clip<uint32_t>, clip<uint16_t>, masked<uint32_t>, masked<uint16_t>, quantise,
+    ttfs<uint32_t>, ttfs<uint16_t>, clip<uint32_t>, clip<uint16_t>, masked<uint32_t>, masked<uint16_t>, sum<uint32_t>, sum<uint16_t>,
+    quantise,
     encode<float>, encode<double>,
 };
 

@@ -22,8 +22,11 @@ struct ActivationKernels {
     void (*ttfs16)(const uint16_t* in, uint16_t* out, uint8_t* mask, int64_t count, const KernelTable& table);
     void (*clip32)(const uint32_t* in, uint32_t* out, uint8_t* mask, int64_t count);
     void (*clip16)(const uint16_t* in, uint16_t* out, uint8_t* mask, int64_t count);
-    void (*masked32)(const uint32_t* grad, const uint8_t* mask, uint32_t* out, int64_t count);
-    void (*masked16)(const uint16_t* grad, const uint8_t* mask, uint16_t* out, int64_t count);
+    // (grad + constant) where the mask is 1, else 0; a constant of 0 leaves the bits of grad.
+    void (*masked32)(const uint32_t* grad, const uint8_t* mask, uint32_t* out, int64_t count, float constant);
+    void (*masked16)(const uint16_t* grad, const uint8_t* mask, uint16_t* out, int64_t count, float constant);
+    double (*sum32)(const uint32_t* in, int64_t count);
+    double (*sum16)(const uint16_t* in, int64_t count);
     void (*quantise)(const float* w, float* out, int64_t count, const float* boundaries, const float* levels, int levels_count);
     // Spike times: T minus the number of `ascending` kernel values not above x; 255 if there is none.
     void (*encode32)(const float* in, uint8_t* times, int64_t count, const float* ascending, int T);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -86,38 +87,61 @@ T* at(uintptr_t address) {
 
 uint8_t* shifted(uintptr_t mask, int64_t start) { return mask == 0 ? nullptr : at<uint8_t>(mask) + start; }
 
-void ttfs_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const Floats& kernel, const std::string& dtype,
-                  int threads) {
+// The sum of a buffer's elements, taken chunk by chunk right after each was written; 0 if not wanted.
+class Sum {
+public:
+    Sum(bool wanted, int64_t count) : parts_(wanted && count > 0 ? (count + chunk - 1) / chunk : 0) {}
+
+    void take(uintptr_t out, int64_t start, int64_t n, bool float32) {
+        if (parts_.empty()) return;
+        parts_[start / chunk] = float32 ? best().sum32(at<uint32_t>(out) + start, n) : best().sum16(at<uint16_t>(out) + start, n);
+    }
+
+    double total() const { return std::accumulate(parts_.begin(), parts_.end(), 0.0); }
+
+private:
+    std::vector<double> parts_;
+};
+
+double ttfs_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const Floats& kernel, const std::string& dtype,
+                    int threads, bool summed) {
     const bool float32 = is_float32(dtype);
     const Table table(kernel, float32);
     const auto& kernels = best();
+    Sum sum(summed, count);
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
         if (float32)
             kernels.ttfs32(at<uint32_t>(in) + start, at<uint32_t>(out) + start, shifted(mask, start), n, table.view);
         else
             kernels.ttfs16(at<uint16_t>(in) + start, at<uint16_t>(out) + start, shifted(mask, start), n, table.view);
+        sum.take(out, start, n, float32);
     });
+    return sum.total();
 }
 
-void clip_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const std::string& dtype, int threads) {
+double clip_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const std::string& dtype, int threads, bool summed) {
     const bool float32 = is_float32(dtype);
     const auto& kernels = best();
+    Sum sum(summed, count);
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
         if (float32)
             kernels.clip32(at<uint32_t>(in) + start, at<uint32_t>(out) + start, shifted(mask, start), n);
         else
             kernels.clip16(at<uint16_t>(in) + start, at<uint16_t>(out) + start, shifted(mask, start), n);
+        sum.take(out, start, n, float32);
     });
+    return sum.total();
 }
 
-void masked_backward(uintptr_t grad, uintptr_t mask, uintptr_t out, int64_t count, const std::string& dtype, int threads) {
+void masked_backward(uintptr_t grad, uintptr_t mask, uintptr_t out, int64_t count, const std::string& dtype, int threads,
+                     float constant) {
     const bool float32 = is_float32(dtype);
     const auto& kernels = best();
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
         if (float32)
-            kernels.masked32(at<uint32_t>(grad) + start, at<uint8_t>(mask) + start, at<uint32_t>(out) + start, n);
+            kernels.masked32(at<uint32_t>(grad) + start, at<uint8_t>(mask) + start, at<uint32_t>(out) + start, n, constant);
         else
-            kernels.masked16(at<uint16_t>(grad) + start, at<uint8_t>(mask) + start, at<uint16_t>(out) + start, n);
+            kernels.masked16(at<uint16_t>(grad) + start, at<uint8_t>(mask) + start, at<uint16_t>(out) + start, n, constant);
     });
 }
 
@@ -155,12 +179,14 @@ void bind_activation(nb::module_& m) {
           "times = first spike times of values (float32 or float64), `kernel` kappa(T-1) .. kappa(0) of the same type.");
     m.def("encode", &encode<double>, "values"_a.noconvert(), "times"_a.noconvert(), "kernel"_a.noconvert(), "threads"_a = 1);
     m.def("ttfs_forward", &ttfs_forward, "in_ptr"_a, "out_ptr"_a, "mask_ptr"_a, "count"_a, "kernel"_a, "dtype"_a, "threads"_a = 1,
-          "out = decode(encode(in)), mask = 0 < in < 1 (uint8; address 0 for none). NaN stays NaN.\n\n"
+          "summed"_a = false,
+          "out = decode(encode(in)), mask = 0 < in < 1 (uint8; address 0 for none). NaN stays NaN. Returns the sum of out if summed.\n\n"
           "`kernel`: kappa(T-1) .. kappa(0) as float32, ascending. `dtype`: float32 or bfloat16. in == out is allowed.");
     m.def("clip_forward", &clip_forward, "in_ptr"_a, "out_ptr"_a, "mask_ptr"_a, "count"_a, "dtype"_a, "threads"_a = 1,
-          "out = min(max(in, 0), 1), mask = 0 < in < 1 (uint8; address 0 for none). NaN stays NaN.");
+          "summed"_a = false,
+          "out = min(max(in, 0), 1), mask = 0 < in < 1 (uint8; address 0 for none). NaN stays NaN. Returns the sum of out if summed.");
     m.def("masked_backward", &masked_backward, "grad_ptr"_a, "mask_ptr"_a, "out_ptr"_a, "count"_a, "dtype"_a, "threads"_a = 1,
-          "out = grad where mask is 1, else 0.");
+          "constant"_a = 0.0f, "out = grad + constant where mask is 1, else 0.");
     m.def("quantise_forward", &quantise_forward, "w_ptr"_a, "out_ptr"_a, "count"_a, "boundaries"_a, "levels"_a, "threads"_a = 1,
           "out = sign(w) * levels[number of boundaries <= |w|], all float32. NaN stays NaN.");
 }

@@ -12,7 +12,7 @@ from oracles import tables
 
 from firstspike.arith import Code
 from firstspike.train import kernels
-from firstspike.train.activation import clip, kernel_levels, ttfs
+from firstspike.train.activation import clip, kernel_levels, summed_clip, summed_ttfs, ttfs
 
 CODES = [
     Code(),
@@ -218,3 +218,34 @@ def test_gradients_that_are_not_finite_are_cut_off(
 def test_levels_rise_from_silence() -> None:
     assert kernel_levels(Code(T=5)).tolist() == [0.0, 0.5, 19 / 32, 23 / 32, 27 / 32, 1.0]
     assert kernel_levels(Code()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("used", ["values and sum", "sum alone"])
+@pytest.mark.parametrize("function", ["clip", "ttfs"])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("dtype", FLOATS, ids=name)
+def test_sums_and_their_gradients(
+    dtype: torch.dtype, plain: bool, function: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if plain:
+        monkeypatch.setattr(kernels, "_native", None)
+    generator = torch.Generator().manual_seed(2)
+    u = torch.randn(2, 5, 67, 59, generator=generator).to(dtype).requires_grad_()  # more than one chunk of the kernels
+    towards = (torch.randint(-8, 9, u.shape, generator=generator) / 8).to(dtype)
+    if function == "clip":
+        x, total = summed_clip(u)
+        expected = u.detach().double().clamp(0, 1)
+    else:
+        x, total = summed_ttfs(u, kernel_levels(Code()).to(dtype))
+        expected = ttfs(u.detach().double(), kernel_levels(Code()))
+    assert total is not None and total.dtype == torch.float32
+    assert torch.equal(x.double(), expected)
+    assert float(total.detach()) == pytest.approx(float(expected.sum()), rel=1e-6)
+    loss = 0.25 * total  # exact in every type
+    if used == "values and sum":
+        loss = loss + (x.double() * towards.double()).sum()
+    loss.backward()
+    inside = (u > 0) & (u < 1)
+    gradient = torch.where(inside, (towards.double() if used == "values and sum" else 0.0) + 0.25, 0.0)
+    assert u.grad is not None
+    assert torch.equal(u.grad.double(), gradient)

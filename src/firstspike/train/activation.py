@@ -14,28 +14,42 @@ class _Clip(torch.autograd.Function):
     """``min(max(u, 0), 1)`` with gradient 1 on ``0 < u < 1``."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Tensor:
-        out, mask = clip_forward(u)
-        ctx.save_for_backward(mask)
-        return out
+    def forward(ctx: Any, u: Tensor, summed: bool) -> tuple[Tensor, Tensor | None]:
+        out, mask, total = clip_forward(u, summed=summed)
+        _keep(ctx, mask, out)
+        return out, total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return masked(gradient, *ctx.saved_tensors)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _straight_through(ctx, *gradients), None
 
 
 class _TTFS(torch.autograd.Function):
     """The largest kernel value not above ``u``, or 0, with gradient 1 on ``0 < u < 1``."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, levels: Tensor) -> Tensor:
-        out, mask = ttfs_forward(u, levels)
-        ctx.save_for_backward(mask)
-        return out
+    def forward(ctx: Any, u: Tensor, levels: Tensor, summed: bool) -> tuple[Tensor, Tensor | None]:
+        out, mask, total = ttfs_forward(u, levels, summed=summed)
+        _keep(ctx, mask, out)
+        return out, total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return masked(gradient, *ctx.saved_tensors), None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return _straight_through(ctx, *gradients), None, None
+
+
+def _keep(ctx: Any, mask: Tensor, out: Tensor) -> None:
+    ctx.save_for_backward(mask)
+    ctx.set_materialize_grads(False)
+    ctx.dtype = out.dtype
+
+
+def _straight_through(ctx: Any, gradient: Tensor | None, total: Tensor | None) -> Tensor:
+    """The gradients of the values and of their sum, one pass over the mask."""
+    (mask,) = ctx.saved_tensors
+    if gradient is None:
+        gradient = torch.zeros_like(mask, dtype=ctx.dtype)
+    return masked(gradient, mask, total)
 
 
 def kernel_levels(code: Code) -> Tensor:
@@ -49,7 +63,12 @@ def clip(u: Tensor) -> Tensor:
     >>> clip(torch.tensor([-1.0, 0.3, 2.0])).tolist()
     [0.0, 0.30000001192092896, 1.0]
     """
-    return _Clip.apply(u)  # type: ignore[no-any-return,no-untyped-call]
+    return summed_clip(u, summed=False)[0]
+
+
+def summed_clip(u: Tensor, *, summed: bool = True) -> tuple[Tensor, Tensor | None]:
+    """`clip`, and the sum of its values (float32, with gradient) if ``summed``."""
+    return _Clip.apply(u, summed)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def ttfs(u: Tensor, levels: Tensor) -> Tensor:
@@ -63,4 +82,9 @@ def ttfs(u: Tensor, levels: Tensor) -> Tensor:
     >>> ttfs(torch.tensor([1.5, 0.84375, 0.84, 0.01, -1.0]), levels).tolist()  # a tie fires
     [1.0, 0.84375, 0.71875, 0.0, 0.0]
     """
-    return _TTFS.apply(u, levels)  # type: ignore[no-any-return,no-untyped-call]
+    return summed_ttfs(u, levels, summed=False)[0]
+
+
+def summed_ttfs(u: Tensor, levels: Tensor, *, summed: bool = True) -> tuple[Tensor, Tensor | None]:
+    """`ttfs`, and the sum of its values (float32, with gradient) if ``summed``."""
+    return _TTFS.apply(u, levels, summed)  # type: ignore[no-any-return,no-untyped-call]

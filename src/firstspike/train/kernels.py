@@ -19,31 +19,42 @@ except ImportError:  # installed without a compiler
 _TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
-def clip_forward(u: Tensor) -> tuple[Tensor, Tensor]:
-    """``min(max(u, 0), 1)`` and the mask ``0 < u < 1`` (bool), in ``u``'s shape and memory format."""
+def clip_forward(u: Tensor, *, summed: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``min(max(u, 0), 1)``, the mask ``0 < u < 1`` (bool), and the sum of all values (float32) if ``summed``.
+
+    Values and mask have ``u``'s shape and memory format.
+    """
     if _fused(u):
         out, mask = torch.empty_like(u), torch.empty_like(u, dtype=torch.bool)
-        _native.clip_forward(
-            u.data_ptr(), out.data_ptr(), mask.data_ptr(), u.numel(), _TYPES[u.dtype], torch.get_num_threads()
+        total = _native.clip_forward(
+            u.data_ptr(), out.data_ptr(), mask.data_ptr(), u.numel(), _TYPES[u.dtype], torch.get_num_threads(), summed
         )
-        return out, mask
-    return u.clamp(0, 1), (u > 0) & (u < 1)
+        return out, mask, torch.tensor(total, dtype=torch.float32) if summed else None
+    out = u.clamp(0, 1)
+    return out, (u > 0) & (u < 1), out.sum(dtype=torch.float32) if summed else None
 
 
-def ttfs_forward(u: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of ``levels`` (0 and the kernel, rising) not above ``u``, and the mask ``0 < u < 1`` (bool)."""
+def ttfs_forward(u: Tensor, levels: Tensor, *, summed: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The largest of ``levels`` (0 and the kernel, rising) not above ``u``; mask and sum as in `clip_forward`."""
     if _fused(u):
         out, mask = torch.empty_like(u), torch.empty_like(u, dtype=torch.bool)
-        kernel = levels[1:].float().numpy()
-        _native.ttfs_forward(
-            u.data_ptr(), out.data_ptr(), mask.data_ptr(), u.numel(), kernel, _TYPES[u.dtype], torch.get_num_threads()
+        total = _native.ttfs_forward(
+            u.data_ptr(),
+            out.data_ptr(),
+            mask.data_ptr(),
+            u.numel(),
+            levels[1:].float().numpy(),
+            _TYPES[u.dtype],
+            torch.get_num_threads(),
+            summed,
         )
-        return out, mask
-    return round_down(u, levels), (u > 0) & (u < 1)
+        return out, mask, torch.tensor(total, dtype=torch.float32) if summed else None
+    out = round_down(u, levels)
+    return out, (u > 0) & (u < 1), out.sum(dtype=torch.float32) if summed else None
 
 
-def masked(gradient: Tensor, mask: Tensor) -> Tensor:
-    """The gradient where the mask is set, 0 elsewhere."""
+def masked(gradient: Tensor, mask: Tensor, constant: Tensor | None = None) -> Tensor:
+    """The gradient, plus a constant (a tensor without axes) if there is one, where the mask is set; 0 elsewhere."""
     if _fused(gradient) and gradient.stride() == mask.stride():
         out = torch.empty_like(gradient)
         _native.masked_backward(
@@ -53,8 +64,11 @@ def masked(gradient: Tensor, mask: Tensor) -> Tensor:
             out.numel(),
             _TYPES[out.dtype],
             torch.get_num_threads(),
+            0.0 if constant is None else float(constant),
         )
         return out
+    if constant is not None:
+        gradient = gradient + constant.to(gradient.dtype)
     return torch.where(mask, gradient, torch.zeros_like(gradient))  # also where the gradient is not finite
 
 

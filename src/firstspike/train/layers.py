@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstspike.arith import Code, LogWeights, membrane_exponent
-from firstspike.train.activation import clip, kernel_levels, ttfs
+from firstspike.train.activation import kernel_levels, summed_clip, summed_ttfs
 from firstspike.train.quantiser import best_scale, level_index, quantise, rising_levels, round_bias
 
 STAGES = ("relu", "clip", "input", "ttfs", "quantised")
@@ -68,14 +68,15 @@ class Fire(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         if stage_rank(self.stage) >= stage_rank(self.from_stage):
-            x = ttfs(u, self.levels(u))
+            x, total = summed_ttfs(u, self.levels(u), summed=self.observe)
         elif self.stage == "relu":
             x = functional.relu(u)
+            total = x.sum(dtype=torch.float32) if self.observe else None
         else:
-            x = clip(u)
-        if self.observe:
+            x, total = summed_clip(u, summed=self.observe)
+        if total is not None:
             self.neurons = x[0].numel()
-            self.activity = x.sum(dtype=torch.float32) / len(x)
+            self.activity = total / len(x)
             if self.count_spikes:
                 self.spikes = (x.detach() >= self.levels(x)[1]).sum() / len(x)
         return x
