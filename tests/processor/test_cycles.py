@@ -11,7 +11,7 @@ from firstspike.processor import cycles, mapping
 from firstspike.processor.plan import Plan
 from firstspike.processor.storage import allocate
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Processor
-from firstspike.spec.program import DESCRIPTOR
+from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
 
 SMALL = Processor(pes=16, activation_buffer_kib=8, weight_buffer_kib=2, membrane_rows=8)
 
@@ -70,7 +70,7 @@ def _walk(
         words = -(-sum(bits for _, bits in DESCRIPTOR) // processor.word_bits)
         loaded = bus + 1 + processor.dram_latency_cycles + words
         counts = {} if operation is None else total.setdefault(operation.layer, {})
-        if isinstance(operation, mapping.Convolve):
+        if isinstance(operation, Convolve):
             payload = operation.rows * -(-processor.pes * 5 // processor.word_bits)
             payload += -(-processor.pes * 32 // processor.word_bits) if operation.first else 0
             payload += network.code.T if operation.residual or (operation.last and operation.fires) else 0
@@ -82,10 +82,10 @@ def _walk(
             break
         started.append((operation.layer, now))
         bus = now
-        if isinstance(operation, mapping.Load):
+        if isinstance(operation, Load):
             now += 1 + processor.dram_latency_cycles + operation.words
             bus = now
-        elif isinstance(operation, mapping.Store):
+        elif isinstance(operation, Store):
             now += 2 + operation.words
             bus = now
         else:
@@ -103,7 +103,7 @@ def _walk(
 def _windows(network, processor, operation, stored, counts) -> int:  # type: ignore[no-untyped-def]
     lanes, spent = processor.lanes, 0
     _, height, width = stored.shape
-    convolve = isinstance(operation, mapping.Convolve)
+    convolve = isinstance(operation, Convolve)
     repeats = range(1) if convolve else range(operation.words)
     for _ in repeats:
         for oy in range(operation.height):

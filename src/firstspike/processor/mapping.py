@@ -1,45 +1,15 @@
-"""How a network is laid out on the processor: storage of every map, tiles, chunks and blocks as a list of operations.
+"""How a network is laid out on the processor: the list of operations that runs a batch of images."""
 
-Per tile of ``pes`` output channels, and per output pixel, the spikes of the receptive field stream in; each reads one
-weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where
-a tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels
-kept in the membrane memory between chunks.
-"""
+from dataclasses import replace
 
-from dataclasses import dataclass, replace
-
-from firstspike.processor.storage import Layout, Map, allocate, window
-from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Synaptic
+from firstspike.processor.stages import operations, region, stages
+from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor
-from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """Part of a tile's receptive field whose weight rows fit one bank: kernel rows, columns and channel words."""
-
-    offset: tuple[int, int]
-    kernel: tuple[int, int]
-    word: int
-    words: int
-    empty: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Rows of a map in the activation buffer: all of them, or those that a step needs.
-
-    Attributes:
-        map: the rows as a map of their own.
-        first: row of the whole map that is the strip's first.
-    """
-
-    map: Map
-    first: int
+from firstspike.spec.program import Load, Operation, Program, Store
 
 
 def program(network: Network, processor: Processor) -> Program:
-    """The operations that run one image of a network.
+    """The operations that run a batch of ``processor.images`` images of a network.
 
     Raises:
         ValueError: the network does not fit; the text names the memory, the bytes it has and the bytes needed.
@@ -49,212 +19,31 @@ def program(network: Network, processor: Processor) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    layout = allocate(network, processor)
-    source, last = layout.maps[INPUT], layout.maps[network.layers[-1].name]
-    operations: list[Operation] = []
-    if source.region is None:
-        operations.append(Load(layer=INPUT, region=INPUT, offset=0, address=source.address, words=source.size))
-    for layer in network.layers:
-        if isinstance(layer, Synaptic | MaxPool2d):
-            operations += _layer(network, processor, layer, layout)
-        elif not isinstance(layer, Flatten):
-            raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
-    operations.append(
-        Store(layer=network.layers[-1].name, region="logits", offset=0, address=last.address, words=last.size)
-    )
-    spilled = {m.region: m.size for m in layout.maps.values() if m.region is not None}
-    return Program(
-        operations=tuple(operations),
-        regions={INPUT: source.size} | spilled | {"logits": last.size},
-        activation_words=max(m.address + m.size for m in layout.maps.values() if m.region is None),
-    )
+    batch, last = processor.images, network.layers[-1].name
+    work: list[Operation] = []
+    regions: dict[str, int] = {}
+    top = 0
+    for stage in stages(network, processor):
+        maps = stage.layout.maps
+        for name, m in maps.items():
+            if m.region is not None or name == INPUT or name in stage.exits:
+                regions[region(name)] = batch * m.image
+            top = max(top, 0 if m.region is not None else m.address + m.size)
+        once = operations(network, stage, processor)
+        if last in maps:
+            m = maps[last]
+            once.append(Store(layer=last, region="logits", offset=0, address=m.address, words=m.size))
+            regions["logits"] = batch * m.image
+        for image in range(0, batch, stage.images):
+            work += [_from_image(operation, image, batch, regions) for operation in once]
+    return Program(operations=tuple(work), images=batch, regions=regions, activation_words=top)
 
 
-def _layer(network: Network, processor: Processor, layer: Synaptic | MaxPool2d, layout: Layout) -> list[Operation]:
-    """A layer's operations, on all rows at once or on strips of rows with their transfers."""
-    maps = layout.maps
-    source, target = maps[layer.source], maps[layer.name]
-    kernel, stride, padding = window(layer, source)
-    places = layout.strips.get(layer.name, {})
-    operations: list[Operation] = []
-    for top, height in _split(target.height, layout.rows.get(layer.name, target.height)):
-        low = min(max(0, top * stride[0] - padding[0]), source.height - 1)
-        high = max(low + 1, min(source.height, (top + height - 1) * stride[0] - padding[0] + kernel[0]))
-        strips: dict[str, Strip] = {}
-        for name in dict.fromkeys(layer.inputs):
-            m = maps[name]
-            if m.region is None:
-                strips[name] = Strip(map=m, first=0)
-                continue
-            begin, end = (low, high) if m is source else (top, top + height)
-            strips[name] = strip = Strip(map=replace(m, address=places[m.region], height=end - begin), first=begin)
-            operations.append(
-                Load(
-                    layer=layer.name,
-                    region=m.region,
-                    offset=begin * m.row,
-                    address=strip.map.address,
-                    words=strip.map.size,
-                )
-            )
-        address = target.address + top * target.row if target.region is None else places[target.region]
-        result = Strip(map=replace(target, address=address, height=height), first=top)
-        if isinstance(layer, MaxPool2d):
-            operations.append(_pool(layer, strips[layer.source], result))
-        else:
-            operations += _synaptic(network, processor, layer, strips, result)
-        if target.region is not None:
-            words = result.map.size
-            operations.append(
-                Store(layer=layer.name, region=target.region, offset=top * target.row, address=address, words=words)
-            )
-    return operations
-
-
-def _pool(layer: MaxPool2d, source: Strip, target: Strip) -> Pool:
-    return Pool(
-        layer=layer.name,
-        height=target.map.height,
-        width=target.map.width,
-        kernel=layer.kernel,
-        words=source.map.pixel,
-        stride=layer.stride,
-        origin=(target.first * layer.stride[0] - layer.padding[0] - source.first, -layer.padding[1]),
-        in_first=source.first,
-        in_size=(source.map.height, source.map.width),
-        in_address=source.map.address,
-        in_pixel=source.map.pixel,
-        in_row=source.map.row,
-        out_address=target.map.address,
-        out_pixel=target.map.pixel,
-        out_row=target.map.row,
-    )
-
-
-def _synaptic(
-    network: Network, processor: Processor, layer: Synaptic, strips: dict[str, Strip], result: Strip
-) -> list[Operation]:
-    strip, source, target = strips[layer.source], strips[layer.source].map, result.map
-    kernel, stride, padding = window(layer, source)
-    groups = layer.groups if isinstance(layer, Conv2d) else 1
-    operations: list[Operation] = []
-    for first in range(0, layer.outputs, processor.pes):
-        count = min(processor.pes, layer.outputs - first)
-        whole = Box(offset=(0, 0), kernel=kernel, word=0, words=0)
-        word, words = _channel_words(first, count, layer.outputs // groups, source.channels // groups, processor.lanes)
-        boxes = chunks(
-            layer.name, replace(whole, word=word, words=words), processor, processor.weight_rows(network.weights)
-        )
-        boxes += [replace(whole, kernel=(1, 1), word=word, words=1, empty=True)] * (len(layer.residuals) - len(boxes))
-        residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
-        step = first // processor.lanes if layer.fires else first
-        for top, left, height, width in blocks(target.height, target.width, processor.membrane_rows, len(boxes)):
-            shift = step + top * target.row + left * target.pixel
-            for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
-                added = None if residual is None else strips[residual]
-                operations.append(
-                    Convolve(
-                        layer=layer.name,
-                        height=height,
-                        width=width,
-                        kernel=box.kernel,
-                        words=box.words,
-                        stride=stride,
-                        origin=(
-                            (result.first + top) * stride[0] - padding[0] + box.offset[0] - strip.first,
-                            left * stride[1] - padding[1] + box.offset[1],
-                        ),
-                        in_first=strip.first,
-                        in_size=(source.height, source.width),
-                        in_address=source.address + box.word,
-                        in_pixel=source.pixel,
-                        in_row=source.row,
-                        out_address=target.address + shift,
-                        out_pixel=target.pixel,
-                        out_row=target.row,
-                        outputs=(first, count),
-                        channel_word=box.word,
-                        kernel_offset=box.offset,
-                        rows=box.kernel[0] * box.kernel[1] * box.words * processor.lanes,
-                        first=index == 0,
-                        last=index == len(boxes) - 1,
-                        fires=layer.fires,
-                        out_words=-(-count // processor.lanes) if layer.fires else count,
-                        residual=residual,
-                        residual_address=0
-                        if added is None
-                        else _residual_address(added.map, first, result.first - added.first + top, left),
-                        residual_pixel=0 if added is None else added.map.pixel,
-                        residual_row=0 if added is None else added.map.row,
-                        empty=box.empty,
-                    )
-                )
-    return operations
-
-
-def _residual_address(source: Map, first: int, top: int, left: int) -> int:
-    return source.address + first // source.lanes + top * source.row + left * source.pixel
-
-
-def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: int) -> tuple[int, int]:
-    """First channel word and number of words that a tile reads, with ``outputs`` and ``channels`` per group.
-
-    Grouped layers run as dense ones whose rows are zero outside the group, over the channels of the tile's groups only.
-
-    >>> _channel_words(0, 16, 1, 1, 8), _channel_words(16, 16, 8, 3, 8), _channel_words(0, 10, 10, 20, 8)
-    ((0, 2), (0, 2), (0, 3))
-    """
-    low = first // outputs * channels
-    high = ((first + count - 1) // outputs + 1) * channels
-    return low // lanes, -(-high // lanes) - low // lanes
-
-
-def chunks(name: str, whole: Box, processor: Processor, rows: int) -> list[Box]:
-    """Split a receptive field into boxes of at most ``rows`` weight rows: by channel words, kernel rows, then columns.
-
-    Raises:
-        ValueError: not even one position of the kernel fits a bank.
-    """
-    height, width = whole.kernel
-    lanes = processor.lanes
-    if rows < lanes:
-        raise ValueError(
-            f"layer {name!r}: a bank of the weight buffer must hold {lanes} rows, not {rows!r} "
-            f"({processor.weight_buffer_kib * 1024} bytes in two banks)"
-        )
-    words = min(whole.words, max(1, rows // (height * width * lanes)))
-    tall = min(height, max(1, rows // (width * lanes * words)))
-    wide = min(width, max(1, rows // (lanes * words)))
-    return [
-        Box(offset=(y, x), kernel=(tall_y, wide_x), word=whole.word + w, words=words_w)
-        for w, words_w in _split(whole.words, words)
-        for y, tall_y in _split(height, tall)
-        for x, wide_x in _split(width, wide)
-    ]
-
-
-def blocks(height: int, width: int, rows: int, parts: int) -> list[tuple[int, int, int, int]]:
-    """Boxes ``(top, left, height, width)`` of output pixels whose partial sums fit the membrane memory.
-
-    With one chunk nothing is kept, and the whole map is one block.
-
-    >>> blocks(4, 4, 8, 2), blocks(1, 5, 3, 2), blocks(9, 9, 1, 1)
-    ([(0, 0, 2, 4), (2, 0, 2, 4)], [(0, 0, 1, 3), (0, 3, 1, 2)], [(0, 0, 9, 9)])
-    """
-    if parts == 1:
-        return [(0, 0, height, width)]
-    if width <= rows:
-        return [(top, 0, tall, width) for top, tall in _split(height, min(height, rows // width))]
-    return [(top, left, 1, wide) for top in range(height) for left, wide in _split(width, rows)]
-
-
-def _split(total: int, most: int) -> list[tuple[int, int]]:
-    """Start and length of the parts of ``total``, as even as possible, none above ``most``.
-
-    >>> _split(10, 4), _split(3, 3)
-    ([(0, 4), (4, 3), (7, 3)], [(0, 3)])
-    """
-    parts = -(-total // most)
-    short, longer = divmod(total, parts)
-    lengths = [short + (index < longer) for index in range(parts)]
-    return [(sum(lengths[:index]), length) for index, length in enumerate(lengths)]
+def _from_image(operation: Operation, image: int, batch: int, regions: dict[str, int]) -> Operation:
+    """An operation of the batch's first images, for those from ``image`` on."""
+    if image == 0:
+        return operation
+    if isinstance(operation, Load | Store):
+        offset = operation.offset + image * (regions[operation.region] // batch)
+        return replace(operation, image=operation.image + image, offset=offset)
+    return replace(operation, image=operation.image + image)

@@ -15,6 +15,7 @@ class Map:
         channels, height, width: extent; a vector is 1 x 1.
         pixel: words of a pixel: of spike times, or one per logit for the read-out.
         lanes: spike times in a word.
+        images: images of a batch whose maps lie there one after the other.
         region: name of the DRAM region that holds it, if it was spilled; then `address` means nothing.
     """
 
@@ -24,6 +25,7 @@ class Map:
     width: int
     pixel: int
     lanes: int
+    images: int = 1
     region: str | None = None
 
     @property
@@ -32,9 +34,14 @@ class Map:
         return self.width * self.pixel
 
     @property
-    def size(self) -> int:
-        """Words of the whole map."""
+    def image(self) -> int:
+        """Words of one image's map."""
         return self.height * self.row
+
+    @property
+    def size(self) -> int:
+        """Words of all its images' maps."""
+        return self.images * self.image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +50,13 @@ class Layout:
 
     Attributes:
         maps: by name of the input or layer; a flattening shares its source's.
+        entries: names of the maps that are there before the first layer: the input, or what earlier layers left in DRAM.
         rows: output rows at a time of every layer that reads or writes a spilled map.
         strips: of such a layer, by DRAM region, where the strip of that map lies in the activation buffer.
     """
 
     maps: dict[str, Map]
+    entries: tuple[str, ...]
     rows: dict[str, int]
     strips: dict[str, dict[str, int]]
 
@@ -69,48 +78,67 @@ def window(layer: Layer, source: Map) -> tuple[tuple[int, int], tuple[int, int],
     return (source.height, source.width), (1, 1), (0, 0)
 
 
-def allocate(network: Network, processor: Processor) -> Layout:
-    """Place the input and every layer's output for as long as a later layer reads it; flattening shares a place.
+def origins(network: Network) -> dict[str, str]:
+    """Name of the map that holds each layer's output: a flattening shares its source's."""
+    names = {INPUT: INPUT}
+    for layer in network.layers:
+        names[layer.name] = names[layer.source] if isinstance(layer, Flatten) else layer.name
+    return names
+
+
+def allocate(network: Network, processor: Processor, *, layers: range | None = None, images: int = 1) -> Layout:
+    """Place every map that layers read or write for as long as one of them reads it; flattening shares a place.
 
     Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends. While
     they do not fit, the largest map in the way is spilled: it lives in DRAM, and the layers that write or read it work on
-    strips of rows.
+    strips of rows. The maps of several images at a time are never spilled.
+
+    Args:
+        network, processor: whose maps, and where.
+        layers: consecutive layers by number, all by default.
+        images: images whose maps are there together.
 
     Raises:
         ValueError: a layer's smallest strips do not fit the activation buffer; or a residual is a flattening of several
             pixels.
     """
+    part = range(len(network.layers)) if layers is None else layers
     spilled: set[str] = set()
     while True:
         try:
-            return _allocate(network, processor, spilled)
+            return _allocate(network, processor, part, images, spilled)
         except _Full as full:
-            free = [name for name in full.candidates if name not in spilled]
+            free = [name for name in full.candidates if name not in spilled and images == 1]
             if not free:
                 raise ValueError(str(full)) from None
             spilled.add(max(free, key=lambda name: _map(network, name, processor).size))
 
 
-def _allocate(network: Network, processor: Processor, spilled: set[str]) -> Layout:
+def _allocate(network: Network, processor: Processor, part: range, images: int, spilled: set[str]) -> Layout:
     names = [INPUT, *(layer.name for layer in network.layers)]
-    alias = {INPUT: INPUT}
-    last_use = {INPUT: 1}
-    for index, layer in enumerate(network.layers, start=1):
-        alias[layer.name] = alias[layer.source] if isinstance(layer, Flatten) else layer.name
+    alias = origins(network)
+    last_use: dict[str, int] = {}
+    for index in part:
+        layer = network.layers[index]
         for name in layer.inputs:
-            last_use[alias[name]] = index
-        last_use.setdefault(layer.name, index)
-    last_use[names[-1]] = len(names)
+            last_use[alias[name]] = index + 1
+        last_use.setdefault(layer.name, index + 1)
+    if part.stop == len(network.layers):
+        last_use[names[-1]] = len(names)
+    entries = tuple(name for name in names[: part.start + 1] if alias[name] == name and name in last_use)
     maps: dict[str, Map] = {}
     live: dict[str, Map] = {}
     rows: dict[str, int] = {}
     strips: dict[str, dict[str, int]] = {}
-    for index, name in enumerate(names):
+    for index, name in enumerate(names[: part.stop + 1]):
         if alias[name] != name:
-            maps[name] = maps[alias[name]]
+            if alias[name] in maps:
+                maps[name] = maps[alias[name]]
+            continue
+        if index <= part.start and name not in entries:
             continue
         live = {other: m for other, m in live.items() if last_use[other] >= index}
-        place = _map(network, name, processor)
+        place = _map(network, name, processor, images)
         if name in spilled:
             maps[name] = replace(place, region=INPUT if name == INPUT else f"map {name}")
         else:
@@ -120,13 +148,13 @@ def _allocate(network: Network, processor: Processor, spilled: set[str]) -> Layo
                     _message(name, place.size, live, processor), [*live, name][: len(live) + (name != names[-1])]
                 )
             maps[name] = live[name] = replace(place, address=address)
-        if index:
+        if index > part.start:
             layer = network.layers[index - 1]
             _check_residuals(layer, maps, alias)
             used = list(dict.fromkeys(alias[other] for other in (layer.name, *layer.inputs)))
             if spilled & set(used):
                 rows[name], strips[name] = _strips(layer, used, spilled, maps, live, processor)
-    return Layout(maps=maps, rows=rows, strips=strips)
+    return Layout(maps=maps, entries=entries, rows=rows, strips=strips)
 
 
 def _check_residuals(layer: Layer, maps: dict[str, Map], alias: dict[str, str]) -> None:
@@ -171,12 +199,20 @@ def _message(name: str, size: int, live: dict[str, Map], processor: Processor) -
     )
 
 
-def _map(network: Network, name: str, processor: Processor) -> Map:
+def _map(network: Network, name: str, processor: Processor, images: int = 1) -> Map:
     """A map's extent, not placed yet."""
     shape = network.shapes[name]
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     pixel = channels if name == network.layers[-1].name else -(-channels // processor.lanes)
-    return Map(address=0, channels=channels, height=height, width=width, pixel=pixel, lanes=processor.lanes)
+    return Map(
+        address=0,
+        channels=channels,
+        height=height,
+        width=width,
+        pixel=pixel,
+        lanes=processor.lanes,
+        images=images,
+    )
 
 
 def _place(size: int, taken: list[Map], processor: Processor, *, high: bool) -> int | None:

@@ -7,7 +7,19 @@ import numpy as np
 from firstspike.rtl.descriptor import pack
 from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import Processor
-from firstspike.spec.program import CONVOLVE, HALT, LOAD, POOL, STORE, Convolve, Load, Operation, Program, Window
+from firstspike.spec.program import (
+    ADDRESS_BITS,
+    CONVOLVE,
+    HALT,
+    LOAD,
+    POOL,
+    STORE,
+    Convolve,
+    Load,
+    Operation,
+    Program,
+    Window,
+)
 from firstspike.spec.program import descriptor_words as words_of_descriptor
 
 
@@ -16,7 +28,7 @@ class MemoryImage:
     """The DRAM's contents before a run.
 
     Attributes:
-        data: little-endian bytes of the DRAM's words: descriptors, payloads, then the regions (zero).
+        data: little-endian bytes of the DRAM's words: descriptors, payloads (each once), then the regions (zero).
         regions: first word of each region of the program.
         word_bytes: bytes of a word.
         descriptors: number of descriptors, the HALT included.
@@ -44,12 +56,19 @@ def assemble(network: Network, program: Program, processor: Processor) -> Memory
     payload_start = descriptor_words * (len(program.operations) + 1)
     payloads: list[bytes] = []
     places: list[tuple[int, int]] = []
+    shared: dict[tuple[object, ...], tuple[int, int]] = {}
     position = payload_start
     for operation in program.operations:
-        payload = _payload(network, operation, processor) if isinstance(operation, Convolve) else b""
-        places.append((position, len(payload) // width))
-        payloads.append(payload)
-        position += len(payload) // width
+        if not isinstance(operation, Convolve):
+            places.append((0, 0))
+            continue
+        key = _payload_key(operation)
+        if key not in shared:
+            payload = _payload(network, operation, processor)
+            shared[key] = (position, len(payload) // width)
+            payloads.append(payload)
+            position += len(payload) // width
+        places.append(shared[key])
     regions: dict[str, int] = {}
     for name, words in program.regions.items():
         regions[name] = position
@@ -119,7 +138,8 @@ def _descriptor(
         "out_row": operation.out_row,
     }
     if not isinstance(operation, Convolve):
-        return pack(subject, {"kind": POOL, "words": 1, "repeat": operation.words, "out_words": 1, **fields})
+        fields |= {"words": 1, "repeat": operation.words, "in_next": 1, "out_next": 1, "out_words": 1}
+        return pack(subject, {"kind": POOL, **fields})
     layer = network.layer(operation.layer)
     assert isinstance(layer, Synaptic)
     if operation.residual is not None:
@@ -128,6 +148,7 @@ def _descriptor(
             "residual_address": operation.residual_address,
             "residual_pixel": operation.residual_pixel,
             "residual_row": operation.residual_row,
+            "residual_next": _modular(operation.residual_next),
             "residual_words": -(-operation.outputs[1] // processor.lanes),
         }
     return pack(
@@ -139,7 +160,9 @@ def _descriptor(
             "fires": operation.fires,
             "scale_fraction": layer.scale % network.weights.levels_per_octave,
             "words": operation.words,
-            "repeat": 1,
+            "repeat": operation.images,
+            "in_next": _modular(operation.in_next),
+            "out_next": _modular(operation.out_next),
             "position_rows": operation.words * processor.lanes,
             "out_words": operation.out_words,
             "dram_address": place[0],
@@ -152,8 +175,15 @@ def _descriptor(
 
 
 def _modular(address: int) -> int:
-    """An address that may lie before the buffer (a window that begins in padding), modulo 2^24."""
-    return address & ((1 << 24) - 1)
+    """An address that may lie before the buffer (a window that begins in padding), modulo ``2^ADDRESS_BITS``."""
+    return address & ((1 << ADDRESS_BITS) - 1)
+
+
+def _payload_key(operation: Convolve) -> tuple[object, ...]:
+    """Operations of the same key (blocks, strips and images of a tile) have the same payload."""
+    o = operation
+    box = (o.kernel_offset, o.kernel, o.channel_word, o.words, o.empty)
+    return (o.layer, o.outputs, *box, o.first, o.thresholds)
 
 
 def _payload(network: Network, operation: Convolve, processor: Processor) -> bytes:

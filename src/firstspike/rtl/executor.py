@@ -17,7 +17,8 @@ class Executor(wiring.Component):
 
     CONVOLVE, per pixel: PIXEL, WALK, DRAIN (2), then RESIDUAL and ADD with a residual, then KEEP (partial sum), or FIRE
     and WRITE, or WRITE alone (logits), then NEXT. POOL, per pixel and channel word: PIXEL, WALK, WRITE, NEXT. LOAD and
-    STORE: ASK, then READ or SEND.
+    STORE: ASK, then READ or SEND. All pixels are repeated for every image of a batch (CONVOLVE) or every channel word
+    (POOL); the membrane memory's address counts on over the images.
 
     Ports:
         operation: stream from the loader.
@@ -82,7 +83,9 @@ class Executor(wiring.Component):
         height, width, repeat = Signal(16), Signal(16), Signal(16)
         in_base, in_line, in_address = (Signal(bits, name=name) for name in ("in_base", "in_line", "in_address"))
         out_base, out_line, out_address = (Signal(bits, name=name) for name in ("out_base", "out_line", "out_address"))
-        residual_line, residual_address = Signal(bits), Signal(bits)
+        residual_base, residual_line, residual_address = (
+            Signal(bits, name=name) for name in ("residual_base", "residual_line", "residual_address")
+        )
         y, x = Signal(Shape(20, signed=True)), Signal(Shape(20, signed=True))
         pixel = Signal.like(self.membrane_address)
         index = Signal(24)
@@ -115,8 +118,10 @@ class Executor(wiring.Component):
                         *(counter.eq(0) for counter in (height, width, repeat, pixel, index, sending)),
                         *(register.eq(new.in_address) for register in (in_base, in_line, in_address)),
                         *(register.eq(new.out_address) for register in (out_base, out_line, out_address)),
-                        residual_line.eq(new.residual_address),
-                        residual_address.eq(new.residual_address),
+                        *(
+                            register.eq(new.residual_address)
+                            for register in (residual_base, residual_line, residual_address)
+                        ),
                         y.eq(new.origin_y),
                         x.eq(new.origin_x),
                     ]
@@ -200,8 +205,12 @@ class Executor(wiring.Component):
                         m.d.sync += [
                             height.eq(0),
                             repeat.eq(repeat + 1),
-                            *(register.eq(in_base + 1) for register in (in_base, in_line, in_address)),
-                            *(register.eq(out_base + 1) for register in (out_base, out_line, out_address)),
+                            *(register.eq(in_base + d.in_next) for register in (in_base, in_line, in_address)),
+                            *(register.eq(out_base + d.out_next) for register in (out_base, out_line, out_address)),
+                            *(
+                                register.eq(residual_base + d.residual_next)
+                                for register in (residual_base, residual_line, residual_address)
+                            ),
                             y.eq(d.origin_y),
                         ]
                         with m.If(last_repeat):

@@ -20,6 +20,8 @@ class Processor:
         membrane_rows: partial sums kept on chip, in pixels; one row is ``pes * accumulator_bits`` bits.
         dram_latency_cycles: cycles from a burst's request to its first word.
         dram_cycles_per_word: clock cycles per word of a burst (1 = one word every cycle).
+        images: images of a batch: they share the weights that the late layers fetch (docs/processor.md, "Batches"). The
+            hardware does not depend on it.
 
     Raises:
         TypeError, ValueError: a field breaks its rule.
@@ -38,6 +40,7 @@ class Processor:
     membrane_rows: int = 64
     dram_latency_cycles: int = 20
     dram_cycles_per_word: int = 1
+    images: int = 1
 
     def __post_init__(self) -> None:
         checks.integer("Processor.pes", self.pes, low=1, high=4096)
@@ -56,6 +59,7 @@ class Processor:
         checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
         checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
         checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
+        checks.integer("Processor.images", self.images, low=1, high=1024)
 
     @property
     def lanes(self) -> int:

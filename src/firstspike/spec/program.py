@@ -6,6 +6,9 @@ from typing import ClassVar
 HALT, CONVOLVE, POOL, LOAD, STORE = range(5)
 """Values of the descriptor's ``kind``."""
 
+ADDRESS_BITS = 20
+"""Bits of an address in the activation buffer, or of a distance there, in words (4 MiB in words of 4 bytes)."""
+
 DESCRIPTOR: tuple[tuple[str, int], ...] = (
     ("kind", 4),
     ("first", 1),
@@ -25,19 +28,22 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
     ("origin_x", 20),
     ("in_height", 16),
     ("in_width", 16),
-    ("in_address", 24),
-    ("in_pixel", 24),
-    ("in_row", 24),
-    ("in_step", 24),
-    ("in_line", 24),
+    ("in_address", ADDRESS_BITS),
+    ("in_pixel", ADDRESS_BITS),
+    ("in_row", ADDRESS_BITS),
+    ("in_step", ADDRESS_BITS),
+    ("in_line", ADDRESS_BITS),
+    ("in_next", ADDRESS_BITS),
     ("position_rows", 24),
-    ("out_address", 24),
-    ("out_pixel", 24),
-    ("out_row", 24),
+    ("out_address", ADDRESS_BITS),
+    ("out_pixel", ADDRESS_BITS),
+    ("out_row", ADDRESS_BITS),
+    ("out_next", ADDRESS_BITS),
     ("out_words", 16),
-    ("residual_address", 24),
-    ("residual_pixel", 24),
-    ("residual_row", 24),
+    ("residual_address", ADDRESS_BITS),
+    ("residual_pixel", ADDRESS_BITS),
+    ("residual_row", ADDRESS_BITS),
+    ("residual_next", ADDRESS_BITS),
     ("residual_words", 16),
     ("dram_address", 32),
     ("dram_words", 24),
@@ -60,7 +66,9 @@ class Window:
 
     Attributes:
         layer: name of the layer it belongs to.
-        height, width: output pixels of this operation.
+        image: first image of the batch that it works on.
+        images: how many, one after the other, all with the same weights.
+        height, width: output pixels of this operation and one image.
         kernel: rows and columns of the window (a box of the layer's kernel).
         words: channel words of a pixel that the operation reads.
         stride: rows and columns from one output pixel's window to the next.
@@ -70,6 +78,7 @@ class Window:
         in_address: address of input pixel (0, 0), first word read.
         in_pixel, in_row: from a pixel to the next in its row, to the next row.
         out_address, out_pixel, out_row: the same of the output, from the first output pixel of this operation.
+        in_next, out_next: from an image's map to the next image's.
     """
 
     layer: str
@@ -87,11 +96,15 @@ class Window:
     out_address: int
     out_pixel: int
     out_row: int
+    image: int = 0
+    images: int = 1
+    in_next: int = 0
+    out_next: int = 0
 
     @property
     def pixels(self) -> int:
-        """Output pixels."""
-        return self.height * self.width
+        """Output pixels of all its images."""
+        return self.images * self.height * self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +121,7 @@ class Convolve(Window):
         fires: False for the read-out.
         out_words: words written per pixel: spike times of the tile, or one word per logit.
         residual: name of the residual source added at the end of this operation, or None.
-        residual_address, residual_pixel, residual_row: where its tile begins, and its strides.
+        residual_address, residual_pixel, residual_row, residual_next: where its tile begins, and its strides.
         empty: no synapses: all rows are zero (an operation that exists to add one more residual).
     """
 
@@ -125,6 +138,7 @@ class Convolve(Window):
     residual_address: int = 0
     residual_pixel: int = 0
     residual_row: int = 0
+    residual_next: int = 0
     empty: bool = False
 
     @property
@@ -135,7 +149,7 @@ class Convolve(Window):
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(Window):
-    """Earliest spike of every window, one channel word after the other (``words`` in all)."""
+    """Earliest spike of every window of one image, one channel word after the other (``words`` in all)."""
 
     kind: ClassVar[int] = POOL
 
@@ -150,6 +164,7 @@ class Transfer:
         offset: first word in the region.
         address: first word in the activation buffer.
         words: length of the burst.
+        image: first image of the batch whose words these are.
     """
 
     layer: str
@@ -157,6 +172,7 @@ class Transfer:
     offset: int
     address: int
     words: int
+    image: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,14 +194,16 @@ Operation = Convolve | Pool | Load | Store
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Operations of one image, in order; a HALT follows the last.
+    """Operations of one batch of images, in order; a HALT follows the last.
 
     Attributes:
         operations: in order of execution.
-        regions: words of each DRAM region: "input", "logits" and spilled maps.
+        images: images of the batch.
+        regions: words of each DRAM region, of all images: "input", maps that are not kept on chip, "logits".
         activation_words: the most words of the activation buffer in use at once.
     """
 
     operations: tuple[Operation, ...]
     regions: dict[str, int]
     activation_words: int
+    images: int = 1

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy as np
 from firstspike import engine
 from firstspike.processor import cycles, mapping
 from firstspike.processor.plan import Plan
-from firstspike.processor.storage import Map, allocate
+from firstspike.processor.stages import Stage, stages
 from firstspike.rtl.compiler import assemble, store_map
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Program
-from firstspike.verify.simulator import Result, Simulator, Stalls
+from firstspike.verify.simulator import Checkpoint, Result, Simulator, Stalls
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,15 +26,15 @@ class Record:
     Attributes:
         images: images run.
         bit_exact: every spike time of every layer and every logit equals the engine's.
-        cycle_exact: the RTL took the model's cycles in every layer of every image.
-        layers_compared: maps compared per image, the input's and the logits included.
+        cycle_exact: the RTL took the model's cycles in every layer of every batch.
+        layers_compared: layers compared per image, the input's and the logits included.
         spikes_compared: spike times compared (silence included), over all images.
         rtl_cycles, model_cycles: clock cycles over all images (the model's expectation if the DRAM stalls at random).
         cycles_per_second: simulated cycles per second of wall time.
         model_speedup: seconds of the simulation over seconds of the model, the best of three counts (its plan, made once a
             network, not included).
         differences: what differs, as text, one line a layer; empty if nothing does.
-        layer_cycles: by layer, the RTL's cycles and the model's, int64 ``[n]`` each.
+        layer_cycles: by layer, the RTL's cycles and the model's, one entry a batch, int64.
     """
 
     images: int
@@ -77,7 +77,9 @@ def run(
     waveform: tuple[Path, int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
-    """Run images through the RTL and hold it against the engine and the cycle model.
+    """Run images through the RTL, in batches of ``processor.images``, and hold it against the engine and the model.
+
+    What is left of the last batch is a smaller batch with a program of its own.
 
     Args:
         network: the integer network.
@@ -86,45 +88,55 @@ def run(
         simulator: its compiled model, if at hand (any network with the same code and weight format may share it).
         stalls: random stalls of the DRAM; with them cycles are compared but `cycle_exact` is False in general.
         engine_name: the engine to compare with.
-        limit: cycles after which an image is given up.
+        limit: cycles after which a batch is given up.
         waveform: VCD file, first and last cycle (the simulator must have been built with ``trace``).
-        progress: called with the images done and the cycles of the image that runs, or has just ended.
+        progress: called with the images done and the cycles of the batch that runs, or has just ended.
 
     Raises:
         ValueError: the network does not fit the processor.
         RuntimeError: a tool is missing (`ToolMissing`) or the simulation failed.
     """
-    program = mapping.program(network, processor)
-    image = assemble(network, program, processor)
     if simulator is None:
         simulator = Simulator(Parameters.of(network, processor), trace=waveform is not None)
-    maps = allocate(network, processor).maps
-    checkpoints = _checkpoints(network, program, maps)
-    result = simulator.run(
-        image,
-        store_map(times, processor),
-        checkpoints,
-        stalls=stalls,
-        limit=limit,
-        waveform=waveform,
-        progress=progress,
-    )
     expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
-    compared = _maps(result)
-    differences = _compare(network, processor, result, expected)
-    plan = Plan(network, processor, program)
-    model_seconds = float("inf")
-    for _ in range(3):
-        begin = time.perf_counter()
-        counts = cycles.count(network, expected, processor, plan=plan, stall=(stalls.per_mille if stalls else 0) / 1000)
-        model_seconds = min(model_seconds, time.perf_counter() - begin)
-    layer_cycles = _layer_cycles(program, result, counts)
+    whole = len(times) // processor.images * processor.images
+    parts = []
+    for begin, end, size in ((0, whole, processor.images), (whole, len(times), len(times) - whole)):
+        if begin == end:
+            continue
+
+        def advance(done: int, spent: int, begin: int = begin, size: int = size) -> None:
+            if progress is not None:
+                progress(begin + done * size, spent)
+
+        parts.append(
+            _batches(
+                network,
+                {name: values[begin:end] for name, values in expected.items()},
+                replace(processor, images=size),
+                simulator,
+                stalls=stalls or Stalls(),
+                limit=limit,
+                waveform=waveform if begin == 0 else None,
+                progress=advance,
+            )
+        )
+    total = sum(int(part.result.taken[:, -1].sum()) for part in parts)
+    seconds = sum(part.result.seconds for part in parts)
+    layer_cycles = {
+        name: (
+            np.concatenate([part.layer_cycles[name][0] for part in parts]),
+            np.concatenate([part.layer_cycles[name][1] for part in parts]),
+        )
+        for name in parts[0].layer_cycles
+    }
     wrong = [
         f"layer {name!r}: {int(rtl.sum())} cycles, not the model's {int(model.sum())}"
         for name, (rtl, model) in layer_cycles.items()
         if not np.array_equal(rtl, model)
     ]
-    total = int(result.taken[:, -1].sum())
+    differences = [line for part in parts for line in part.differences]
+    compared = {name for part in parts for name in part.compared}
     return Record(
         images=len(times),
         bit_exact=not differences,
@@ -132,36 +144,111 @@ def run(
         layers_compared=len(compared) + 1,
         spikes_compared=sum(int(expected[name].size) for name in compared),
         rtl_cycles=total,
-        model_cycles=int(counts.cycles.sum()),
-        cycles_per_second=total / result.seconds,
-        model_speedup=result.seconds / model_seconds,
+        model_cycles=sum(int(part.counts.cycles.sum()) for part in parts),
+        cycles_per_second=total / seconds,
+        model_speedup=seconds / sum(part.model_seconds for part in parts),
         differences=tuple(differences + wrong),
         layer_cycles=layer_cycles,
     )
 
 
-def _checkpoints(network: Network, program: Program, maps: dict[str, Map]) -> list[tuple[int, str, Map]]:
-    """Every map on chip but the logits is looked at when the first operation of the next layer is taken."""
-    names = [operation.layer for operation in program.operations]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Runs of one program: what the RTL did, the model's counts, and what differs from the engine."""
+
+    result: Result
+    counts: cycles.Counts
+    model_seconds: float
+    compared: set[str]
+    differences: list[str]
+    layer_cycles: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def _batches(
+    network: Network,
+    expected: dict[str, np.ndarray],
+    processor: Processor,
+    simulator: Simulator,
+    *,
+    stalls: Stalls,
+    limit: int,
+    waveform: tuple[Path, int, int] | None,
+    progress: Callable[[int, int], None],
+) -> _Part:
+    """Run whole batches."""
+    program = mapping.program(network, processor)
+    result = simulator.run(
+        assemble(network, program, processor),
+        _by_batch(store_map(expected[INPUT], processor), processor),
+        _checkpoints(network, program, stages(network, processor)),
+        stalls=stalls,
+        limit=limit,
+        waveform=waveform,
+        progress=progress,
+    )
+    plan = Plan(network, processor, program)
+    model_seconds = float("inf")
+    for _ in range(3):
+        begin = time.perf_counter()
+        counts = cycles.count(network, expected, processor, plan=plan, stall=stalls.per_mille / 1000)
+        model_seconds = min(model_seconds, time.perf_counter() - begin)
+    compared = {point.layer for point in result.maps} | {name[4:] for name in result.regions if name != "logits"}
+    return _Part(
+        result=result,
+        counts=counts,
+        model_seconds=model_seconds,
+        compared=compared,
+        differences=_compare(network, processor, result, expected),
+        layer_cycles=_layer_cycles(program, result, counts),
+    )
+
+
+def _by_batch(stored: np.ndarray, processor: Processor) -> np.ndarray:
+    """Bytes of every image ``[n, bytes]`` as those of every batch."""
+    return stored.reshape(len(stored) // processor.images, -1)
+
+
+def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -> list[Checkpoint]:
+    """Every map on chip but the logits is looked at when the operation after its layer's last one is taken."""
     last = network.layers[-1].name
-    after = {name: index + 1 for index, name in enumerate(names)}
-    return [(index, name, maps[name]) for name, index in after.items() if name != last and maps[name].region is None]
-
-
-def _maps(result: Result) -> dict[str, np.ndarray]:
-    """All maps by layer name, from the activation buffer and from DRAM."""
-    spilled = {name[4:]: words for name, words in result.regions.items() if name.startswith("map ")}
-    return result.maps | spilled
+    after = {(operation.layer, operation.image): number + 1 for number, operation in enumerate(program.operations)}
+    points = []
+    for stage in parts:
+        made = {operation.layer for operation in program.operations} & {
+            *(network.layers[index].name for index in stage.layers),
+            *([INPUT] if stage.layers.start == 0 else []),
+        }
+        for name in made - {last}:
+            m = stage.layout.maps[name]
+            if m.region is not None:
+                continue
+            for image in range(0, program.images, stage.images):
+                number = max(after.get((name, other), 0) for other in range(image, image + stage.images))
+                points.append(Checkpoint(operation=number, layer=name, image=image, map=m))
+    return sorted(points, key=lambda point: point.operation)
 
 
 def _compare(network: Network, processor: Processor, result: Result, expected: dict[str, np.ndarray]) -> list[str]:
     differences = []
-    for name, seen in _maps(result).items():
-        wanted = store_map(expected[name], processor)
+
+    def compare(name: str, where: str, seen: np.ndarray, wanted: np.ndarray) -> None:
         if not np.array_equal(seen, wanted):
-            differences.append(f"layer {name!r}: {int((seen != wanted).sum())} of {wanted.size} spike times differ")
+            differences.append(
+                f"layer {name!r}{where}: {int((seen != wanted).sum())} of {wanted.size} spike times differ"
+            )
+
+    stored = {name: _by_batch(store_map(values, processor), processor) for name, values in expected.items()
+              if values.dtype == np.uint8}  # fmt: skip
+    for point, seen in result.maps.items():
+        size = seen.shape[1] // point.map.images
+        part = slice(point.image * size, point.image * size + seen.shape[1])
+        where = f", image {point.image} of a batch" if point.map.images < processor.images else ""
+        compare(point.layer, where, seen, stored[point.layer][:, part])
+    for name, seen in result.regions.items():
+        if name.startswith("map "):
+            compare(name[4:], " in DRAM", seen, stored[name[4:]])
     last = network.layers[-1].name
-    images = len(result.taken)
+    images = len(result.taken) * processor.images
     logits = np.ascontiguousarray(result.regions["logits"]).reshape(images, -1, processor.word_bits // 8)
     values = np.zeros(logits.shape[:2], dtype=np.int64)
     for byte in range(min(8, logits.shape[2])):

@@ -37,19 +37,36 @@ class Stalls:
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When and where a map in the activation buffer is looked at.
+
+    Attributes:
+        operation: number of the operation before which it is complete.
+        layer: whose output it is.
+        image: first image of the batch that it holds.
+        map: its place.
+    """
+
+    operation: int
+    layer: str
+    image: int
+    map: Map
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """What the RTL did.
+    """What the RTL did in ``n`` runs of a program, each with one batch of images.
 
     Attributes:
         taken: cycle at which every operation was taken, the HALT last, int64 ``[n, operations]``; ``start`` is cycle 0.
-        maps: by name, the words of the activation buffer when the layer was done, uint8 ``[n, bytes]``.
+        maps: the bytes of the activation buffer at every checkpoint, uint8 ``[n, bytes]``.
         regions: by name, words of the DRAM regions, the input's excepted, uint8 ``[n, bytes]``.
         seconds: wall time of the simulation.
     """
 
     taken: np.ndarray
-    maps: dict[str, np.ndarray]
+    maps: dict[Checkpoint, np.ndarray]
     regions: dict[str, np.ndarray]
     seconds: float
 
@@ -131,38 +148,38 @@ class Simulator:
         self,
         image: MemoryImage,
         inputs: np.ndarray,
-        checkpoints: list[tuple[int, str, Map]],
+        checkpoints: list[Checkpoint],
         *,
         stalls: Stalls | None = None,
         limit: int = 1_000_000_000,
         waveform: tuple[Path, int, int] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Result:
-        """Run images.
+        """Run batches of images.
 
         Args:
             image: the program's memory image.
-            inputs: the input region of every image, uint8 ``[n, bytes]``.
-            checkpoints: operation before which a map is copied, its name, its place.
+            inputs: the input region of every batch, uint8 ``[n, bytes]``.
+            checkpoints: which maps are copied, and when.
             stalls: the DRAM's random stalls; none by default.
-            limit: cycles after which an image is given up.
+            limit: cycles after which a batch is given up.
             waveform: VCD file, first and last cycle (needs ``trace``).
-            progress: called with the images done and the cycles of the image that runs, or has just ended.
+            progress: called with the batches done and the cycles of the batch that runs, or has just ended.
 
         Raises:
             RuntimeError: the RTL broke a stream rule, did not finish, or the driver failed; the text says which.
         """
         stalls = stalls or Stalls()
         processor = self.parameters.processor
-        size = [m.size * image.word_bytes for _, _, m in checkpoints]
+        size = [point.map.size * image.word_bytes for point in checkpoints]
         input_words = inputs.shape[1] // image.word_bytes
         first_region = image.regions["input"] + input_words
         region_words = image.words - first_region
         job = [len(inputs), image.regions["input"], input_words, first_region, region_words]
         job += [processor.dram_latency_cycles, processor.dram_cycles_per_word]
         job += [stalls.per_mille, stalls.seed, limit, image.descriptors, len(checkpoints)]
-        for operation, _, place in checkpoints:
-            job += [operation, place.address, place.size]
+        for point in checkpoints:
+            job += [point.operation, point.map.address, point.map.size]
         with tempfile.TemporaryDirectory() as work:
             folder = Path(work)
             (folder / "job").write_bytes(np.array(job, dtype="<i8").tobytes())
@@ -179,8 +196,8 @@ class Simulator:
         )
         taken = np.ascontiguousarray(records[:, :heads]).view("<i8")
         maps, offset = {}, heads
-        for (_, name, _), length in zip(checkpoints, size, strict=True):
-            maps[name] = records[:, offset : offset + length]
+        for point, length in zip(checkpoints, size, strict=True):
+            maps[point] = records[:, offset : offset + length]
             offset += length
         edges = [*(place for name, place in image.regions.items() if name != "input"), image.words]
         names = [name for name in image.regions if name != "input"]
