@@ -64,7 +64,10 @@ def linear_weights(
     chosen = replace(
         rates(processor, bits, technology, dram), lane_add_pj=plain(technology.baseline.multiply_operation)
     )
-    return energy.price(counts.layers, chosen, design="linear weights", technology=technology.name, dram=dram)
+    design = "linear weights"
+    return energy.price(
+        counts.layers, chosen, images=counts.images, design=design, technology=technology.name, dram=dram
+    )
 
 
 def base_e_tables(
@@ -100,7 +103,8 @@ def base_e_tables(
         replace(layer, dram_read_bits=layer.dram_read_bits + extra) if layer.name in names else layer
         for layer in counts.layers
     ]
-    return energy.price(layers, chosen, design="base-e tables", technology=technology.name, dram=dram)
+    design = "base-e tables"
+    return energy.price(layers, chosen, images=counts.images, design=design, technology=technology.name, dram=dram)
 
 
 def spinal_flow(

@@ -21,7 +21,9 @@ from firstspike.spec.program import Program
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerCounts:
-    """Events of one layer (or ``"input"``, the image's load); every field but the names is int64 ``[n]``, per image.
+    """Events of one layer (or ``"input"``, the image's load); every field but the names is int64 ``[n]``, one entry a run.
+
+    A run is one image, or a batch of images (``Processor.images``).
 
     Attributes:
         name: the layer's name; kind: its kind, ``"input"`` for the load.
@@ -67,15 +69,17 @@ assert tuple(field.name for field in fields(LayerCounts) if field.name not in ("
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counts:
-    """Counts of a network over ``n`` images.
+    """Counts of a network over ``n`` runs.
 
     Attributes:
         layers: by execution: ``"input"`` first, then every layer that takes operations (not flattening).
         processor: the processor that was counted.
+        images: images of all runs together; None: one a run.
     """
 
     layers: tuple[LayerCounts, ...]
     processor: Processor
+    images: int | None = None
 
     def total(self, event: str) -> np.ndarray:
         """Sum of a field over all layers, int64 ``[n]``.
@@ -89,7 +93,7 @@ class Counts:
 
     @property
     def cycles(self) -> np.ndarray:
-        """Clock cycles of every image, int64 ``[n]``."""
+        """Clock cycles of every run, int64 ``[n]``."""
         return self.total("cycles")
 
 

@@ -78,6 +78,7 @@ class Cost:
 
     Attributes:
         images: number of images.
+        batches: number of runs, each with one batch of them.
         design: name of what was priced.
         clock_mhz: its clock frequency in MHz.
         technology, dram: names of the technology and of the DRAM scenario.
@@ -86,6 +87,7 @@ class Cost:
     """
 
     images: int
+    batches: int
     design: str
     clock_mhz: float
     technology: str
@@ -126,18 +128,18 @@ class Cost:
 
     @property
     def latency_us(self) -> float:
-        """Time from the start of an image's load to its stored logits, in microseconds."""
-        return self.cycles_per_image / self.clock_mhz
+        """Time from the start of the first image's load to the stored logits of its batch, in microseconds."""
+        return self.cycles_per_image / self.clock_mhz * self.images / self.batches
 
     @property
     def frames_per_second(self) -> float:
-        """Images per second, one after the other."""
-        return 1e6 / self.latency_us
+        """Images per second, one batch after the other."""
+        return 1e6 * self.clock_mhz / self.cycles_per_image
 
     @property
     def power_mw(self) -> float:
         """Mean power in mW while running, DRAM included."""
-        return 1e3 * self.energy_uj / self.latency_us
+        return 1e-3 * self.energy_uj * self.frames_per_second
 
     @property
     def sops_per_image(self) -> float:
@@ -169,6 +171,7 @@ class Cost:
         energy = self.energy
         record: dict[str, Any] = {
             "images": self.images,
+            "batches": self.batches,
             "design": self.design,
             "technology": self.technology,
             "dram": self.dram,
@@ -213,25 +216,42 @@ def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str 
         ValueError: the scenario is unknown, or nothing was counted.
     """
     chosen = rates(counts.processor, weight_bits, technology, dram)
-    return price(counts.layers, chosen, design="firstspike", technology=technology.name, dram=dram)
+    return price(
+        counts.layers, chosen, images=counts.images, design="firstspike", technology=technology.name, dram=dram
+    )
 
 
-def price(layers: Sequence[LayerCounts], chosen: Rates, *, design: str, technology: str, dram: str) -> Cost:
+def price(
+    layers: Sequence[LayerCounts],
+    chosen: Rates,
+    *,
+    images: int | None = None,
+    design: str,
+    technology: str,
+    dram: str,
+) -> Cost:
     """Price counted events at given rates; ``design``, ``technology`` and ``dram`` are names for the result.
+
+    Args:
+        layers: the events of every run.
+        chosen: the rates.
+        images: how many images the runs had; None: one each.
 
     Raises:
         ValueError: nothing was counted.
     """
-    images = len(layers[0].cycles)
+    batches = len(layers[0].cycles)
+    images = batches if images is None else images
     if not images:
         raise ValueError("a cost needs at least one image, not 0")
     priced = []
     for layer in layers:
         events = {name: int(getattr(layer, name).sum()) / images for name in EVENTS}
-        components = _components(layer.kind, events, _activations(layer, chosen.dram), chosen)
+        components = _components(layer.kind, events, _activations(layer, chosen.dram, images), chosen)
         priced.append(LayerCost(name=layer.name, kind=layer.kind, events=events, components=components))
     return Cost(
         images=images,
+        batches=batches,
         design=design,
         clock_mhz=chosen.clock_mhz,
         technology=technology,
@@ -241,13 +261,13 @@ def price(layers: Sequence[LayerCounts], chosen: Rates, *, design: str, technolo
     )
 
 
-def _activations(layer: LayerCounts, memory: Dram) -> Interval:
-    """Pages opened per image: streams are sequential, reads and writes of a layer are one stream each."""
+def _activations(layer: LayerCounts, memory: Dram, images: int) -> Interval:
+    """Pages opened per image: streams are sequential, reads and writes of a layer in a run are one stream each."""
 
     def pages(size: float) -> float:
         return sum(int((-(-bits // int(size))).sum()) for bits in (layer.dram_read_bits, layer.dram_write_bits))
 
-    images, page = len(layer.cycles), memory.page
+    page = memory.page
     return Interval(low=pages(page.high), value=pages(page.value), high=pages(page.low)).times(1 / images)
 
 
