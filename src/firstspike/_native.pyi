@@ -44,7 +44,7 @@ class Engine:
         source: int,
         in_shape: tuple[int, ...],
         out_shape: tuple[int, ...],
-        codes: np.ndarray,
+        stream: np.ndarray,
         kernel: tuple[int, ...],
         stride: tuple[int, int],
         padding: tuple[int, int],
@@ -66,6 +66,7 @@ class Engine:
         padding: tuple[int, int],
     ) -> None: ...
     def add_flatten(self, source: int, in_shape: tuple[int, ...]) -> None: ...
+    def codes(self, number: int, stream: np.ndarray) -> None: ...
     def run(self, times: np.ndarray, logits: np.ndarray, traces: Sequence[np.ndarray], threads: int) -> None: ...
     @property
     def instructions(self) -> str: ...

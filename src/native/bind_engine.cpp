@@ -5,6 +5,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -44,17 +45,28 @@ Engine* create(const Triple& input, int T, int weight_bits, int accumulator_bits
     return new Engine({choose(instructions), T, weight_bits, accumulator_bits, vector(kernel_values)}, shape(input), path(path_name));
 }
 
-void add_synaptic(Engine& engine, int source, const Triple& in, const Triple& out, const Bytes& codes, Pair kernel, Pair stride,
+void add_synaptic(Engine& engine, int source, const Triple& in, const Triple& out, const Bytes& stream, Pair kernel, Pair stride,
                   Pair padding, int groups, bool fires, const Integers& weights, const Integers& bias, const Integers& thresholds,
                   const Integers& identity, const std::vector<int>& residuals) {
     const Shape from = shape(in), to = shape(out);
     const Geometry g = geometry(from, to, kernel, stride, padding);
-    if (int64_t(codes.size()) != int64_t(to.channels) * (from.channels / groups) * g.kernel_h * g.kernel_w)
-        throw std::invalid_argument("codes must hold one code per weight");
+    const int64_t codes = int64_t(to.channels) * (from.channels / groups) * g.kernel_h * g.kernel_w;
+    if (int64_t(stream.size()) != (codes * engine.common().weight_bits + 7) / 8)
+        throw std::invalid_argument("stream must hold one code per weight");
     if (int64_t(bias.size()) != to.channels || int64_t(weights.size()) != int64_t(1) << engine.common().weight_bits || identity.size() != 256)
         throw std::invalid_argument("bias, weights and identity must have one entry per output, code and byte");
-    engine.add_synaptic({source, from, to, g, groups, fires, codes.data(), vector(weights), vector(bias), vector(thresholds),
+    engine.add_synaptic({source, from, to, g, groups, fires, stream.data(), vector(weights), vector(bias), vector(thresholds),
                          vector(identity), residuals});
+}
+
+void codes(const Engine& engine, size_t number, nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> stream) {
+    if (number >= engine.steps().size() || engine.steps()[number].weights.empty())
+        throw std::invalid_argument("number must be that of a layer with weights, not " + std::to_string(number));
+    const Step& step = engine.steps()[number];
+    if (int64_t(stream.size()) != stream_size(engine.common(), step)) throw std::invalid_argument("stream must hold one code per weight");
+    std::fill_n(stream.data(), stream.size(), uint8_t(0));
+    nb::gil_scoped_release release;
+    read_codes(engine.common(), step, stream.data());
 }
 
 void run(const Engine& engine, const Bytes& times, nb::ndarray<int64_t, nb::c_contig, nb::device::cpu> logits,
@@ -79,7 +91,7 @@ void run(const Engine& engine, const Bytes& times, nb::ndarray<int64_t, nb::c_co
 void bind_engine(nb::module_& m) {
     nb::class_<Engine>(m, "Engine", "One network, ready to run. Shapes are (channels, height, width).")
         .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "kernel_values"_a, "instructions"_a, "path"_a)
-        .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "codes"_a, "kernel"_a, "stride"_a, "padding"_a,
+        .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "stream"_a, "kernel"_a, "stride"_a, "padding"_a,
              "groups"_a, "fires"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a)
         .def(
             "add_pool",
@@ -88,6 +100,7 @@ void bind_engine(nb::module_& m) {
             },
             "source"_a, "in_shape"_a, "out_shape"_a, "kernel"_a, "stride"_a, "padding"_a)
         .def("add_flatten", [](Engine& e, int source, Triple in) { e.add_flatten(source, shape(in)); }, "source"_a, "in_shape"_a)
+        .def("codes", &codes, "number"_a, "stream"_a, "Writes a layer's codes as they were given, packed.")
         .def("run", &run, "times"_a, "logits"_a, "traces"_a, "threads"_a)
         .def_prop_ro("instructions", [](const Engine& e) { return std::string(name(e.common().isa)); })
         .def_prop_ro("weight_bytes", &Engine::weight_bytes, "Bytes of packed weight codes.");

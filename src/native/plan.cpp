@@ -39,69 +39,86 @@ void cut(Step& step) {
     }
 }
 
-// The codes of one lane block in the order of its panels, `bits` bits each.
+uint8_t get(const uint8_t* stream, int64_t index, int bits) {
+    const int64_t bit = index * bits;
+    const uint8_t* at = stream + bit / 8;
+    const int shift = bit % 8;
+    unsigned code = at[0] >> shift;
+    if (shift + bits > 8) code |= at[1] << (8 - shift);
+    return static_cast<uint8_t>(code & ((1u << bits) - 1));
+}
+
+// The bits must be 0 before.
+void put(uint8_t* stream, int64_t index, int bits, unsigned code) {
+    const int64_t bit = index * bits;
+    uint8_t* at = stream + bit / 8;
+    const int shift = bit % 8;
+    at[0] |= static_cast<uint8_t>(code << shift);
+    if (shift + bits > 8) at[1] |= static_cast<uint8_t>(code >> (8 - shift));
+}
+
+// The codes of a step, `bits` bits each, between the order of the model file and that of the panels.
 class Packer {
 public:
-    Packer(const Common& common, Step& step, const uint8_t* codes)
-        : kernels_(kernels(common.isa)), step_(step), codes_(codes), bits_(common.weight_bits),
-          zero_(static_cast<uint8_t>((1 << (bits_ - 1)) - 1)) {}
+    Packer(const Common& common, const Step& step)
+        : kernels_(kernels(common.isa)), step_(step), bits_(common.weight_bits), units_(step.rows * step.lanes / 64),
+          panel_(step.rows * step.lanes) {}
 
-    void pack() {
-        const int64_t units = step_.rows * step_.lanes / 64;
-        step_.packed.assign(int64_t(step_.groups) * step_.lane_blocks * units * 8 * bits_, 0);
-        uint8_t* out = step_.packed.data();
-        std::vector<uint8_t> panel(step_.rows * step_.lanes);
-        for (int group = 0; group < step_.groups; ++group)
-            for (int lane_block = 0; lane_block < step_.lane_blocks; ++lane_block) {
-                fill(group, lane_block, panel);
-                for (int64_t unit = 0; unit < units; ++unit, out += 8 * bits_) pack_unit(&panel[unit * 64], out);
-            }
+    std::vector<uint8_t> pack(const uint8_t* stream) {
+        std::vector<uint8_t> packed(int64_t(step_.groups) * step_.lane_blocks * units_ * 8 * bits_);
+        uint8_t* out = packed.data();
+        each_lane_block([&](int group, int lane_block) {
+            std::fill(panel_.begin(), panel_.end(), static_cast<uint8_t>((1 << (bits_ - 1)) - 1));  // weight zero
+            each_code(group, lane_block, [&](int64_t at, int64_t index) { panel_[at] = get(stream, index, bits_); });
+            for (int64_t unit = 0; unit < units_; ++unit, out += 8 * bits_)
+                for (int p = 0; p < 64; ++p) put(out, p, bits_, panel_[unit * 64 + kernels_.panel_position[p]]);
+        });
+        return packed;
+    }
+
+    void unpack(uint8_t* stream) {
+        const uint8_t* in = step_.packed.data();
+        each_lane_block([&](int group, int lane_block) {
+            for (int64_t unit = 0; unit < units_; ++unit, in += 8 * bits_)
+                for (int p = 0; p < 64; ++p) panel_[unit * 64 + kernels_.panel_position[p]] = get(in, p, bits_);
+            each_code(group, lane_block, [&](int64_t at, int64_t index) { put(stream, index, bits_, panel_[at]); });
+        });
     }
 
 private:
-    void fill(int group, int lane_block, std::vector<uint8_t>& panel) const {
-        std::fill(panel.begin(), panel.end(), zero_);
-        for (const Chunk& chunk : step_.chunks)
-            for (int ky = chunk.ky0; ky < chunk.ky1; ++ky)
-                for (int kx = chunk.kx0; kx < chunk.kx1; ++kx)
-                    for (int c = 0; c < chunk.cn; ++c) {
-                        const int64_t row = chunk.first_row + int64_t(ky - chunk.ky0) * chunk.run_rows + (kx - chunk.kx0) * chunk.cn + c;
-                        for (int lane = 0; lane < step_.lanes; ++lane)
-                            panel[row * step_.lanes + lane] = code(group, lane_block, channel(lane), chunk.c0 + c, ky, kx);
+    template <class Visit>
+    void each_lane_block(Visit visit) const {
+        for (int group = 0; group < step_.groups; ++group)
+            for (int lane_block = 0; lane_block < step_.lane_blocks; ++lane_block) visit(group, lane_block);
+    }
+
+    // Place in the panels, [row][lane], and number in the model file of every code of a lane block.
+    template <class Visit>
+    void each_code(int group, int lane_block, Visit visit) const {
+        const Geometry& g = step_.geometry;
+        const int64_t taps = int64_t(g.kernel_h) * g.kernel_w, fan_in = step_.group_inputs() * taps;
+        for (int lane = 0; lane < step_.lanes; ++lane) {
+            const int output = lane_block * step_.lanes + channel(lane);
+            if (output >= step_.group_outputs()) continue;
+            const int64_t filter = (int64_t(group) * step_.group_outputs() + output) * fan_in;
+            for (const Chunk& chunk : step_.chunks)
+                for (int ky = chunk.ky0; ky < chunk.ky1; ++ky)
+                    for (int kx = chunk.kx0; kx < chunk.kx1; ++kx) {
+                        const int64_t row = chunk.first_row + int64_t(ky - chunk.ky0) * chunk.run_rows + (kx - chunk.kx0) * chunk.cn;
+                        const int64_t index = filter + chunk.c0 * taps + int64_t(ky) * g.kernel_w + kx;
+                        for (int c = 0; c < chunk.cn; ++c) visit((row + c) * step_.lanes + lane, index + c * taps);
                     }
+        }
     }
 
     int channel(int lane) const { return step_.width == Width::bits16 ? kernels_.channel16[lane] : lane; }
 
-    uint8_t code(int group, int lane_block, int lane, int c, int ky, int kx) const {
-        const int output = lane_block * step_.lanes + lane;
-        if (output >= step_.group_outputs()) return zero_;
-        const Geometry& g = step_.geometry;
-        const int64_t filter = int64_t(group) * step_.group_outputs() + output;
-        return codes_[((filter * step_.group_inputs() + c) * g.kernel_h + ky) * g.kernel_w + kx];
-    }
-
-    void pack_unit(const uint8_t* panel, uint8_t* out) const {
-        for (int p = 0; p < 64; ++p) {
-            const unsigned code = panel[kernels_.panel_position[p]], bit = static_cast<unsigned>(p * bits_);
-            out[bit / 8] |= static_cast<uint8_t>(code << bit % 8);
-            if (bit % 8 + bits_ > 8) out[bit / 8 + 1] |= static_cast<uint8_t>(code >> (8 - bit % 8));
-        }
-    }
-
     const Kernels& kernels_;
-    Step& step_;
-    const uint8_t* codes_;
+    const Step& step_;
     int bits_;
-    uint8_t zero_;
+    int64_t units_;
+    std::vector<uint8_t> panel_;  // one lane block, a code a byte
 };
-
-void plan_depthwise(Step& step, const uint8_t* codes) {
-    const int taps = step.geometry.kernel_h * step.geometry.kernel_w;
-    step.packed.resize(int64_t(taps) * step.in.channels);
-    for (int c = 0; c < step.in.channels; ++c)
-        for (int tap = 0; tap < taps; ++tap) step.packed[int64_t(tap) * step.in.channels + c] = codes[int64_t(c) * taps + tap];
-}
 
 void fill_bias_rows(Step& step) {
     const int size = step.sum_bytes();
@@ -150,15 +167,35 @@ Step plan_synaptic(const Common& common, SynapticSpec spec) {
         step.fire.low[t] = t < static_cast<int>(step.thresholds.size()) ? static_cast<int32_t>(step.thresholds[t]) : INT32_MIN;
 
     if (step.kind == Step::Kind::depthwise) {
-        plan_depthwise(step, spec.codes);
+        const int64_t taps = code_count(step) / step.in.channels;
+        for (int64_t tap = 0; tap < taps; ++tap)
+            for (int c = 0; c < step.in.channels; ++c)
+                step.packed.push_back(get(spec.stream, c * taps + tap, common.weight_bits));
         return step;
     }
     step.lanes = step.width == Width::bits16 && step.group_outputs() > 32 ? 64 : 32;
     step.lane_blocks = (step.group_outputs() + step.lanes - 1) / step.lanes;
     fill_bias_rows(step);
     cut(step);
-    Packer(common, step, spec.codes).pack();
+    step.packed = Packer(common, step).pack(spec.stream);
     return step;
+}
+
+int64_t code_count(const Step& step) {
+    return int64_t(step.out.channels) * step.group_inputs() * step.geometry.kernel_h * step.geometry.kernel_w;
+}
+
+int64_t stream_size(const Common& common, const Step& step) { return (code_count(step) * common.weight_bits + 7) / 8; }
+
+void read_codes(const Common& common, const Step& step, uint8_t* stream) {
+    if (step.kind == Step::Kind::synaptic) {
+        Packer(common, step).unpack(stream);
+        return;
+    }
+    const int64_t taps = code_count(step) / step.in.channels;
+    for (int64_t tap = 0; tap < taps; ++tap)
+        for (int c = 0; c < step.in.channels; ++c)
+            put(stream, c * taps + tap, common.weight_bits, step.packed[tap * step.in.channels + c]);
 }
 
 }  // namespace firstspike

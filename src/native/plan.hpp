@@ -61,18 +61,26 @@ struct Step {
     }
 };
 
-// A layer with weights, ready to run. codes: [outputs][in channels / groups][kernel_h][kernel_w], one a byte.
+// A layer with weights, ready to run. stream: its codes [outputs][in channels / groups][kernel_h][kernel_w] as in the model
+// file, weight_bits each, lowest bit first.
 struct SynapticSpec {
     int source;
     Shape in, out;
     Geometry geometry;
     int groups;
     bool fires;
-    const uint8_t* codes;
+    const uint8_t* stream;
     std::vector<int64_t> weights, bias, thresholds, identity;
     std::vector<int> residuals;
 };
 
 Step plan_synaptic(const Common& common, SynapticSpec spec);
+
+// Codes of a layer with weights, and bytes of their stream.
+int64_t code_count(const Step& step);
+int64_t stream_size(const Common& common, const Step& step);
+
+// The stream a step was planned from, into memory of zero bytes.
+void read_codes(const Common& common, const Step& step, uint8_t* stream);
 
 }  // namespace firstspike

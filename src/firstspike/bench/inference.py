@@ -127,12 +127,12 @@ def dense_twin(network: Network) -> nn.Sequential:
         elif isinstance(layer, Flatten):
             layers.append(nn.Flatten())
         elif isinstance(layer, Conv2d):
-            kernel = (layer.codes.shape[2], layer.codes.shape[3])
-            inputs = layer.codes.shape[1] * layer.groups
+            kernel = (layer.weight_shape[2], layer.weight_shape[3])
+            inputs = layer.weight_shape[1] * layer.groups
             layers.append(nn.Conv2d(inputs, layer.outputs, kernel, layer.stride, layer.padding, groups=layer.groups))
         else:
             assert isinstance(layer, Linear)
-            layers.append(nn.Linear(layer.codes.shape[1], layer.outputs))
+            layers.append(nn.Linear(layer.weight_shape[1], layer.outputs))
         if isinstance(layer, Synaptic) and layer.fires:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers).eval()

@@ -99,7 +99,7 @@ def densities(network: Network, times: np.ndarray, engine: Engine) -> tuple[floa
 
 def multiplications(network: Network, layer: Synaptic) -> int:
     """Multiplications of the dense layer on one image, padding included."""
-    return math.prod(network.shapes[layer.name]) * math.prod(layer.codes.shape[1:])
+    return math.prod(network.shapes[layer.name]) * math.prod(layer.weight_shape[1:])
 
 
 class _Prefix:
@@ -130,7 +130,7 @@ def _scale(fan_in: int) -> int:
 def _calibrate(
     network_of: _Prefix, before: list[Layer], layer: Synaptic, images: np.ndarray, density: float, *, pooled: bool
 ) -> Synaptic:
-    layer = replace(layer, scale=_scale(math.prod(layer.codes.shape[1:])))
+    layer = replace(layer, scale=_scale(math.prod(layer.weight_shape[1:])))
     network = network_of(*before, replace(layer, fires=False))
     sums = create(network).logits(images)
     if pooled:

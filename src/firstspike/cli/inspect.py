@@ -36,7 +36,7 @@ def layer_rows(network: Network) -> list[dict[str, Any]]:
             level = layer.codes & network.weights.zero_level
             low, high = network.membrane_bounds(layer)
             row |= {
-                "weights": int(layer.codes.size),
+                "weights": layer.weight_count,
                 "zero_weights_share": float(np.mean(level == network.weights.zero_level)),
                 "scale_levels": layer.scale,
                 "membrane_exponent": network.exponent(layer),

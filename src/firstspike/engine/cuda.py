@@ -110,7 +110,7 @@ class CudaEngine:
             out if extra is None else extra.contiguous(), tensors["thresholds"], out,
             positions, before[1], before[2], after[1], after[2], before[0], before[0] // groups, group_outputs, after[0],
             *(conv.stride if conv else (1, 1)), *(conv.padding if conv else (0, 0)), network.code.T,
-            KERNEL_H=layer.codes.shape[2] if conv else 1, KERNEL_W=layer.codes.shape[3] if conv else 1,
+            KERNEL_H=layer.weight_shape[2] if conv else 1, KERNEL_W=layer.weight_shape[3] if conv else 1,
             SPIKE_LIMBS=len(self._spikes), WEIGHT_LIMBS=len(tensors["weights"]), CODES=1 << network.weights.bits,
             ACCUMULATOR_BITS=network.accumulator_bits, FIRES=layer.fires, EXTRA=extra is not None,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=32,
@@ -121,8 +121,8 @@ class CudaEngine:
         """Device tensors of a layer: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, identity."""
         network = self.network
         groups = layer.groups if isinstance(layer, Conv2d) else 1
-        inputs = layer.codes.shape[1]
-        codes = layer.codes.reshape(groups, layer.outputs // groups, inputs, math.prod(layer.codes.shape[2:]))
+        inputs = layer.weight_shape[1]
+        codes = layer.codes.reshape(groups, layer.outputs // groups, inputs, math.prod(layer.weight_shape[2:]))
         identity = np.zeros(256, dtype=np.int64)
         if layer.residuals:
             identity = integer_kernel(network.code) << (network.exponent(layer) - network.code.exponent)

@@ -59,18 +59,15 @@ def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:
 
     Both int64 in the shape of the layer's source.
     """
-    nonzero = (layer.codes & network.weights.zero_level) != network.weights.zero_level
+    nonzero = network.nonzero_fan_out[layer.name]
     if isinstance(layer, Linear):
-        per_input = nonzero.sum(axis=0, dtype=np.int64)
-        return np.full_like(per_input, layer.outputs), per_input
+        return np.full_like(nonzero, layer.outputs), nonzero
     assert isinstance(layer, Conv2d)
     shape, output = network.shapes[layer.source], network.shapes[layer.name]
-    reach_y = _reach(shape[1], output[1], layer.codes.shape[2], layer.stride[0], layer.padding[0])
-    reach_x = _reach(shape[2], output[2], layer.codes.shape[3], layer.stride[1], layer.padding[1])
-    grouped = nonzero.reshape(layer.groups, layer.outputs // layer.groups, *layer.codes.shape[1:])
-    taps = grouped.sum(axis=1, dtype=np.int64).reshape(shape[0], *layer.codes.shape[2:])
+    reach_y = _reach(shape[1], output[1], layer.weight_shape[2], layer.stride[0], layer.padding[0])
+    reach_x = _reach(shape[2], output[2], layer.weight_shape[3], layer.stride[1], layer.padding[1])
     every = reach_y.sum(axis=0)[:, None] * reach_x.sum(axis=0)[None, :] * (layer.outputs // layer.groups)
-    used = np.einsum("cij,iy,jx->cyx", taps, reach_y, reach_x)
+    used = np.einsum("cij,iy,jx->cyx", nonzero, reach_y, reach_x)
     return np.broadcast_to(every, shape).copy(), used
 
 

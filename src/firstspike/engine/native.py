@@ -1,12 +1,14 @@
 """Native engine: compiled event-driven and dense kernels (src/native, docs/engine.md)."""
 
 import os
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from firstspike.arith import Code, checks, integer_kernel, integer_weights, kernel
+from firstspike.spec.codes import packed_size
 from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
 
 # an extension module has no source that import-linter could see: a plain import would count as one of all of firstspike
@@ -17,7 +19,8 @@ class NativeEngine:
     """Bit-exact inference by compiled kernels; see `Engine` for the interface.
 
     Attributes:
-        network: the network it runs. The engine keeps its own copy of the weights as packed codes, ``B_w`` bits each.
+        network: the network it runs. The engine holds its weights as packed codes, ``B_w`` bits each; codes that the
+            network held packed are let go there and read from here.
         threads: how many threads one call uses; over images where there are enough, else over parts of each layer.
         instructions: the instruction set in use: "avx512", "avx2" or "portable".
         path: "auto", "event" or "dense".
@@ -106,8 +109,8 @@ class NativeEngine:
             source,
             before,
             after,
-            np.ascontiguousarray(layer.codes),
-            kernel=conv.codes.shape[2:] if conv else (1, 1),
+            stream=layer.packed(network.weights.bits),
+            kernel=conv.weight_shape[2:] if conv else (1, 1),
             stride=conv.stride if conv else (1, 1),
             padding=conv.padding if conv else (0, 0),
             groups=conv.groups if conv else 1,
@@ -118,6 +121,8 @@ class NativeEngine:
             identity=identity,
             residuals=[self._numbers[name] for name in layer.residuals],
         )
+        number, size = len(self._numbers) - 1, packed_size(layer.weight_count, network.weights.bits)
+        layer.keep_codes_in(partial(_codes, self._native, number, size), network.weights.bits)
 
 
 def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
@@ -137,6 +142,13 @@ def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
     times = np.empty(values.shape, dtype=np.uint8)
     _native.encode(values, times, np.ascontiguousarray(kernel(code)[::-1], dtype=values.dtype), threads)
     return times
+
+
+def _codes(native: Any, number: int, size: int) -> np.ndarray:
+    """Packed codes of an engine's layer."""
+    stream = np.empty(size, dtype=np.uint8)
+    native.codes(number, stream)
+    return stream
 
 
 def _volume(shape: Shape) -> Shape:

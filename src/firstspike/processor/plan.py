@@ -185,7 +185,7 @@ class Plan:
         if not isinstance(layer, Conv2d):
             rows, columns = (np.ones(extent, dtype=np.int64) for extent in size)
             return self._add(name, rows, columns, 0, words, 0), layer.outputs
-        target, kernel = self.network.shapes[layer.name][1:], layer.codes.shape[2:]
+        target, kernel = self.network.shapes[layer.name][1:], layer.weight_shape[2:]
         rows, columns = (
             _cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
         )

@@ -161,7 +161,7 @@ def _synaptic(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray]
     source = source if source.ndim == 4 else source[:, :, None, None]
     images, channels = source.shape[:2]
     if isinstance(layer, Conv2d):
-        kernel, stride, padding, groups = layer.codes.shape[2:], layer.stride, layer.padding, layer.groups
+        kernel, stride, padding, groups = layer.weight_shape[2:], layer.stride, layer.padding, layer.groups
     else:
         assert isinstance(layer, Linear)
         kernel, stride, padding, groups = source.shape[2:], (1, 1), (0, 0), 1

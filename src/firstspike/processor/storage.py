@@ -72,7 +72,7 @@ class _Full(Exception):
 def window(layer: Layer, source: Map) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Kernel, stride and padding of a layer over a stored map; a linear layer's kernel is the whole map."""
     if isinstance(layer, Conv2d):
-        return (layer.codes.shape[2], layer.codes.shape[3]), layer.stride, layer.padding
+        return (layer.weight_shape[2], layer.weight_shape[3]), layer.stride, layer.padding
     if isinstance(layer, MaxPool2d):
         return layer.kernel, layer.stride, layer.padding
     return (source.height, source.width), (1, 1), (0, 0)

@@ -26,9 +26,9 @@ def layer_table(network: Network) -> list[dict[str, Any]]:
             zero = (layer.codes & network.weights.zero_level) == network.weights.zero_level
             low, high = network.membrane_bounds(layer)
             row |= {
-                "weights": int(layer.codes.size),
+                "weights": layer.weight_count,
                 "weight_bits": network.weights.bits,
-                "weight_kib": layer.codes.size * network.weights.bits / 8192,
+                "weight_kib": layer.weight_count * network.weights.bits / 8192,
                 "zero_weights": float(zero.mean()),
                 "scale_levels": layer.scale,
                 "exponent": network.exponent(layer),

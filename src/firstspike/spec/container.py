@@ -109,11 +109,13 @@ def read(
             text(f"metadata {key!r}", value)
         accept(metadata)
         places = _places(header, size - 8 - length)
-        data = file.read(size - 8 - length)
-    tensors = {}
-    for name, (dtype, shape, start, end) in places.items():
-        tensor = np.frombuffer(data, dtype=dtype, count=(end - start) // dtype.itemsize, offset=start)
-        tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+        tensors = {}
+        for name, (dtype, shape, start, end) in sorted(places.items(), key=lambda item: item[1][2:]):
+            tensor = np.empty(shape, dtype=dtype)  # each in memory of its own: a reader can let go of it alone
+            if file.readinto(tensor.reshape(-1).data) != end - start:
+                raise ValueError(f"tensor {name!r}: file must hold its {end - start} bytes: it is truncated")
+            tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=False)
+            tensors[name].flags.writeable = False
     return metadata, tensors
 
 

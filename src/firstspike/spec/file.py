@@ -14,6 +14,7 @@ import numpy as np
 
 from firstspike.arith import Code, LogWeights
 from firstspike.spec import container
+from firstspike.spec.codes import PackedCodes, packed_size
 from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
 VERSION = 1
@@ -24,8 +25,6 @@ MAX_CODES = 1 << 28
 
 MAX_NOTES = 1 << 20
 """Most characters of the notes as JSON text."""
-
-_CHUNK = 1 << 20  # codes packed at once; a multiple of 8, so that every chunk begins on a byte
 
 _NETWORK = {"format_version", "code", "weights", "accumulator_bits", "input_shape", "classes", "layers"}
 _CODE = {"T", "tau", "mantissa_bits"}
@@ -106,7 +105,8 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
     for key in ("firstspike", "notes"):
         digest.update(metadata.get(key, "").encode("utf-8"))
     for name in sorted(tensors):
-        digest.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<"), copy=False).tobytes())
+        tensor = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
+        digest.update(tensor.reshape(-1).data)
     return digest.hexdigest()
 
 
@@ -135,7 +135,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": layer.kind, "name": name, "source": layer.source}
     if isinstance(layer, Synaptic):
         fields |= {"residuals": list(layer.residuals), "fires": layer.fires, "scale": layer.scale}
-        fields["shape"] = list(layer.codes.shape)
+        fields["shape"] = list(layer.weight_shape)
     if isinstance(layer, Conv2d):
         fields |= {"stride": list(layer.stride), "padding": list(layer.padding), "groups": layer.groups}
     if isinstance(layer, MaxPool2d):
@@ -148,7 +148,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
 def _tensors(network: Network) -> dict[str, np.ndarray]:
     tensors = _tables(network.code, network.weights)
     for layer in network.synaptic:
-        tensors[f"{layer.name}.codes"] = pack(layer.codes, network.weights.bits)
+        tensors[f"{layer.name}.codes"] = layer.packed(network.weights.bits)
         tensors[f"{layer.name}.bias"] = layer.bias
         if layer.fires:
             tensors[f"{layer.name}.thresholds"] = network.thresholds(layer)
@@ -160,42 +160,6 @@ def _tables(code: Code, weights: LogWeights) -> dict[str, np.ndarray]:
         "kernel_mantissas": np.array(code.mantissas, dtype=np.int64),
         "weight_mantissas": np.array(weights.mantissas, dtype=np.int64),
     }
-
-
-def pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Codes (uint8, any shape) as a stream of ``bits`` bits each: C order, lowest bit first, zero bits at the end.
-
-    >>> pack(np.array([1, 31, 2], dtype=np.uint8), 5).tolist()   # 00001 | 11111 << 5 | 00010 << 10
-    [225, 11]
-    """
-    flat = codes.reshape(-1)
-    packed = np.empty(packed_size(flat.size, bits), dtype=np.uint8)
-    for first in range(0, flat.size, _CHUNK):
-        chunk = flat[first : first + _CHUNK]
-        stream = np.unpackbits(chunk[:, None], axis=1, count=bits, bitorder="little")
-        start = first * bits // 8
-        packed[start : start + packed_size(chunk.size, bits)] = np.packbits(stream, bitorder="little")
-    return packed
-
-
-def unpack(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """The ``count`` codes (uint8) of a packed stream; its padding bits are not looked at.
-
-    >>> unpack(np.array([225, 11], dtype=np.uint8), 5, 3).tolist()
-    [1, 31, 2]
-    """
-    codes = np.empty(count, dtype=np.uint8)
-    for first in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - first)
-        chunk = packed[first * bits // 8 :][: packed_size(size, bits)]
-        stream = np.unpackbits(chunk, count=size * bits, bitorder="little").reshape(size, bits)
-        codes[first : first + size] = np.packbits(stream, axis=1, bitorder="little")[:, 0]
-    return codes
-
-
-def packed_size(count: int, bits: int) -> int:
-    """Bytes of ``count`` packed codes."""
-    return (count * bits + 7) // 8
 
 
 # ---- file -> network ----------------------------------------------------------------------------------------------
@@ -295,7 +259,7 @@ def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> L
     )
 
 
-def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> PackedCodes:
     count = math.prod(shape)
     if not 1 <= count <= MAX_CODES:
         raise ValueError(f"layer {name!r}: shape must hold 1..{MAX_CODES} weights, not {shape!r}")
@@ -303,7 +267,7 @@ def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.n
     unused = packed.size * 8 - count * bits
     if int(packed[-1]) >> (8 - unused):
         raise ValueError(f"tensor '{name}.codes': the last {unused} bits must be 0, not {int(packed[-1]):#010b}")
-    return unpack(packed, bits, count).reshape(shape)
+    return PackedCodes(packed, shape, bits)
 
 
 def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

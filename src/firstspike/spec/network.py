@@ -1,6 +1,7 @@
 """The integer network: layers with codes, shape inference and the overflow bound. Data and checks, no inference."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -17,6 +18,7 @@ from firstspike.arith import (
     shift_base,
     thresholds,
 )
+from firstspike.spec.codes import PackedCodes, pack
 
 INPUT = "input"
 """Name under which layers refer to the network's encoded input."""
@@ -57,19 +59,33 @@ class Layer:
         return (self.source,)
 
 
+class _Codes:
+    """The field ``codes``: given as an array or packed, read as an array."""
+
+    def __get__(self, layer: "Synaptic | None", owner: type) -> np.ndarray:
+        if layer is None:
+            raise AttributeError("codes")  # so a dataclass learns that its field has no default
+        codes = layer.__dict__["codes"]
+        return codes.unpack() if isinstance(codes, PackedCodes) else codes
+
+    def __set__(self, layer: "Synaptic", codes: np.ndarray | PackedCodes) -> None:
+        layer.__dict__["codes"] = codes
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Synaptic(Layer):
     """A layer with weights: ``u = bias + sum of products + residuals``; it fires, or its ``u`` are the logits.
 
     Attributes:
-        codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8; shape by kind.
+        codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8; shape by kind. If they were given packed, every
+            access unpacks a new array, read-only; else it is the array that was given.
         scale: ``k``, in levels: a code stands for ``W(q + k)``.
         bias: int64 ``[outputs]``, in units of ``2^-G``.
         fires: False for the read-out (the last layer).
         residuals: names of layers of this layer's output shape; each spike at ``t`` adds ``kappa(t) * 2^G``.
     """
 
-    codes: np.ndarray
+    codes: _Codes = _Codes()
     scale: int
     bias: np.ndarray
     fires: bool = True
@@ -83,14 +99,16 @@ class Synaptic(Layer):
         if not isinstance(self.residuals, tuple):
             raise TypeError(f"layer {self.name!r}: residuals must be a tuple of names, not {self.residuals!r}")
         dimensions = {"conv2d": 4, "linear": 2}[self.kind]
-        if self.codes.dtype != np.uint8 or self.codes.ndim != dimensions or 0 in self.codes.shape:
+        held, shape = self._held, self.weight_shape
+        dtype = np.dtype(np.uint8) if isinstance(held, PackedCodes) else held.dtype
+        if dtype != np.uint8 or len(shape) != dimensions or 0 in shape:
             raise TypeError(
                 f"layer {self.name!r}: codes must be a non-empty uint8 array with {dimensions} axes, "
-                f"not {self.codes.dtype} {self.codes.shape!r}"
+                f"not {dtype} {shape!r}"
             )
-        if self.bias.dtype != np.int64 or self.bias.shape != self.codes.shape[:1]:
+        if self.bias.dtype != np.int64 or self.bias.shape != shape[:1]:
             raise TypeError(
-                f"layer {self.name!r}: bias must be int64 with shape {self.codes.shape[:1]!r}, "
+                f"layer {self.name!r}: bias must be int64 with shape {shape[:1]!r}, "
                 f"not {self.bias.dtype} {self.bias.shape!r}"
             )
 
@@ -101,7 +119,36 @@ class Synaptic(Layer):
     @property
     def outputs(self) -> int:
         """Output channels (or features)."""
-        return int(self.codes.shape[0])
+        return int(self.weight_shape[0])
+
+    @property
+    def weight_shape(self) -> Shape:
+        """Shape of `codes`, without unpacking them."""
+        return self._held.shape
+
+    @property
+    def weight_count(self) -> int:
+        """Size of `codes`, without unpacking them."""
+        return math.prod(self.weight_shape)
+
+    def packed(self, bits: int) -> np.ndarray:
+        """The codes as a stream of ``bits`` bits each (`firstspike.spec.codes.pack`), uint8; not to be written to."""
+        held = self._held
+        return held.stream() if isinstance(held, PackedCodes) and held.bits == bits else pack(self.codes, bits)
+
+    def keep_codes_in(self, stream: Callable[[], np.ndarray], bits: int) -> None:
+        """Let go of codes that were given packed in ``bits`` bits: ``stream`` gives the same bytes from now on.
+
+        An array stays: it is the giver's.
+        """
+        held = self._held
+        if isinstance(held, PackedCodes) and held.bits == bits:
+            held.keep_in(stream)
+
+    @property
+    def _held(self) -> np.ndarray | PackedCodes:
+        held: np.ndarray | PackedCodes = self.__dict__["codes"]
+        return held
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,10 +172,10 @@ class Conv2d(Synaptic):
             raise ValueError(f"layer {self.name!r}: groups must divide {self.outputs} outputs, not {self.groups!r}")
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels = self.codes.shape[1] * self.groups
+        channels = self.weight_shape[1] * self.groups
         if len(shape) != 3 or shape[0] != channels:
             raise ValueError(f"layer {self.name!r}: input shape must be ({channels}, height, width), not {shape!r}")
-        window = (self.codes.shape[2], self.codes.shape[3])
+        window = (self.weight_shape[2], self.weight_shape[3])
         return (self.outputs, *_window_shape(self.name, shape, window, self.stride, self.padding))
 
 
@@ -139,8 +186,8 @@ class Linear(Synaptic):
     kind: ClassVar[str] = "linear"
 
     def output_shape(self, shape: Shape) -> Shape:
-        if shape != (self.codes.shape[1],):
-            raise ValueError(f"layer {self.name!r}: input shape must be ({self.codes.shape[1]},), not {shape!r}")
+        if shape != (self.weight_shape[1],):
+            raise ValueError(f"layer {self.name!r}: input shape must be ({self.weight_shape[1]},), not {shape!r}")
         return (self.outputs,)
 
 
@@ -280,6 +327,20 @@ class Network:
         """The layers with weights, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Synaptic))
 
+    @cached_property
+    def nonzero_fan_out(self) -> dict[str, np.ndarray]:
+        """Of every layer with weights, by name: into how many outputs each input has a weight that is not zero.
+
+        int64, ``[c_in, k_h, k_w]`` of a convolution (one count per position in the kernel), ``[inputs]`` of a linear layer.
+        """
+        counts = {}
+        for layer in self.synaptic:
+            nonzero = (layer.codes & self.weights.zero_level) != self.weights.zero_level
+            groups = layer.groups if isinstance(layer, Conv2d) else 1
+            grouped = nonzero.reshape(groups, layer.outputs // groups, *nonzero.shape[1:]).sum(axis=1, dtype=np.int64)
+            counts[layer.name] = grouped.reshape(-1, *nonzero.shape[2:])
+        return counts
+
     def exponent(self, layer: Synaptic) -> int:
         """``G`` of a layer: its membranes are in units of ``2^-G``."""
         return membrane_exponent(self.code, self.weights, layer.scale)
@@ -307,7 +368,10 @@ class Network:
         How often a code occurs among an output's weights, times its product; a block of outputs at a time. Products may
         be longer than 64 bits before they are found not to fit: then the sums are of Python integers.
         """
-        width, fan_in = 1 << self.weights.bits, layer.codes.size // layer.outputs
+        return self._membrane_bounds(layer, layer.codes)
+
+    def _membrane_bounds(self, layer: Synaptic, codes: np.ndarray) -> tuple[int, int]:
+        width, fan_in = 1 << self.weights.bits, codes.size // layer.outputs
         products = [int(weight) << self.code.exponent for weight in integer_weights(self.weights, layer.scale)]
         residual = len(layer.residuals) << max(self.exponent(layer), 0)
         largest = max(abs(int(layer.bias.min())), abs(int(layer.bias.max()))) + residual
@@ -315,11 +379,11 @@ class Network:
         negative = np.array([min(product, 0) for product in products], dtype=dtype)
         positive = np.array([max(product, 0) for product in products], dtype=dtype)
         low, high = [], []
-        rows = max(1, (1 << 20) // max(fan_in, width))
+        rows = max(1, (1 << 16) // max(fan_in, width))
         for first in range(0, layer.outputs, rows):
-            codes = layer.codes[first : first + rows].reshape(-1, fan_in)
-            index = codes + np.arange(len(codes), dtype=np.int64)[:, None] * width
-            counts = np.bincount(index.reshape(-1), minlength=len(codes) * width).reshape(-1, width).astype(dtype)
+            block = codes[first : first + rows].reshape(-1, fan_in)
+            index = block + np.arange(len(block), dtype=np.int64)[:, None] * width
+            counts = np.bincount(index.reshape(-1), minlength=len(block) * width).reshape(-1, width).astype(dtype)
             bias = layer.bias[first : first + rows].astype(dtype)
             low.append(int((bias + counts @ negative).min()))
             high.append(int((bias + counts @ positive).max()) + residual)
@@ -328,9 +392,10 @@ class Network:
     def _check_synaptic(self, layer: Synaptic) -> None:
         if not layer.fires and layer is not self.layers[-1]:
             raise ValueError(f"layer {layer.name!r}: only the last layer may be a read-out")
-        if int(layer.codes.max()) >> self.weights.bits:
+        codes = layer.codes
+        if int(codes.max()) >> self.weights.bits:
             raise ValueError(
-                f"layer {layer.name!r}: codes must have {self.weights.bits} bits, not {int(layer.codes.max())!r}"
+                f"layer {layer.name!r}: codes must have {self.weights.bits} bits, not {int(codes.max())!r}"
             )
         exponent = self.exponent(layer)
         if layer.residuals and exponent < self.code.exponent:
@@ -343,7 +408,7 @@ class Network:
                 f"layer {layer.name!r}: the firing level 2^G must fit {self.accumulator_bits} bits, "
                 f"not G = {exponent!r} (scale {layer.scale})"
             )
-        low, high = self.membrane_bounds(layer)
+        low, high = self._membrane_bounds(layer, codes)
         if low < -limit or high >= limit:
             raise ValueError(
                 f"layer {layer.name!r}: the membrane must fit {self.accumulator_bits} bits "
