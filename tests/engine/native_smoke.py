@@ -82,6 +82,7 @@ def main() -> None:
     from firstspike.arith import kernel
     from firstspike.engine.native import NativeEngine
     from firstspike.engine.reference import ReferenceEngine
+    from firstspike.spec.network import Synaptic
 
     runs = 0
     for network in networks():
@@ -94,6 +95,11 @@ def main() -> None:
                     engine = NativeEngine(network, threads=3, instructions=instructions, path=path)
                     found = engine.layers(times)
                     assert all(np.array_equal(found[name], values) for name, values in expected.items())
+                    for number, layer in enumerate(network.layers):
+                        if isinstance(layer, Synaptic):
+                            stream = np.empty(layer.packed(network.weights.bits).shape, dtype=np.uint8)
+                            engine._native.codes(number, stream)
+                            assert np.array_equal(stream, layer.packed(network.weights.bits))
                     runs += 1
         # several callers at once share one pool of threads
         shared = NativeEngine(network, threads=2)
