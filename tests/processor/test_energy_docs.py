@@ -10,7 +10,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding
 
 def test_every_constant_stands_in_the_document() -> None:
     rows = re.findall(
-        r"^\| `((?:logic|baseline|dram)\.[^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", DOCUMENT, re.M
+        r"^\| `((?:logic|baseline|link|dram)\.[^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", DOCUMENT, re.M
     )
     shown = {key: (float(value), float(low), float(high), unit) for key, value, low, high, unit in rows}
     held = {key: (c.value, c.low, c.high, c.unit) for key, c in technology.default().constants().items()}

@@ -79,6 +79,8 @@ def at(technology: Technology, key: str, bound: str) -> Technology:
     if part == "baseline":
         moved = replace(technology.baseline, **{name: _moved(technology.constants()[key], bound)})
         return replace(technology, baseline=moved)
+    if part == "link":
+        return replace(technology, link=replace(technology.link, **{name: _moved(technology.constants()[key], bound)}))
     scenario, _, name = name.rpartition(".")
     change: dict[str, Any] = {name: _moved(technology.constants()[key], bound)}
     memory = replace(technology.dram[scenario], **change)

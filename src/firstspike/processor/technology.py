@@ -34,6 +34,9 @@ BASELINE_UNITS = MappingProxyType(
 )
 """Constants of the designs to compare with and the unit each must have."""
 
+LINK_UNITS = MappingProxyType({"transfer": "pJ/bit"})
+"""Constants of the link between chips and the unit each must have."""
+
 DRAM_UNITS = MappingProxyType(
     {"read": "pJ/bit", "write": "pJ/bit", "activate": "nJ", "page": "bit", "standby": "mW"},
 )
@@ -100,6 +103,17 @@ class Baseline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """Constants of the link between two chips (`firstspike.processor.multichip`); units in `LINK_UNITS`.
+
+    Attributes:
+        transfer: energy of one bit sent and received.
+    """
+
+    transfer: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dram:
     """One scenario of the external memory; units in `DRAM_UNITS`.
 
@@ -125,7 +139,7 @@ class Technology:
 
     Attributes:
         name, description: for reports.
-        logic: see `Logic`. baseline: see `Baseline`.
+        logic: see `Logic`. baseline: see `Baseline`. link: see `Link`.
         sram: the macro table.
         dram: scenarios by name.
     """
@@ -134,6 +148,7 @@ class Technology:
     description: str
     logic: Logic
     baseline: Baseline
+    link: Link
     sram: Sram
     dram: Mapping[str, Dram]
 
@@ -151,6 +166,7 @@ class Technology:
         """Every constant but those of the SRAM table, by its key in the file, in order."""
         found = {f"logic.{key}": getattr(self.logic, key) for key in LOGIC_UNITS}
         found |= {f"baseline.{key}": getattr(self.baseline, key) for key in BASELINE_UNITS}
+        found |= {f"link.{key}": getattr(self.link, key) for key in LINK_UNITS}
         for name, dram in self.dram.items():
             found |= {f"dram.{name}.{key}": getattr(dram, key) for key in DRAM_UNITS}
         return found
@@ -196,7 +212,7 @@ def parse(text: str, name: str) -> Technology:
     version = root.take("format")
     if version != FORMAT or isinstance(version, bool):
         raise root.error("format", f"must be {FORMAT}, not {version!r}")
-    logic, baseline = root.table("logic"), root.table("baseline")
+    logic, baseline, link = root.table("logic"), root.table("baseline"), root.table("link")
     scenarios = root.table("dram")
     if not scenarios.names():
         raise root.error("dram", "must hold at least one scenario, not {}")
@@ -205,11 +221,13 @@ def parse(text: str, name: str) -> Technology:
         description=root.text("description"),
         logic=Logic(**{key: logic.constant(key, unit) for key, unit in LOGIC_UNITS.items()}),
         baseline=Baseline(**{key: baseline.constant(key, unit) for key, unit in BASELINE_UNITS.items()}),
+        link=Link(**{key: link.constant(key, unit) for key, unit in LINK_UNITS.items()}),
         sram=_sram(root.table("sram")),
         dram=MappingProxyType({key: _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     logic.close()
     baseline.close()
+    link.close()
     root.close()
     return technology
 
