@@ -9,12 +9,12 @@ cycles as it holds spikes, but at least one, plus constants of the layer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from firstspike.processor.plan import EVENTS, Plan
-from firstspike.spec.network import Network
+from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Program
 
@@ -110,7 +110,8 @@ def count(
 
     Args:
         network: the integer network.
-        times: spike times of ``"input"`` and of every firing, pooling and flattening layer, uint8 ``[n, *shape]``.
+        times: spike times of ``"input"`` and of every firing, pooling and flattening layer, uint8 ``[n, *shape]``; what is
+            left of the last batch is counted as a smaller batch.
         processor: the processor.
         program: ``mapping.program(network, processor)``, if at hand.
         plan: ``Plan(network, processor, program)``, if at hand: what does not depend on the images.
@@ -121,7 +122,20 @@ def count(
     """
     if not 0 <= stall < 1:
         raise ValueError(f"stall must be in [0, 1), not {stall!r}")
-    plan = plan or Plan(network, processor, program)
+    images, size = len(times[INPUT]), processor.images
+    whole = images // size * size
+    parts = []
+    if whole or not images:
+        first = {name: values[:whole] for name, values in times.items()}
+        parts.append(_runs(plan or Plan(network, processor, program), first, stall))
+    if whole < images:
+        rest = {name: values[whole:] for name, values in times.items()}
+        parts.append(_runs(Plan(network, replace(processor, images=images - whole)), rest, stall))
+    return Counts(layers=parts[0] if len(parts) == 1 else _join(*parts), processor=processor, images=images)
+
+
+def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> tuple[LayerCounts, ...]:
+    """Events of whole batches."""
     walks, spikes = plan.walk(times)
     cycles, waits = plan.schedule(walks, stall)
     events = plan.events(walks, spikes)
@@ -130,4 +144,22 @@ def count(
         values = {event: events[number, index] for number, event in enumerate(EVENTS)}
         values |= {"cycles": cycles[index], "wait_cycles": waits[index]}
         layers.append(LayerCounts(name=name, kind=kind, **values))
-    return Counts(layers=tuple(layers), processor=processor)
+    return tuple(layers)
+
+
+def _join(whole: tuple[LayerCounts, ...], rest: tuple[LayerCounts, ...]) -> tuple[LayerCounts, ...]:
+    """The last, smaller batch behind the others; a layer without operations in one of them (the load of an input that stays
+    in DRAM) counts nothing there."""
+    parts = [{layer.name: layer for layer in part} for part in (whole, rest)]
+    longest = max(whole, rest, key=len)
+    joined = []
+    for layer in longest:
+        values = {
+            event: np.concatenate([
+                getattr(part[layer.name], event) if layer.name in part else np.zeros(len(runs[0].cycles), dtype=np.int64)
+                for part, runs in zip(parts, (whole, rest), strict=True)
+            ])
+            for event in EVENTS
+        }  # fmt: skip
+        joined.append(LayerCounts(name=layer.name, kind=layer.kind, **values))
+    return tuple(joined)

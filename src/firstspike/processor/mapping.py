@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from firstspike.processor.stages import operations, region, stages
+from firstspike.processor.stages import LOGITS, operations, region, stages
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Load, Operation, Program, Store
@@ -31,9 +31,7 @@ def program(network: Network, processor: Processor) -> Program:
             top = max(top, 0 if m.region is not None else m.address + m.size)
         once = operations(network, stage, processor)
         if last in maps:
-            m = maps[last]
-            once.append(Store(layer=last, region="logits", offset=0, address=m.address, words=m.size))
-            regions["logits"] = batch * m.image
+            regions[LOGITS] = batch * maps[last].image
         for image in range(0, batch, stage.images):
             work += [_from_image(operation, image, batch, regions) for operation in once]
     return Program(operations=tuple(work), images=batch, regions=regions, activation_words=top)

@@ -6,6 +6,7 @@ import numpy as np
 
 from firstspike.arith import NO_SPIKE
 from firstspike.processor import mapping
+from firstspike.processor.stages import payload_words
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Window, descriptor_words
@@ -49,7 +50,7 @@ BURST = 1
 
 
 class Plan:
-    """Static part of the model of one network on one processor.
+    """Static part of the model of one network on one processor: of a run, which is one batch of ``processor.images`` images.
 
     The walk of a window box over a map is linear in two numbers per word, its spikes and whether it has none; so all walks
     over a map are one product with the number of windows that see each pixel. Equal walks of different tiles are shared.
@@ -77,6 +78,7 @@ class Plan:
         number = len(operations)
         self._layer = np.array([names.index(operation.layer) for operation in operations])
         self._walk_of = np.full(number, -1)
+        self._images = np.zeros((number, 2), dtype=np.int64)
         self._constant = np.zeros(number, dtype=np.int64)
         self._bursts = np.zeros((number + 1, 2), dtype=np.int64)
         self._transfer = np.zeros((number, 3), dtype=np.int64)
@@ -86,9 +88,11 @@ class Plan:
             self._bursts[index] = (1, descriptor_words(processor.word_bits))
             if isinstance(operation, Convolve):
                 self._walk_of[index] = walk = self._share(operation)
-                self._bursts[index] += (1, self._payload(operation))
+                self._bursts[index] += (1, payload_words(network, processor, operation))
+                self._images[index] = (operation.image, operation.image + operation.images)
                 self._constant[index] = operation.pixels * (PIXEL + ISSUE + DRAIN + self._fire(operation) + NEXT)
-                dynamic += self._spike_events(self._layer[index], walk, operation)
+                if operation.image == 0:  # the other images of the batch have the same operations
+                    dynamic += self._spike_events(self._layer[index], walk, operation)
             elif isinstance(operation, Pool):
                 window = PIXEL + ISSUE + operation.kernel[0] * operation.kernel[1] + 1 + NEXT
                 self._constant[index] = operation.pixels * operation.words * window
@@ -111,17 +115,18 @@ class Plan:
         self._offsets = np.array(self._outside, dtype=np.int64)[:, None]
 
     def walk(self, times: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles of every shared walk and spikes met in it, int64 ``[walks, n]`` each."""
+        """Cycles of every shared walk and spikes met in it, int64 ``[walks, runs, images of a run]`` each."""
         images = len(times[INPUT])
         walks = np.zeros((len(self._outside), images), dtype=np.int64)
         spikes = np.zeros_like(walks)
         for name, source in self._sources.items():
             source.walk(times[name], self.processor.lanes, walks, spikes)
         walks += self._offsets
-        return walks, spikes
+        shape = (len(walks), -1, self.processor.images)
+        return walks.reshape(shape), spikes.reshape(shape)
 
     def schedule(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, n]`` each."""
+        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, runs]`` each."""
         beat = self.processor.dram_cycles_per_word - 1 + 1 / (1 - stall)
         request = BURST / (1 - stall)
         latency = self.processor.dram_latency_cycles
@@ -133,27 +138,27 @@ class Plan:
         )
         execute = np.repeat(static[:, None], walks.shape[1], axis=1)
         walking = self._walk_of >= 0
-        execute[walking] += walks[self._walk_of[walking]]
+        before = np.zeros((*walks.shape[:2], walks.shape[2] + 1), dtype=np.int64)
+        np.cumsum(walks, axis=2, out=before[:, :, 1:])
+        walk, (first, last) = self._walk_of[walking], self._images[walking].T
+        execute[walking] += before[walk, :, last] - before[walk, :, first]
         ahead = fetch[1:, None]
         slots = TAKE + np.where(transfers[:, None] == 1, execute + ahead, np.maximum(execute, ahead))
-        starts = np.searchsorted(self._layer, np.arange(len(self.layers)))
-        cycles = np.add.reduceat(slots, starts, axis=0)
-        waits = cycles - np.add.reduceat(execute + TAKE, starts, axis=0)
+        order = np.argsort(self._layer, kind="stable")
+        starts = np.searchsorted(self._layer[order], np.arange(len(self.layers)))
+        cycles = np.add.reduceat(slots[order], starts, axis=0)
+        waits = cycles - np.add.reduceat(execute[order] + TAKE, starts, axis=0)
         cycles[0] += fetch[0] + TAKE
         waits[0] += fetch[0]
         return np.rint(cycles).astype(np.int64), np.rint(waits).astype(np.int64)
 
     def events(self, walks: np.ndarray, spikes: np.ndarray) -> np.ndarray:
-        """All other counts, int64 ``[events, layers, n]``."""
+        """All other counts, int64 ``[events, layers, runs]``."""
+        walks, spikes = walks.sum(axis=2), spikes.sum(axis=2)
         events = np.repeat(self._static.reshape(-1, 1), walks.shape[1], axis=1)
         counted = self._dynamic[0] @ spikes.astype(np.float64) + self._dynamic[1] @ walks.astype(np.float64)
         events[self._dynamic_rows] += counted.astype(np.int64)
         return events.reshape(len(EVENTS), len(self.layers), -1)
-
-    def _payload(self, operation: Convolve) -> int:
-        """DRAM words of an operation's biases, thresholds and weight rows."""
-        words = operation.rows * self.processor.row_words(self.network.weights)
-        return words + operation.first * self.processor.bias_words + operation.thresholds * self.network.code.T
 
     def _fire(self, operation: Convolve) -> int:
         """Cycles of a window after its walk."""
@@ -173,7 +178,7 @@ class Plan:
         shape = self.network.shapes[self._origin(layer.source)]
         below = (shape[1] if len(shape) == 3 else 1) - operation.in_first - len(rows)
         rows = np.pad(rows, (operation.in_first, below))
-        positions = operation.pixels * operation.kernel[0] * operation.kernel[1]
+        positions = operation.height * operation.width * operation.kernel[0] * operation.kernel[1]
         return self._add(layer.source, rows, columns, operation.channel_word, operation.words, positions)
 
     def _synapses(self, layer: Synaptic) -> tuple[int, int]:
@@ -224,7 +229,7 @@ class Plan:
         events = {"dram_read_bits": descriptor_words(word) * word}
         if isinstance(operation, Window):
             rows, columns = _coverage(operation)
-            read = int(rows.sum() * columns.sum()) * operation.words
+            read = int(rows.sum() * columns.sum()) * operation.words * operation.images
         if isinstance(operation, Convolve):
             accumulators = processor.pes * processor.accumulator_bits
             added = -(-operation.outputs[1] // processor.lanes) if operation.residual is not None else 0
@@ -238,7 +243,7 @@ class Plan:
             events["bias_write_bits"] = operation.first * accumulators
             events["membrane_read_bits"] = operation.pixels * (not operation.first) * accumulators
             events["membrane_write_bits"] = operation.pixels * (not operation.last) * accumulators
-            events["dram_read_bits"] += self._payload(operation) * word
+            events["dram_read_bits"] += payload_words(self.network, processor, operation) * word
         elif isinstance(operation, Pool):
             positions = operation.pixels * operation.words
             events["walk_cycles"] = positions * operation.kernel[0] * operation.kernel[1]

@@ -40,7 +40,7 @@ def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
     """
     count, batch = len(network.layers), processor.images
     if batch == 1:
-        return (_stage(network, processor, range(count), 1),)
+        return (stage_of(network, processor, range(count), 1),)
     sizes = [size for size in range(1, batch + 1) if batch % size == 0]
     starts = [index for index, layer in enumerate(network.layers) if not isinstance(layer, Flatten)]
 
@@ -48,7 +48,7 @@ def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
     def compute(index: int, size: int) -> int | None:
         """Words of a layer's operations and payloads; None where its maps do not fit."""
         try:
-            stage = _stage(network, processor, range(index, index + 1), size)
+            stage = stage_of(network, processor, range(index, index + 1), size)
         except ValueError:
             return None
         work = [operation for operation in operations(network, stage, processor) if isinstance(operation, Window)]
@@ -61,12 +61,13 @@ def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
         if size > 1 and None in parts:
             return None
         try:
-            stage = _stage(network, processor, range(start, stop), size)
+            stage = stage_of(network, processor, range(start, stop), size)
         except ValueError:
             return None
         if size == 1:  # maps may be spilled: count all operations
             return batch * traffic(network, processor, operations(network, stage, processor))
-        maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits)]
+        logits = [network.layers[-1].name] if stop == count else []
+        maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits, *logits)]
         moved = sum(m.size + descriptor_words(processor.word_bits) for m in maps)
         return batch // size * (moved + sum(part for part in parts if part is not None))
 
@@ -86,10 +87,10 @@ def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
 
     chosen = best(0, 0)
     if chosen is None:
-        return (_stage(network, processor, range(count), 1),)
+        return (stage_of(network, processor, range(count), 1),)
     result, start = [], 0
     for stop, size in chosen[1]:
-        result.append(_stage(network, processor, range(start, stop), size))
+        result.append(stage_of(network, processor, range(start, stop), size))
         start = stop
     return tuple(result)
 
@@ -111,7 +112,14 @@ def operations(network: Network, stage: Stage, processor: Processor) -> list[Ope
         m = maps[layer.name]
         if layer.name in stage.exits and m.region is None:
             result.append(Store(layer=layer.name, region=region(layer.name), offset=0, address=m.address, words=m.size))
+    if stage.layers.stop == len(network.layers):
+        last = network.layers[-1].name
+        result.append(Store(layer=last, region=LOGITS, offset=0, address=maps[last].address, words=maps[last].size))
     return result
+
+
+LOGITS = "logits"
+"""DRAM region of the logits."""
 
 
 def region(name: str) -> str:
@@ -137,7 +145,12 @@ def traffic(network: Network, processor: Processor, work: Iterable[Operation]) -
     return words
 
 
-def _stage(network: Network, processor: Processor, layers: range, images: int) -> Stage:
+def stage_of(network: Network, processor: Processor, layers: range, images: int) -> Stage:
+    """A stage of these layers.
+
+    Raises:
+        ValueError: its maps do not fit.
+    """
     names = origins(network)
     inside = {names[network.layers[index].name] for index in layers}
     later = {names[name] for layer in network.layers[layers.stop :] for name in layer.inputs}
