@@ -1,6 +1,6 @@
 """The logarithmic processing element beside what it replaces: area, delay, power, energy per operation.
 
-Number: Table "processing elements" of docs/synthesis.md: eight elements, synthesised with clock gates and driven by the
+Number: Table "processing elements" of docs/synthesis.md: ten elements, synthesised with clock gates and driven by the
 spikes and weights of a real layer on a real image (netlist simulated gate by gate, product table checked).
 n: one layer, one image, the cycles printed at the end of the run.
 Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install opensta), a network from `firstspike demo`.
@@ -29,6 +29,7 @@ from firstspike.train.data import load as load_images
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("network", nargs="?", help="model file with 5-bit weights, T=24, tau=4; without one: random spikes")
 parser.add_argument("--data", default="digits", help="test images (%(default)s)")
+parser.add_argument("--data-root", help="where named data sets lie")
 parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
 parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
 parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
@@ -36,6 +37,7 @@ parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(
 parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
 parser.add_argument("--node", type=float, help="node of the library in nm, if its name does not tell")
 parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
+parser.add_argument("--only", action="append", metavar="NAME", help="an element by its name, may be repeated (all)")
 parser.add_argument("--json", help="file for the records")
 options = parser.parse_args()
 
@@ -46,7 +48,7 @@ def real_stimulus() -> tuple[Stimulus, str]:
     net = snn.network
     if (net.code.T, net.code.tau, net.weights.bits, net.weights.levels_per_octave) != (24, 4, 5, 2):
         raise SystemExit("the comparison is for T=24, tau=4, 5-bit weights of 2 levels per octave")
-    images = load_images(options.data, split="test")
+    images = load_images(options.data, split="test", data_root=options.data_root)
     times = snn.encode(images.pixels(options.image, options.image + 1))
     outputs = {INPUT: times, **snn.engine.layers(times)}
     synaptic = {layer.name: layer for layer in net.synaptic}
@@ -70,7 +72,12 @@ stimulus, source = (
 )
 library = Library(options.liberty)
 rows = []
+unknown = set(options.only or ()) - {variant.name for variant in VARIANTS}
+if unknown:
+    raise SystemExit(f"--only must be one of {', '.join(v.name for v in VARIANTS)}, not {', '.join(unknown)}")
 for variant in VARIANTS:
+    if options.only and variant.name not in options.only:
+        continue
     rows.append(measure(variant, library, stimulus, clock_ns=options.clock, node_nm=options.node))
     print(f"  {variant.name}: {rows[-1].area_um2:.1f} um2, {rows[-1].energy_fj[1]:.1f} fJ per operation", flush=True)
 late = float(np.mean(stimulus.times[stimulus.enable == 1]))

@@ -64,7 +64,11 @@ def measure(
         RuntimeError: a tool is missing, or the netlist computed something else.
     """
     synthesis, booth = _smallest(variant, library, clock_ns)
-    codes = linear_codes(stimulus, variant.weight_bits) if variant.kind in ("linear", "base-e") else stimulus.codes
+    codes = (
+        linear_codes(stimulus, variant.weight_bits)
+        if variant.kind in ("linear", "base-e", "add", "dense")
+        else stimulus.codes
+    )
     product = variant.products()
     scale = int(product.max()) / (1 << 22)
     initial = np.rint(stimulus.initial * scale).astype(np.int64)
@@ -141,7 +145,7 @@ def _smallest(variant: Variant, library: Library, clock_ns: float) -> tuple[Synt
     """The element; of a multiplier, the smaller of array and Booth."""
     build = component(variant.create(), "element")
     plain = synthesise(build, library, clock_ns=clock_ns)
-    if variant.kind not in ("linear", "base-e"):
+    if variant.kind not in ("linear", "base-e", "dense"):
         return plain, False
     booth = synthesise(build, library, clock_ns=clock_ns, booth=True)
     return (booth, True) if booth.area_um2 < plain.area_um2 else (plain, False)

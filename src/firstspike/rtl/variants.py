@@ -107,6 +107,31 @@ class LinearPE(Element):
         return extended, Signal(name="never"), valid
 
 
+class AddPE(Element):
+    """An adder: a two's complement weight is accumulated as it is, as where sorted spikes let a kernel wait (SpinalFlow).
+
+    The accumulator is a multiplier's, for the kernel is applied to the same membrane later. Weight zero moves nothing.
+    """
+
+    def __init__(self, *, weight_bits: int, factor_bits: int, kernel_bits: int) -> None:
+        super().__init__(
+            factor_bits=factor_bits,
+            code_bits=weight_bits,
+            product=signed(weight_bits),
+            accumulator_bits=weight_bits + kernel_bits + HEADROOM_BITS,
+        )
+
+    def stage(self, m: Module) -> tuple[Signal, Signal, Signal]:
+        weight, valid, moving = Signal(self.product), Signal(), Signal()
+        m.d.comb += moving.eq(self.enable & self.code.any())
+        m.d.sync += valid.eq(moving)
+        with m.If(moving):
+            m.d.sync += weight.eq(self.code.as_signed())
+        extended = Signal(signed(self.accumulator_bits))
+        m.d.comb += extended.eq(weight)
+        return extended, Signal(name="never"), valid
+
+
 class SingleTablePE(Element):
     """Logarithms added whole: one table of ``tau`` mantissas, one shift right that truncates (not the contract's product).
 
@@ -209,7 +234,7 @@ class KernelTable(wiring.Component):
         return m
 
 
-Kind = Literal["log", "linear", "base-e", "single-table"]
+Kind = Literal["log", "linear", "base-e", "single-table", "add", "dense"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +243,7 @@ class Variant:
 
     Attributes:
         name: for tables.
-        kind: "log" (ours), "linear", "base-e" or "single-table".
+        kind: "log" (ours), "linear", "base-e", "single-table", "add" or "dense" (8-bit activations).
         weight_bits: bits of a weight code.
         mantissa_bits: of kernel and weight levels (log kinds), of the kernel (linear).
     """
@@ -242,7 +267,10 @@ class Variant:
         """Bits that come to every lane with a spike."""
         if self.kind == "linear":
             return Code(mantissa_bits=self.mantissa_bits).exponent + 1
-        return TABLE_BITS if self.kind == "base-e" else self.parameters.time_bits
+        if self.kind == "dense":
+            return 8
+        code = Code(mantissa_bits=self.mantissa_bits)
+        return TABLE_BITS if self.kind == "base-e" else max(1, (code.T - 1).bit_length())
 
     def create(self) -> wiring.Component:
         """The processing element."""
@@ -250,6 +278,9 @@ class Variant:
             return LogPE(self.parameters)
         if self.kind == "single-table":
             return SingleTablePE(self.parameters)
+        if self.kind == "add":
+            kernel = Code(mantissa_bits=self.mantissa_bits).exponent + 1
+            return AddPE(weight_bits=self.weight_bits, factor_bits=self.factor_bits, kernel_bits=kernel)
         return LinearPE(weight_bits=self.weight_bits, factor_bits=self.factor_bits)
 
     def shared(self) -> wiring.Component | None:
@@ -268,6 +299,8 @@ class Variant:
             decay = code.tau / math.log(2)
             scale = (1 << TABLE_BITS) - 1
             return np.array([round(math.exp(-t / decay) * scale) for t in range(code.T)], dtype=np.int64)
+        if self.kind == "dense":
+            return np.array([round(2.0 ** (-t / code.tau) * 255) for t in range(code.T)], dtype=np.int64)
         return np.arange(code.T)
 
     def products(self) -> Integer[np.ndarray, "T codes"]:
@@ -278,7 +311,8 @@ class Variant:
         if self.kind == "single-table":
             return self._truncated()
         weights = np.arange(codes)
-        return self.factors()[:, None] * np.where(weights < codes // 2, weights, weights - codes)
+        factors = np.ones_like(self.factors()) if self.kind == "add" else self.factors()
+        return factors[:, None] * np.where(weights < codes // 2, weights, weights - codes)
 
     def _truncated(self) -> Integer[np.ndarray, "T codes"]:
         code, weights = self.parameters.code, self.parameters.weights
@@ -296,9 +330,11 @@ class Variant:
 VARIANTS = (
     Variant(name="multiplier, 8-bit weight", kind="linear", weight_bits=8),
     Variant(name="multiplier, 5-bit weight", kind="linear"),
+    Variant(name="multiplier, 8-bit weight, 8-bit activation", kind="dense", weight_bits=8),
     Variant(name="base-e kernel table, 8-bit weight", kind="base-e", weight_bits=8),
     Variant(name="base-e kernel table, 5-bit weight", kind="base-e"),
     Variant(name="single table, truncating", kind="single-table"),
+    Variant(name="adder, 8-bit weight", kind="add", weight_bits=8),
     Variant(name="ours, 3 mantissa bits", kind="log", mantissa_bits=3),
     Variant(name="ours, 4 mantissa bits", kind="log", mantissa_bits=4),
     Variant(name="ours, 5 mantissa bits", kind="log"),
