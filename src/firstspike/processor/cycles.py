@@ -141,8 +141,8 @@ def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> tuple[La
     events = plan.events(walks, spikes)
     layers = []
     for index, (name, kind) in enumerate(plan.layers):
-        values = {event: events[number, index] for number, event in enumerate(EVENTS)}
-        values |= {"cycles": cycles[index], "wait_cycles": waits[index]}
+        values = dict(zip(EVENTS, events[:, index], strict=True))
+        values["cycles"], values["wait_cycles"] = cycles[index], waits[index]
         layers.append(LayerCounts(name=name, kind=kind, **values))
     return tuple(layers)
 

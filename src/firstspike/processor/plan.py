@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE
 from firstspike.processor import mapping
 from firstspike.processor.stages import payload_words
+from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Window, descriptor_words
@@ -73,7 +73,7 @@ class Plan:
         operations = (program or mapping.program(network, processor)).operations
         names = list(dict.fromkeys(operation.layer for operation in operations))
         self.layers = tuple((name, "input" if name == INPUT else network.layer(name).kind) for name in names)
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, Walks] = {}
         self._outside: list[int] = []
         number = len(operations)
         self._layer = np.array([names.index(operation.layer) for operation in operations])
@@ -113,6 +113,9 @@ class Plan:
         self._dynamic_rows = np.flatnonzero(self._dynamic.any(axis=(0, 2)))
         self._dynamic = self._dynamic[:, self._dynamic_rows].astype(np.float64)
         self._offsets = np.array(self._outside, dtype=np.int64)[:, None]
+        self._walking = np.flatnonzero(self._walk_of >= 0)
+        self._order = np.argsort(self._layer, kind="stable")
+        self._starts = np.searchsorted(self._layer[self._order], np.arange(len(self.layers)))
 
     def walk(self, times: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Cycles of every shared walk and spikes met in it, int64 ``[walks, runs, images of a run]`` each."""
@@ -120,7 +123,7 @@ class Plan:
         walks = np.zeros((len(self._outside), images), dtype=np.int64)
         spikes = np.zeros_like(walks)
         for name, source in self._sources.items():
-            source.walk(times[name], self.processor.lanes, walks, spikes)
+            source.count(times[name], walks, spikes)
         walks += self._offsets
         shape = (len(walks), -1, self.processor.images)
         return walks.reshape(shape), spikes.reshape(shape)
@@ -137,17 +140,14 @@ class Plan:
             self._constant + transfers * request + words * beat + np.where(loads, latency, transfers * LATENCY * single)
         )
         execute = np.repeat(static[:, None], walks.shape[1], axis=1)
-        walking = self._walk_of >= 0
         before = np.zeros((*walks.shape[:2], walks.shape[2] + 1), dtype=np.int64)
         np.cumsum(walks, axis=2, out=before[:, :, 1:])
-        walk, (first, last) = self._walk_of[walking], self._images[walking].T
-        execute[walking] += before[walk, :, last] - before[walk, :, first]
+        walk, (first, last) = self._walk_of[self._walking], self._images[self._walking].T
+        execute[self._walking] += before[walk, :, last] - before[walk, :, first]
         ahead = fetch[1:, None]
         slots = TAKE + np.where(transfers[:, None] == 1, execute + ahead, np.maximum(execute, ahead))
-        order = np.argsort(self._layer, kind="stable")
-        starts = np.searchsorted(self._layer[order], np.arange(len(self.layers)))
-        cycles = np.add.reduceat(slots[order], starts, axis=0)
-        waits = cycles - np.add.reduceat(execute[order] + TAKE, starts, axis=0)
+        cycles = np.add.reduceat(slots[self._order], self._starts, axis=0)
+        waits = cycles - np.add.reduceat(execute[self._order] + TAKE, self._starts, axis=0)
         cycles[0] += fetch[0] + TAKE
         waits[0] += fetch[0]
         return np.rint(cycles).astype(np.int64), np.rint(waits).astype(np.int64)
@@ -199,9 +199,10 @@ class Plan:
     def _add(self, source: str, rows: np.ndarray, columns: np.ndarray, word: int, words: int, positions: int) -> int:
         name = self._origin(source)
         outside = positions - int(rows.sum() * columns.sum()) if positions else 0
-        number = self._sources.setdefault(name, _Source()).share(
-            rows, columns, word, words, outside, len(self._outside)
-        )
+        if name not in self._sources:
+            channel_words = -(-self.network.shapes[name][0] // self.processor.lanes)
+            self._sources[name] = Walks(channel_words, self.processor.lanes)
+        number = self._sources[name].share(rows, columns, word, words, outside, len(self._outside))
         if number == len(self._outside):
             self._outside.append(outside)
         return number
@@ -258,44 +259,6 @@ class Plan:
             events["dram_write_bits"] = operation.words * word
         for name, value in events.items():
             static[EVENTS.index(name)] += value
-
-
-class _Source:
-    """All walks over one map: pairs of a coverage (windows that see each pixel) and a range of channel words."""
-
-    def __init__(self) -> None:
-        self._keys: dict[tuple[bytes, int, int, int], int] = {}
-        self._coverages: dict[bytes, int] = {}
-        self._weights: list[np.ndarray] = []
-        self._parts: list[tuple[int, int, int, int]] = []
-        self._ready: tuple[np.ndarray, np.ndarray] | None = None
-
-    def share(self, rows: np.ndarray, columns: np.ndarray, word: int, words: int, outside: int, fresh: int) -> int:
-        """Number of that walk; ``fresh`` if it is new."""
-        weights = np.outer(rows, columns).ravel()
-        coverage = self._coverages.setdefault(weights.tobytes(), len(self._coverages))
-        if coverage == len(self._weights):
-            self._weights.append(weights.astype(np.float64))
-        key = (weights.tobytes(), word, words, outside)
-        if key not in self._keys:
-            self._keys[key] = fresh
-            self._parts.append((fresh, coverage, word, word + words))
-        return self._keys[key]
-
-    def walk(self, times: np.ndarray, lanes: int, walks: np.ndarray, spikes: np.ndarray) -> None:
-        """Fill in the cycles inside the map and the spikes of every walk over it."""
-        if self._ready is None:
-            self._ready = (np.stack(self._weights, axis=1), np.array(self._parts).T)
-        weights, (numbers, coverage, first, last) = self._ready
-        images, channels = times.shape[:2]
-        fired = (times != NO_SPIKE).view(np.uint8).reshape(images, channels, -1)
-        if channels % lanes:
-            fired = np.pad(fired, ((0, 0), (0, -channels % lanes), (0, 0)))
-        counts = fired.reshape(images, -1, lanes, fired.shape[2]).sum(axis=2, dtype=np.uint8)
-        for per_word, result in ((np.maximum(counts, 1), walks), (counts, spikes)):
-            sums = np.zeros((images, counts.shape[1] + 1, weights.shape[1]))
-            np.cumsum(per_word.astype(np.float64) @ weights, axis=1, out=sums[:, 1:])
-            result[numbers] = (sums[:, last, coverage] - sums[:, first, coverage]).T
 
 
 def _coverage(window: Window) -> tuple[np.ndarray, np.ndarray]:
