@@ -59,7 +59,7 @@ def random_network(
         target = layer.output_shape(shapes[source])
         same = [other for other, s in shapes.items() if s == target]
         residuals = tuple(str(r) for r in rng.choice(same, size=int(rng.integers(0, 3)))) if same else ()
-        add(_with_bias(rng, code, weights, layer, residuals))
+        add(with_bias(rng, code, weights, layer, residuals))
     if rng.random() < 0.8:
         add(Flatten(name="flatten", source=source))
         features = shapes[source][0]
@@ -67,7 +67,7 @@ def random_network(
             codes = random_codes(rng, weights, (int(rng.integers(1, 40)), features))
             zero = np.zeros(len(codes), np.int64)
             layer = Linear(name="hidden", source=source, codes=codes, scale=int(rng.integers(0, 5)), bias=zero)
-            add(_with_bias(rng, code, weights, layer, ()))
+            add(with_bias(rng, code, weights, layer, ()))
             features = len(codes)
         codes = random_codes(rng, weights, (int(rng.integers(1, 20)), features))
         read = Linear(
@@ -95,7 +95,7 @@ def random_times(rng: np.random.Generator, code: Code, shape: Shape, density: fl
     return np.where(rng.random(shape) < density, times, 255).astype(np.uint8)
 
 
-def _with_bias(
+def with_bias(
     rng: np.random.Generator, code: Code, weights: LogWeights, layer: Conv2d | Linear, residuals: tuple[str, ...]
 ) -> Conv2d | Linear:
     """The layer with biases about the thresholds, some exactly on one, and residuals if its ``G`` is large enough."""

@@ -37,7 +37,7 @@ def test_emitted_testbench_passes_and_can_fail(tmp_path: Path) -> None:
     network, times = draw(3, SETS["small"])
     emit(network, times, SETS["small"].processor, tmp_path)
     output = _build_and_run(tmp_path)
-    assert f"PASS: {len(times)} images" in output
+    assert f"PASS: {len(times)} batches" in output
     logits = (tmp_path / "logits.hex").read_text()
     (tmp_path / "logits.hex").write_text(("0" if logits[0] != "0" else "1") + logits[1:])
     (tmp_path / "cycles.hex").write_text((tmp_path / "cycles.hex").read_text().replace("\n", "1\n", 1)[1:])
@@ -45,7 +45,7 @@ def test_emitted_testbench_passes_and_can_fail(tmp_path: Path) -> None:
         [tmp_path / "obj_dir" / "Vtestbench"], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert "FAIL: 2 differences" in run.stdout
-    assert "image 0 logit 0" in run.stdout
+    assert "batch 0 logit 0" in run.stdout
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -41,6 +42,18 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "request not held": (loader, "                with m.If(request.ready):", "                with m.If(1):"),
     "store ignores backpressure": (executor, "(~sending | self.write.ready)", "1"),
 }
+BATCH_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
+    "every image reads the first one's map": (executor, "in_base + d.in_next", "in_base"),
+    "every image writes over the first one": (executor, "out_base + d.out_next", "out_base"),
+    "residual stays at its first image": (executor, "residual_base + d.residual_next", "residual_base"),
+    "partial sums of all images in one place": (
+        executor,
+        "repeat.eq(repeat + 1),",
+        "repeat.eq(repeat + 1), pixel.eq(0),",
+    ),
+    "later images go on below the first": (executor, "y.eq(d.origin_y),", "y.eq(y + d.stride_y),"),
+}
+"""Faults in what batches need: run in batches of two images."""
 QUICK = ("a tie does not fire", "stale bias", "store ignores backpressure")
 
 
@@ -67,13 +80,14 @@ def injected(module: types.ModuleType, old: str, new: str) -> Iterator[None]:
             patch.stop()
 
 
-def _caught(simulator: Simulator) -> str | None:
-    """How the comparison catches the fault, or None."""
-    for seed in range(30):
+def _caught(simulator: Simulator, images: int = 1) -> str | None:
+    """How the comparison catches the fault in batches of some images, or None."""
+    processor = replace(SETS["small"].processor, images=images)
+    for seed in range(30 if images == 1 else 60):
         network, times = draw(seed, SETS["small"])
         for stalls in (Stalls(), Stalls(per_mille=400, seed=seed)):
             try:
-                record = run(network, times, SETS["small"].processor, simulator=simulator, stalls=stalls, limit=200_000)
+                record = run(network, times, processor, simulator=simulator, stalls=stalls, limit=images * 200_000)
             except RuntimeError as error:
                 return str(error)
             if not record.bit_exact or (not stalls.per_mille and not record.cycle_exact):
@@ -81,13 +95,13 @@ def _caught(simulator: Simulator) -> str | None:
     return None
 
 
-def _check(name: str) -> None:
-    with injected(*MUTANTS[name]):
+def _check(name: str, images: int = 1) -> None:
+    with injected(*(MUTANTS | BATCH_MUTANTS)[name]):
         try:
             simulator = Simulator(SETS["small"])
         except ToolMissing as error:
             pytest.skip(str(error))
-    how = _caught(simulator)
+    how = _caught(simulator, images)
     print(f"{name}: {how}")
     assert how is not None, name
 
@@ -103,6 +117,19 @@ def test_mutant_is_caught(name: str) -> None:
 def test_every_mutant_is_caught(name: str) -> None:
     """All others."""
     _check(name)
+
+
+@pytest.mark.parametrize("name", ["residual stays at its first image"])
+def test_mutant_of_batches_is_caught(name: str) -> None:
+    """A fault that images on their own cannot show."""
+    _check(name, images=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BATCH_MUTANTS)
+def test_every_mutant_of_batches_is_caught(name: str) -> None:
+    """All of them."""
+    _check(name, images=2)
 
 
 def test_sound_design_is_not_caught(simulator: Callable[[str], Simulator]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork, join
 from firstspike.train.data import ImageSet, load, names
@@ -47,6 +48,26 @@ def data_arguments(parser: argparse.ArgumentParser, *, required: bool = True) ->
         "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="use N images, spread evenly over the set")
+
+
+def processor_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--processor``, and options that change one of its parameters."""
+    parser.add_argument(
+        "--processor", default="default", metavar="DESIGN",
+        help=f"{', '.join(designs.names())}, or a TOML file of the processor's parameters (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--pes", type=positive, metavar="N", help=f"processing elements ({Processor().pes})")
+    parser.add_argument("--clock-mhz", type=float, metavar="F", help=f"clock ({Processor().clock_mhz} MHz)")
+    parser.add_argument(
+        "--images-per-batch", type=positive, metavar="B", help="images that share fetched weights (the design's, or 1)"
+    )
+
+
+def chosen_processor(options: argparse.Namespace) -> Processor:
+    """The processor that the arguments name."""
+    given = {"pes": options.pes, "clock_mhz": options.clock_mhz, "images": options.images_per_batch}
+    design = designs.load(options.processor)
+    return replace(design, **{name: value for name, value in given.items() if value is not None})
 
 
 def test_images(options: argparse.Namespace, snn: SpikingNetwork) -> ImageSet:

@@ -5,8 +5,17 @@ import argparse
 from rich.markup import escape
 from rich.table import Table
 
-from firstspike.cli.common import CHUNK, console, data_arguments, positive, run_all, test_images, write_json
-from firstspike.processor import Interval, Processor, technology
+from firstspike.cli.common import (
+    CHUNK,
+    chosen_processor,
+    console,
+    data_arguments,
+    processor_arguments,
+    run_all,
+    test_images,
+    write_json,
+)
+from firstspike.processor import Interval, technology
 from firstspike.spiking import load
 
 NAME = "cost"
@@ -18,12 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
     data_arguments(parser)
-    parser.add_argument(
-        "--pes", type=positive, default=Processor().pes, metavar="N", help="processing elements (%(default)s)"
-    )
-    parser.add_argument(
-        "--clock-mhz", type=float, default=Processor().clock_mhz, metavar="F", help="clock (%(default)s MHz)"
-    )
+    processor_arguments(parser)
     parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
     parser.add_argument(
         "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
@@ -34,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     """Count and print the table; without ``--limit``, 50 images are enough."""
     chosen = technology.load(options.technology) if options.technology else technology.default()
     chosen.memory(options.dram)
-    processor = Processor(pes=options.pes, clock_mhz=options.clock_mhz)
+    processor = chosen_processor(options)
     snn = load(options.network)
     options.limit = options.limit or CHUNK
     images = test_images(options, snn)
@@ -56,8 +60,10 @@ def run(options: argparse.Namespace) -> None:
     for key, part in cost.components.items():
         table.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
     console.print(table)
+    per = "per image" if processor.images == 1 else f"per batch of {processor.images} images"
     console.print(
-        f"{cost.latency_us:,.1f} us per image at {processor.clock_mhz:g} MHz, {cost.power_mw:.1f} mW, "
+        f"{cost.latency_us:,.1f} us {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
+        f"{cost.power_mw:.1f} mW, "
         f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm2; DRAM scenario {cost.dram}, technology {cost.technology}"
     )
     write_json(options.json, {"network": str(options.network), "dataset": images.name, **cost.record(),

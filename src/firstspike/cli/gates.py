@@ -1,13 +1,14 @@
 """``firstspike rtl synth`` and ``rtl power``: the RTL mapped to a Liberty library."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
 
 from firstspike.arith import Code, LogWeights
-from firstspike.cli.common import console, test_images, write_json
-from firstspike.processor import Processor, mapping, technology
+from firstspike.cli.common import chosen_processor, console, test_images, write_json
+from firstspike.processor import mapping, technology
 from firstspike.spiking import load
 
 
@@ -28,7 +29,7 @@ def synth(options: argparse.Namespace) -> None:
     from firstspike.rtl.parameters import Parameters
 
     library = _library(options)
-    processor = Processor(pes=options.pes)
+    processor = chosen_processor(options)
     if options.network:
         parameters = Parameters.of(load(options.network).network, processor)
     else:
@@ -54,7 +55,8 @@ def power(options: argparse.Namespace) -> None:
     if options.network is None or options.data is None or options.layer is None:
         raise ValueError("rtl power needs a model file NET, --data SPEC and --layer NAME")
     library = _library(options)
-    snn, processor, macros = load(options.network), Processor(pes=options.pes), technology.default().sram
+    snn, macros = load(options.network), technology.default().sram
+    processor = replace(chosen_processor(options), images=1)
     options.limit = 1
     times = snn.encode(test_images(options, snn).pixels(0, 1))
     mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=12)

@@ -8,8 +8,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from firstspike.cli import gates
-from firstspike.cli.common import console, data_arguments, positive, test_images, write_json
-from firstspike.processor import Processor
+from firstspike.cli.common import (
+    chosen_processor,
+    console,
+    data_arguments,
+    positive,
+    processor_arguments,
+    test_images,
+    write_json,
+)
 from firstspike.spiking import load
 
 NAME = "rtl"
@@ -27,9 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", nargs="?", metavar="NET", help="model file (.safetensors)")
     data_arguments(parser, required=False)
     parser.add_argument("--images", type=positive, default=1, metavar="N", help="images to run (%(default)s)")
-    parser.add_argument(
-        "--pes", type=positive, default=Processor().pes, metavar="N", help="processing elements (%(default)s)"
-    )
+    processor_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="emit: folder for the Verilog files")
     parser.add_argument("--waveform", metavar="FILE", help="run: write a VCD of the cycles in --window")
     parser.add_argument(
@@ -50,7 +55,7 @@ def _run(options: argparse.Namespace) -> None:
     verify = import_module("firstspike.verify")
     if options.network is None or options.data is None:
         raise ValueError("rtl run needs a model file NET and --data SPEC")
-    snn = load(options.network)
+    snn, processor = load(options.network), chosen_processor(options)
     options.limit = options.images
     images = test_images(options, snn)
     times = snn.encode(images.pixels(0, len(images)))
@@ -66,12 +71,12 @@ def _run(options: argparse.Namespace) -> None:
         record = verify.run(
             snn.network,
             times,
-            Processor(pes=options.pes),
+            processor,
             engine_name=snn.engine.name,
             waveform=waveform,
             progress=advance,
         )
-    table = Table(title=f"{options.network} in RTL, {options.pes} processing elements", title_justify="left")
+    table = Table(title=f"{options.network} in RTL, {processor.pes} processing elements", title_justify="left")
     table.add_column("quantity")
     table.add_column("value", justify="right")
     for key, value in record.json().items():
@@ -93,7 +98,7 @@ def _emit(options: argparse.Namespace) -> None:
     options.limit = options.images
     images = test_images(options, snn)
     times = snn.encode(images.pixels(0, len(images)))
-    files = verify.emit(snn.network, times, Processor(pes=options.pes), Path(options.out))
+    files = verify.emit(snn.network, times, chosen_processor(options), Path(options.out))
     for file in files:
         console.print(f"{file}: {file.stat().st_size:,} bytes", soft_wrap=True)
     write_json(options.json, {"out": options.out, "files": sorted(file.name for file in files), "images": len(images)})

@@ -6,13 +6,13 @@ from firstspike.rtl.compiler import MemoryImage
 from firstspike.spec.processor import Processor
 
 TEMPLATE = """\
-// Runs {images} image(s) of a network through the processor and compares logits and cycles with the expected ones.
+// Runs {batches} batch(es) of {images} image(s) of a network through the processor; compares logits and cycles with the expected.
 // Plusarg +vcd writes testbench.vcd. The memory images must lie in the working directory.
 `timescale 1ns / 1ps
 module testbench;
     localparam WORD = {word_bits};
     localparam WORDS = {words};
-    localparam IMAGES = {images};
+    localparam BATCHES = {batches};
     localparam INPUT = {input};
     localparam INPUT_WORDS = {input_words};
     localparam LOGITS = {logits};
@@ -27,9 +27,9 @@ module testbench;
     wire [WORD-1:0] write_data;
 
     reg [WORD-1:0] dram [0:WORDS-1];
-    reg [WORD-1:0] inputs [0:IMAGES*INPUT_WORDS-1];
-    reg [WORD-1:0] expected [0:IMAGES*LOGITS_WORDS-1];
-    reg [63:0] expected_cycles [0:IMAGES-1];
+    reg [WORD-1:0] inputs [0:BATCHES*INPUT_WORDS-1];
+    reg [WORD-1:0] expected [0:BATCHES*LOGITS_WORDS-1];
+    reg [63:0] expected_cycles [0:BATCHES-1];
 
     // DRAM: one burst at a time.
     reg [31:0] address = 0, left = 0, pause = 0;
@@ -62,7 +62,7 @@ module testbench;
 
     always #2 clk = ~clk;  // 250 MHz
 
-    integer image, index, errors;
+    integer batch, index, errors;
     reg [63:0] cycles;
     initial begin
         $readmemh("dram.hex", dram);
@@ -76,9 +76,9 @@ module testbench;
         errors = 0;
         repeat (2) @(negedge clk);
         rst = 0;
-        for (image = 0; image < IMAGES; image = image + 1) begin
+        for (batch = 0; batch < BATCHES; batch = batch + 1) begin
             for (index = 0; index < INPUT_WORDS; index = index + 1)
-                dram[INPUT + index] = inputs[image * INPUT_WORDS + index];
+                dram[INPUT + index] = inputs[batch * INPUT_WORDS + index];
             start = 1;
             @(negedge clk);
             start = 0;
@@ -89,18 +89,18 @@ module testbench;
             end
             @(negedge clk);
             for (index = 0; index < LOGITS_WORDS; index = index + 1)
-                if (dram[LOGITS + index] !== expected[image * LOGITS_WORDS + index]) begin
+                if (dram[LOGITS + index] !== expected[batch * LOGITS_WORDS + index]) begin
                     errors = errors + 1;
-                    $display("image %0d logit %0d: %h, expected %h", image, index, dram[LOGITS + index],
-                             expected[image * LOGITS_WORDS + index]);
+                    $display("batch %0d logit %0d: %h, expected %h", batch, index, dram[LOGITS + index],
+                             expected[batch * LOGITS_WORDS + index]);
                 end
-            if (cycles != expected_cycles[image]) begin
+            if (cycles != expected_cycles[batch]) begin
                 errors = errors + 1;
-                $display("image %0d: %0d cycles, expected %0d", image, cycles, expected_cycles[image]);
+                $display("batch %0d: %0d cycles, expected %0d", batch, cycles, expected_cycles[batch]);
             end
-            $display("image %0d: %0d cycles", image, cycles);
+            $display("batch %0d: %0d cycles", batch, cycles);
         end
-        if (errors == 0) $display("PASS: %0d images, all logits and cycles as expected", IMAGES);
+        if (errors == 0) $display("PASS: %0d batches, all logits and cycles as expected", BATCHES);
         else $display("FAIL: %0d differences", errors);
         $finish;
     end
@@ -129,15 +129,16 @@ def testbench_files(
 
     Args:
         image: the program's memory image.
-        inputs: the input region of every image, uint8 ``[n, bytes]``.
+        inputs: the input region of every batch of images, uint8 ``[n, bytes]``.
         logits: expected logits in the order of their region, int64 ``[n, logits]``.
-        cycles: expected cycles, int64 ``[n]``.
+        cycles: expected cycles of every batch, int64 ``[n]``.
         processor: the processor that the image was made for.
     """
     width = image.word_bytes
     mask = (1 << processor.word_bits) - 1
     values = {
-        "images": len(inputs),
+        "batches": len(inputs),
+        "images": processor.images,
         "word_bits": processor.word_bits,
         "words": image.words,
         "input": image.regions["input"],

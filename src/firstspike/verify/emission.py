@@ -19,7 +19,7 @@ def emit(network: Network, times: np.ndarray, processor: Processor, directory: P
 
     Args:
         network: the integer network.
-        times: encoded inputs of the testbench's images, uint8 ``[n, *input_shape]``.
+        times: encoded inputs of the testbench's images, whole batches, uint8 ``[n, *input_shape]``.
         processor: the processor.
         directory: where to write; made if need be.
 
@@ -27,9 +27,12 @@ def emit(network: Network, times: np.ndarray, processor: Processor, directory: P
         The files written.
 
     Raises:
-        ValueError: the network does not fit the processor.
+        ValueError: the network does not fit the processor, or the last batch is not whole.
         RuntimeError: Yosys, which writes the Verilog, is not installed.
     """
+    batches, rest = divmod(len(times), processor.images)
+    if rest:
+        raise ValueError(f"images of a testbench must be whole batches of {processor.images}, not {len(times)!r}")
     program = mapping.program(network, processor)
     outputs = {INPUT: times, **engine.create(network).layers(times)}
     logits = outputs[network.layers[-1].name]
@@ -38,6 +41,7 @@ def emit(network: Network, times: np.ndarray, processor: Processor, directory: P
     files: dict[str, str | bytes] = {}
     files |= verilog.verilog_files(Parameters.of(network, processor))
     image = assemble(network, program, processor)
-    files |= testbench_files(image, store_map(times, processor), logits, counts.cycles, processor)
+    inputs = store_map(times, processor).reshape(batches, -1)
+    files |= testbench_files(image, inputs, logits.reshape(batches, -1), counts.cycles, processor)
     verilog.write(directory, files)
     return [directory / name for name in files]
