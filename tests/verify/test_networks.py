@@ -7,6 +7,7 @@ import pytest
 
 from firstspike.engine import create
 from firstspike.processor import mapping
+from firstspike.rtl import emit
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d
 from firstspike.verify import Simulator, run
 from firstspike.verify.simulator import Stalls
@@ -54,6 +55,38 @@ def test_stalling_dram(name: str, seeds: range, per_mille: int, simulator: Build
         assert record.bit_exact, (seed, record.differences)
         cycles += record.rtl_cycles, record.model_cycles
     assert cycles[0] == pytest.approx(cycles[1], rel=0.02)
+
+
+def _stalled(name: str, seeds: range, simulator: Simulator) -> None:
+    for seed in seeds:
+        network, times = draw(seed, SETS[name])
+        stalls = Stalls(per_mille=300 * (seed % 2), inside=(100, 400, 800)[seed % 3], seed=seed)
+        record = run(network, times, SETS[name].processor, simulator=simulator, stalls=stalls)
+        assert record.bit_exact, (name, seed, record.differences)
+        assert record.rtl_cycles > record.model_cycles * (not stalls.per_mille), (name, seed)
+
+
+def test_stalls_on_every_stream(simulator: Build) -> None:
+    """The streams inside (operations, spikes) held back at random too, with and without the port's: cycles alone change."""
+    _stalled("small", range(30), simulator("small"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_hundreds_of_random_networks_stalled(name: str) -> None:
+    """The same, 100 networks of each parameter set."""
+    _stalled(name, range(400, 500), Simulator(SETS[name], holds=True))
+
+
+def test_stalls_inside_need_their_simulator(simulator: Build) -> None:
+    """The design as emitted has nothing that could hold a stream back."""
+    network, times = draw(3, SETS["narrow"])
+    with pytest.raises(ValueError, match="a simulator built without holds must have no stalls inside, not 1"):
+        run(network, times, SETS["narrow"].processor, simulator=simulator("narrow"), stalls=Stalls(inside=1))
+    top = emit.verilog_files(SETS["narrow"])["firstspike.v"]
+    held = emit.verilog_files(SETS["narrow"], holds=True)["firstspike.v"]
+    assert "hold_spikes" in held and "hold_operation" in held
+    assert "hold_spikes" not in top and "hold_operation" not in top
 
 
 def test_random_networks_cover_the_cases() -> None:

@@ -36,9 +36,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=positive, default=1, metavar="N", help="images to run (%(default)s)")
     processor_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="emit: folder for the Verilog files")
-    parser.add_argument("--waveform", metavar="FILE", help="run: write a VCD of the cycles in --window")
+    parser.add_argument("--waveform", metavar="FILE", help="run: waveform, .vcd or .fst, of the cycles in --window")
     parser.add_argument(
-        "--window", nargs=2, type=int, default=(0, 2000), metavar=("FIRST", "LAST"), help="cycles of the VCD"
+        "--window", nargs=2, type=int, default=(0, 2000), metavar=("FIRST", "LAST"), help="cycles of the waveform"
+    )
+    parser.add_argument(
+        "--stall",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="run: share of cycles in which each stream is held back at random (%(default)s)",
     )
     gates.arguments(parser)
 
@@ -55,6 +62,9 @@ def _run(options: argparse.Namespace) -> None:
     verify = import_module("firstspike.verify")
     if options.network is None or options.data is None:
         raise ValueError("rtl run needs a model file NET and --data SPEC")
+    if not 0 <= options.stall < 100:
+        raise ValueError(f"--stall must be in [0, 100) %, not {options.stall!r}")
+    stalls = verify.Stalls(per_mille=10 * options.stall, inside=10 * options.stall)
     snn, processor = load(options.network), chosen_processor(options)
     options.limit = options.images
     images = test_images(options, snn)
@@ -73,6 +83,7 @@ def _run(options: argparse.Namespace) -> None:
             times,
             processor,
             engine_name=snn.engine.name,
+            stalls=stalls,
             waveform=waveform,
             progress=advance,
         )
@@ -81,13 +92,20 @@ def _run(options: argparse.Namespace) -> None:
     table.add_column("value", justify="right")
     for key, value in record.json().items():
         if not isinstance(value, list):
-            table.add_row(key, str(value) if isinstance(value, bool) else f"{value:,.0f}")
+            table.add_row(key, _figure(value))
     console.print(table)
     for line in record.differences:
         console.print(line, markup=False)
     write_json(options.json, record.json())
     if not record.bit_exact:
         raise RuntimeError(f"the RTL must equal the engine, not differ in {len(record.differences)} places")
+
+
+def _figure(value: bool | int | float) -> str:
+    """A value of the record as text: counts in full, others with three digits at least."""
+    if isinstance(value, bool):
+        return str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.3g}"
 
 
 def _emit(options: argparse.Namespace) -> None:

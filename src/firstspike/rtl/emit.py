@@ -16,8 +16,12 @@ TOP = "firstspike"
 """Name of the Verilog top module."""
 
 
-def verilog_files(parameters: Parameters) -> dict[str, str]:
+def verilog_files(parameters: Parameters, *, holds: bool = False) -> dict[str, str]:
     """Verilog by file name: the processor, one lane, the memories' simulation models.
+
+    Args:
+        parameters: what the RTL is generated from.
+        holds: with a `Hold` in every stream inside, for simulations that stall them.
 
     Raises:
         RuntimeError: Yosys, which writes the Verilog, is not installed.
@@ -25,7 +29,7 @@ def verilog_files(parameters: Parameters) -> dict[str, str]:
     return {
         "firstspike_memories.v": MEMORIES,
         "firstspike_lane.v": _convert(Lane(parameters), "firstspike_lane"),
-        "firstspike.v": _convert(ProcessorTop(parameters, external=True), TOP),
+        "firstspike.v": _convert(ProcessorTop(parameters, external=True, holds=holds), TOP),
     }
 
 

@@ -1,12 +1,13 @@
 """The whole processor: loader and executor around walker, weight buffer, array, fire unit and memories."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from firstspike.rtl.array import Array, BiasRegisters
 from firstspike.rtl.executor import Executor
 from firstspike.rtl.fire import Encoder, FireUnit
+from firstspike.rtl.hold import Hold
 from firstspike.rtl.loader import Loader
 from firstspike.rtl.memory_port import MemoryPort
 from firstspike.rtl.parameters import Parameters
@@ -16,6 +17,9 @@ from firstspike.rtl.walker import Walker
 from firstspike.rtl.weights import WeightBuffer
 from firstspike.spec.program import CONVOLVE, POOL
 
+HOLDS = ("operation", "spikes")
+"""The streams between blocks, beside those of the DRAM port: loader to executor, walker to weight buffer."""
+
 
 class ProcessorTop(wiring.Component):
     """Runs the program at DRAM word 0 once per ``start``.
@@ -24,17 +28,21 @@ class ProcessorTop(wiring.Component):
         start: begin an image (while idle). done: the program's HALT was reached, for one cycle.
         operation: for one cycle, the executor takes an operation (for tracing; includes the HALT).
         dram: the DRAM port.
+        hold: with ``holds``, a bit for each stream inside (`HOLDS`): it is held back in this cycle.
 
     Args:
         external: memories and lanes are instances of Verilog modules (for emission) instead of Amaranth ones.
+        holds: put a `Hold` into every stream between blocks; for simulations only.
     """
 
-    def __init__(self, parameters: Parameters, *, external: bool = False) -> None:
+    def __init__(self, parameters: Parameters, *, external: bool = False, holds: bool = False) -> None:
         self.parameters = parameters
         self.external = external
+        self.holds = holds
         super().__init__(
             {
                 "start": In(1),
+                **({"hold": In(len(HOLDS))} if holds else {}),
                 "done": Out(1),
                 "operation": Out(1),
                 "dram": Out(MemoryPort(parameters.processor.word_bits)),
@@ -60,7 +68,8 @@ class ProcessorTop(wiring.Component):
         m.submodules.loader = loader = Loader(p)
         m.submodules.executor = executor = Executor(p, activations.address_bits, membranes.address_bits)
 
-        connect(m, loader.operation, executor.operation)
+        operation, spikes = self._held(m, loader.operation, walker.spikes)
+        connect(m, operation, executor.operation)
         d = executor.descriptor
         m.d.comb += [
             loader.start.eq(self.start),
@@ -110,14 +119,14 @@ class ProcessorTop(wiring.Component):
             pool.clear.eq(executor.window),
             pool.valid.eq(walker.word_valid),
             pool.word.eq(walker.word),
-            walker.spikes.ready.eq(1),
-            weights.read.eq(walker.spikes.valid),
-            weights.read_row.eq(walker.spikes.payload.row),
+            spikes.ready.eq(1),
+            weights.read.eq(spikes.valid),
+            weights.read_row.eq(spikes.payload.row),
             weights.select.eq(executor.slot),
         ]
-        m.d.sync += array.enable.eq(walker.spikes.valid)
-        with m.If(walker.spikes.valid):
-            m.d.sync += array.time.eq(walker.spikes.payload.time)
+        m.d.sync += array.enable.eq(spikes.valid)
+        with m.If(spikes.valid):
+            m.d.sync += array.time.eq(spikes.payload.time)
         m.d.comb += [
             array.row.eq(weights.row),
             array.fraction.eq(d.scale_fraction),
@@ -157,6 +166,18 @@ class ProcessorTop(wiring.Component):
             executor.buffer_data.eq(activations.read_data),
         ]
         return m
+
+    def _held(self, m: Module, *streams: stream.Interface) -> list[stream.Interface]:
+        """The streams as their consumers see them."""
+        if not self.holds:
+            return list(streams)
+        held = []
+        for index, (name, source) in enumerate(zip(HOLDS, streams, strict=True)):
+            m.submodules[f"hold_{name}"] = hold = Hold(source.payload.shape())
+            connect(m, source, hold.source)
+            m.d.comb += hold.hold.eq(self.hold[index])
+            held.append(hold.target)
+        return held
 
     def _dram(self, m: Module, loader: Loader, executor: Executor) -> None:
         """The port belongs to the executor during a transfer, else to the loader; they never overlap."""

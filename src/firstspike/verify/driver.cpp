@@ -1,9 +1,9 @@
 // Runs images through the processor's RTL (a Verilator model) with a DRAM model, and records what it sees.
 //
-//   driver JOB DRAM INPUTS OUTPUT [VCD FIRST LAST]
+//   driver JOB DRAM INPUTS OUTPUT [WAVEFORM FIRST LAST]
 //
 // JOB is a list of little-endian int64: images, input word address, input words, address and words of the other regions,
-// DRAM latency, cycles per word, stall per mille, seed, cycle limit per image, operations (HALT included), number of
+// DRAM latency, cycles per word, stalls per mille of the DRAM port and inside, seed, cycle limit per image, operations (HALT included), number of
 // checkpoints, then per checkpoint: operation, address, words (the activation buffer is copied when it is taken).
 // OUTPUT: per image, int64 cycle at which every operation was taken, then the checkpoints' bytes, then those regions' bytes.
 // Exit status: 0, 2 (files), 3 (cycle limit), 4 (a stream rule was broken; the rule is printed).
@@ -18,8 +18,12 @@
 #include "Vfirstspike.h"
 #include "Vfirstspike___024root.h"
 #include "verilated.h"
-#if VM_TRACE
+#if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#elif VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
 #endif
 
 // Verilator spells the two underscores of dram__request__valid so.
@@ -123,14 +127,14 @@ class Dram {
 
 int main(int argc, char** argv) {
     if (argc != 5 && argc != 8) {
-        std::fprintf(stderr, "usage: %s JOB DRAM INPUTS OUTPUT [VCD FIRST LAST]\n", argv[0]);
+        std::fprintf(stderr, "usage: %s JOB DRAM INPUTS OUTPUT [WAVEFORM FIRST LAST]\n", argv[0]);
         return 2;
     }
     const auto raw = read_file(argv[1]);
     std::vector<int64_t> job(raw.size() / 8);
     std::memcpy(job.data(), raw.data(), job.size() * 8);
     const int64_t images = job[0], input = job[1], input_words = job[2], logits = job[3], logits_words = job[4];
-    const int64_t limit = job[9], operations = job[10], checkpoints = job[11];
+    const int64_t limit = job[10], operations = job[11], checkpoints = job[12];
     std::vector<char> memory = read_file(argv[2]);
     const auto inputs = read_file(argv[3]);
     std::ofstream output(argv[4], std::ios::binary);
@@ -139,14 +143,15 @@ int main(int argc, char** argv) {
     context.traceEverOn(argc == 8);
     Vfirstspike top{&context};
 #if VM_TRACE
-    VerilatedVcdC trace;
+    Trace trace;
     const int64_t trace_first = argc == 8 ? std::atoll(argv[6]) : 0, trace_last = argc == 8 ? std::atoll(argv[7]) : -1;
     if (argc == 8) {
         top.trace(&trace, 99);
         trace.open(argv[5]);
     }
 #endif
-    Dram dram(memory, job[5], job[6], job[7], static_cast<uint64_t>(job[8]));
+    Dram dram(memory, job[5], job[6], job[7], static_cast<uint64_t>(job[9]));
+    Random inside{~static_cast<uint64_t>(job[9])};
     const auto& buffer = top.rootp->firstspike__DOT__activations__DOT__macro__DOT__words;
 
     top.clk = 0;
@@ -172,6 +177,10 @@ int main(int argc, char** argv) {
                              static_cast<long long>(cycle));
             top.start = cycle == 0;
             dram.drive(top);
+#if HOLDS
+            top.hold = 0;
+            for (int index = 0; index < HOLDS; ++index) top.hold |= inside.hit(job[8]) << index;
+#endif
             top.clk = 0;
             top.eval();
 #if VM_TRACE
@@ -180,7 +189,7 @@ int main(int argc, char** argv) {
             const bool done = top.done;
             if (top.operation) {
                 for (int64_t index = 0; index < checkpoints; ++index) {
-                    const int64_t* entry = &job[12 + 3 * index];
+                    const int64_t* entry = &job[13 + 3 * index];
                     if (entry[0] != static_cast<int64_t>(taken.size())) continue;
                     const char* begin = reinterpret_cast<const char*>(&buffer[entry[1]]);
                     seen.insert(seen.end(), begin, begin + entry[2] * kBytes);

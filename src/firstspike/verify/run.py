@@ -31,8 +31,10 @@ class Record:
         spikes_compared: spike times compared (silence included), over all images.
         rtl_cycles, model_cycles: clock cycles over all images (the model's expectation if the DRAM stalls at random).
         cycles_per_second: simulated cycles per second of wall time.
-        model_speedup: seconds of the simulation over seconds of the model, the best of three counts (its plan, made once a
-            network, not included).
+        rtl_seconds: wall time of the simulation.
+        model_seconds: wall time of the model, the best of five counts made right after the simulation (its plan, made once a
+            network and processor, not included).
+        model_speedup: ``rtl_seconds`` over ``model_seconds``.
         differences: what differs, as text, one line a layer; empty if nothing does.
         layer_cycles: by layer, the RTL's cycles and the model's, one entry a batch, int64.
     """
@@ -45,6 +47,8 @@ class Record:
     rtl_cycles: int
     model_cycles: int
     cycles_per_second: float
+    rtl_seconds: float
+    model_seconds: float
     model_speedup: float
     differences: tuple[str, ...] = ()
     layer_cycles: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -60,6 +64,8 @@ class Record:
             "rtl_cycles": self.rtl_cycles,
             "model_cycles": self.model_cycles,
             "cycles_per_second": self.cycles_per_second,
+            "rtl_seconds": self.rtl_seconds,
+            "model_seconds": self.model_seconds,
             "model_speedup": self.model_speedup,
             "differences": list(self.differences),
         }
@@ -86,10 +92,11 @@ def run(
         times: encoded inputs, uint8 ``[n, *input_shape]``.
         processor: the processor that is built.
         simulator: its compiled model, if at hand (any network with the same code and weight format may share it).
-        stalls: random stalls of the DRAM; with them cycles are compared but `cycle_exact` is False in general.
+        stalls: random stalls of the DRAM and of the streams inside; with them cycles are compared but `cycle_exact` is
+            False in general.
         engine_name: the engine to compare with.
         limit: cycles after which a batch is given up.
-        waveform: VCD file, first and last cycle (the simulator must have been built with ``trace``).
+        waveform: file (.vcd or .fst), first and last cycle (the simulator must have been built with that ``trace``).
         progress: called with the images done and the cycles of the batch that runs, or has just ended.
 
     Raises:
@@ -97,7 +104,8 @@ def run(
         RuntimeError: a tool is missing (`ToolMissing`) or the simulation failed.
     """
     if simulator is None:
-        simulator = Simulator(Parameters.of(network, processor), trace=waveform is not None)
+        trace = None if waveform is None else waveform[0].suffix.removeprefix(".").lower()
+        simulator = Simulator(Parameters.of(network, processor), trace=trace, holds=bool(stalls and stalls.inside))
     expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
     whole = len(times) // processor.images * processor.images
     parts = []
@@ -123,6 +131,7 @@ def run(
         )
     total = sum(int(part.result.taken[:, -1].sum()) for part in parts)
     seconds = sum(part.result.seconds for part in parts)
+    model_seconds = sum(part.model_seconds for part in parts)
     layer_cycles = {
         name: (
             np.concatenate([part.layer_cycles[name][0] for part in parts]),
@@ -146,7 +155,9 @@ def run(
         rtl_cycles=total,
         model_cycles=sum(int(part.counts.cycles.sum()) for part in parts),
         cycles_per_second=total / seconds,
-        model_speedup=seconds / sum(part.model_seconds for part in parts),
+        rtl_seconds=seconds,
+        model_seconds=model_seconds,
+        model_speedup=seconds / model_seconds,
         differences=tuple(differences + wrong),
         layer_cycles=layer_cycles,
     )
@@ -188,7 +199,7 @@ def _batches(
     )
     plan = Plan(network, processor, program)
     model_seconds = float("inf")
-    for _ in range(3):
+    for _ in range(5):
         begin = time.perf_counter()
         counts = cycles.count(network, expected, processor, plan=plan, stall=stalls.per_mille / 1000)
         model_seconds = min(model_seconds, time.perf_counter() - begin)

@@ -18,6 +18,10 @@ from firstspike.processor.storage import Map
 from firstspike.rtl import emit
 from firstspike.rtl.compiler import MemoryImage
 from firstspike.rtl.parameters import Parameters
+from firstspike.rtl.processor import HOLDS
+
+TRACES = ("vcd", "fst")
+"""Formats of waveforms, and the ends of their files' names."""
 
 
 class ToolMissing(RuntimeError):
@@ -26,14 +30,16 @@ class ToolMissing(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Stalls:
-    """How the DRAM behaves beside its latency and bandwidth.
+    """How the streams behave beside the DRAM's latency and bandwidth.
 
     Attributes:
-        per_mille: probability, in 1/1000, that a stream of the port is held back in a cycle; 0 is the ideal DRAM.
+        per_mille: probability, in 1/1000, that a stream of the DRAM port is held back in a cycle; 0 is the ideal DRAM.
+        inside: the same of the streams between blocks (needs a `Simulator` with ``holds``).
         seed: of the random choice.
     """
 
     per_mille: int = 0
+    inside: int = 0
     seed: int = 0
 
 
@@ -77,7 +83,8 @@ class Simulator:
     Args:
         parameters: what the RTL is generated from.
         directory: where models are built and kept by content; None: the user's cache folder.
-        trace: build with waveform support (slower).
+        trace: build with waveform support, ``"vcd"`` or ``"fst"`` (slower).
+        holds: build with random stalls of the streams inside.
         patch: applied to the Verilog files before building (for tests that inject faults).
 
     Raises:
@@ -90,13 +97,17 @@ class Simulator:
         parameters: Parameters,
         *,
         directory: Path | None = None,
-        trace: bool = False,
+        trace: str | None = None,
+        holds: bool = False,
         patch: Callable[[dict[str, str]], dict[str, str]] | None = None,
     ) -> None:
         self.parameters = parameters
+        if trace not in (None, *TRACES):
+            raise ValueError(f"a waveform's format must be one of {', '.join(TRACES)}, not {trace!r}")
         self.trace = trace
+        self.holds = holds
         try:
-            sources = emit.verilog_files(parameters)
+            sources = emit.verilog_files(parameters, holds=holds)
         except RuntimeError as error:
             raise ToolMissing(str(error)) from error
         self._build(patch(sources) if patch else sources, directory or _cache())
@@ -105,9 +116,12 @@ class Simulator:
         root, compiler = _verilator(), shutil.which("g++")
         if compiler is None:
             raise ToolMissing("building the RTL's simulation needs g++; install it with: apt-get install g++")
+        if self.trace == "fst":
+            _needs_headers(compiler)
         driver = files("firstspike.verify").joinpath("driver.cpp").read_text()
         word_bits = self.parameters.processor.word_bits
-        key = hashlib.sha256("\0".join([*sources.values(), driver, str(word_bits), str(self.trace)]).encode())
+        options = [f"-DWORD_BITS={word_bits}", f"-DHOLDS={len(HOLDS) * self.holds}", f"-DTRACE_{self.trace or 'none'}"]
+        key = hashlib.sha256("\0".join([*sources.values(), driver, *options]).encode())
         self.directory = directory / key.hexdigest()[:24]
         self.binary = self.directory / "driver"
         if self.binary.exists():
@@ -117,21 +131,23 @@ class Simulator:
             emit.write(Path(work), {**sources, "driver.cpp": driver})
             model = [root / "bin" / "verilator_bin", "--cc", "--top-module", emit.TOP, "-O3", "--Mdir", "model"]
             model += ["--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
-            _tool(work, [*model, *(["--trace"] if self.trace else [])], VERILATOR_ROOT=str(root))
+            _tool(work, [*model, *([f"--trace-{self.trace}"] if self.trace else [])], VERILATOR_ROOT=str(root))
             include = root / "include"
             flags = [compiler, "-std=c++20", "-O2", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
-            flags += [f"-DVM_TRACE={int(self.trace)}", f"-DVM_TRACE_VCD={int(self.trace)}"]
+            flags += [f"-DVM_TRACE={int(self.trace is not None)}"]
+            flags += [f"-DVM_TRACE_{name.upper()}={int(self.trace == name)}" for name in TRACES]
             support = [str(self._support(directory, include, name, flags)) for name in self._support_names()]
             generated = sorted(path.name for path in (Path(work) / "model").glob("*.cpp"))
             whole = "".join(f'#include "{name}"\n' for name in [*generated, "driver.cpp"])
             emit.write(Path(work), {"whole.cpp": whole})  # one translation unit: the headers take longest
-            flags += [f"-DWORD_BITS={word_bits}", "-Imodel", "-I.", "whole.cpp", *support, "-o", "driver"]
+            flags += [*options, "-Imodel", "-I.", "whole.cpp", *support, "-o", "driver"]
+            flags += ["-llz4", "-lz"] if self.trace == "fst" else []
             _tool(work, flags)
             self.directory.mkdir(exist_ok=True)
             os.replace(Path(work) / "driver", self.binary)
 
     def _support_names(self) -> list[str]:
-        return ["verilated", "verilated_threads", *(["verilated_vcd_c"] if self.trace else [])]
+        return ["verilated", "verilated_threads", *([f"verilated_{self.trace}_c"] if self.trace else [])]
 
     def _support(self, directory: Path, include: Path, name: str, flags: list[str]) -> Path:
         """A part of Verilator's run time, compiled once."""
@@ -163,13 +179,16 @@ class Simulator:
             checkpoints: which maps are copied, and when.
             stalls: the DRAM's random stalls; none by default.
             limit: cycles after which a batch is given up.
-            waveform: VCD file, first and last cycle (needs ``trace``).
+            waveform: file, first and last cycle (needs ``trace``, whose format the file has).
             progress: called with the batches done and the cycles of the batch that runs, or has just ended.
 
         Raises:
+            ValueError: streams inside cannot be stalled, the simulator was built without ``holds``.
             RuntimeError: the RTL broke a stream rule, did not finish, or the driver failed; the text says which.
         """
         stalls = stalls or Stalls()
+        if stalls.inside and not self.holds:
+            raise ValueError(f"a simulator built without holds must have no stalls inside, not {stalls.inside!r}")
         processor = self.parameters.processor
         size = [point.map.size * image.word_bytes for point in checkpoints]
         input_words = inputs.shape[1] // image.word_bytes
@@ -177,7 +196,7 @@ class Simulator:
         region_words = image.words - first_region
         job = [len(inputs), image.regions["input"], input_words, first_region, region_words]
         job += [processor.dram_latency_cycles, processor.dram_cycles_per_word]
-        job += [stalls.per_mille, stalls.seed, limit, image.descriptors, len(checkpoints)]
+        job += [stalls.per_mille, stalls.inside, stalls.seed, limit, image.descriptors, len(checkpoints)]
         for point in checkpoints:
             job += [point.operation, point.map.address, point.map.size]
         with tempfile.TemporaryDirectory() as work:
@@ -223,6 +242,17 @@ def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> f
     if process.returncode:
         raise RuntimeError(f"the RTL simulation failed (status {process.returncode}): {' '.join(lines[-5:])}")
     return time.perf_counter() - begin
+
+
+def _needs_headers(compiler: str) -> None:
+    command = [compiler, "-fsyntax-only", "-x", "c++", "-"]
+    if subprocess.run(
+        command, input="#include <lz4.h>\n#include <zlib.h>\n", text=True, capture_output=True
+    ).returncode:
+        raise ToolMissing(
+            "FST waveforms need the headers of zlib and lz4 (VCD does not); install them with: "
+            "apt-get install zlib1g-dev liblz4-dev"
+        )
 
 
 def _cache() -> Path:
