@@ -21,7 +21,7 @@ from firstspike.processor.energy import Cost
 from firstspike.processor.rates import memories
 from firstspike.processor.stages import stages
 from firstspike.spec import INPUT, Network
-from firstspike.spec.program import Convolve, Pool
+from firstspike.spec.program import Convolve
 from firstspike.spiking import load
 from firstspike.train.data import load as load_images
 
@@ -121,28 +121,36 @@ for layer in snn.network.synaptic:
     )
 show("Weight codes", coded)
 
+
+def fetched_bits(processor: Processor) -> dict[str, float]:
+    """Bits of weight codes that each layer fetches from DRAM, per image."""
+    bits = dict.fromkeys((layer.name for layer in snn.network.synaptic), 0.0)
+    for operation in mapping.program(snn.network, processor).operations:
+        if isinstance(operation, Convolve):
+            row_bits = processor.pes * snn.network.weights.bits
+            bits[operation.layer] += operation.rows * row_bits / processor.images
+    return bits
+
+
+def coding_saves(processor: Processor, key: str) -> float:
+    """uJ an image that codes of so many bits would save."""
+    bits, per_bit = fetched_bits(processor), constants.memory("flat-4pj").read.value * 1e-6
+    return sum(bits[str(entry["layer"])] * (1 - float(str(entry[key])) / 5) for entry in coded) * per_bit
+
+
 found = priced["design batch"]
 adds = {layer.name: layer.events["lane_adds"] for layer in found.layers}
-fetched = dict.fromkeys(adds, 0.0)
-unshared = dict.fromkeys(adds, False)  # layers whose partial sums never leave the array
-for operation in mapping.program(snn.network, best).operations:
-    if isinstance(operation, Convolve):
-        fetched[operation.layer] += operation.rows * best.pes * snn.network.weights.bits / best.images
-        unshared[operation.layer] = operation.first and operation.last
-    elif isinstance(operation, Pool):
-        unshared[operation.layer] = True
-bit = constants.memory("flat-4pj").read.value * 1e-6
-saved = {
-    key: sum(fetched[str(entry["layer"])] * (1 - float(str(entry[f"{key}_bits"])) / 5) for entry in coded) * bit
-    for key in ("entropy", "huffman")
-}
 zero_adds = sum(adds[str(entry["layer"])] * float(str(entry["zero_share"])) for entry in coded) / sum(adds.values())
-idle = sum(layer.events["cycles"] for layer in found.layers if unshared[layer.name]) / found.cycles_per_image
+whole = {layer.name for layer in found.layers if layer.kind == "maxpool2d"}  # layers that keep no partial sums
+whole |= {layer.name for layer in snn.network.synaptic}
+whole -= {o.layer for o in mapping.program(snn.network, best).operations if isinstance(o, Convolve) and not o.first}
+idle = sum(layer.events["cycles"] for layer in found.layers if layer.name in whole) / found.cycles_per_image
 membrane = memories(best, snn.network.weights.bits, constants).membrane.leakage_mw.value
 parts = found.components
 losers = [
-    {"candidate": "weights coded at their entropy", "at_most_uj": round(saved["entropy"], 2)},
-    {"candidate": "weights in a Huffman code a layer", "at_most_uj": round(saved["huffman"], 2)},
+    {"candidate": "weights coded at their entropy", "at_most_uj": round(coding_saves(best, "entropy_bits"), 2)},
+    {"candidate": "weights in a Huffman code a layer", "at_most_uj": round(coding_saves(best, "huffman_bits"), 2)},
+    {"candidate": "the same, on the default design", "at_most_uj": round(coding_saves(default, "huffman_bits"), 2)},
     {"candidate": "zero codes skipped", "at_most_uj": round(zero_adds * parts["pe"].value, 2)},
     {
         "candidate": "clock and control gated entirely",
@@ -153,6 +161,13 @@ losers = [
         "at_most_uj": round(idle * membrane * found.cycles_per_image / best.clock_mhz * 1e-3, 2),
     },
 ]
+weights_uj = [
+    sum(fetched_bits(processor).values()) * constants.memory("flat-4pj").read.value * 1e-6
+    for processor in (default, best)
+]
+print(f"\nWeights from DRAM: {weights_uj[0]:.1f} uJ an image by default, {weights_uj[1]:.1f} uJ in the design batch")
+waits = sum(layer.events["wait_cycles"] for layer in priced["default"].layers) / priced["default"].cycles_per_image
+print(f"Cycles of waiting for DRAM by default: {waits:.1%}")
 show(f"What more would save, of {found.energy_uj:.1f} uJ", losers)
 
 activity = shapes.measure(snn.network, times)
@@ -179,5 +194,12 @@ for name, size, classes in (("CIFAR-10", 32, 10), ("CIFAR-100", 32, 100), ("Tiny
         )
 show("The three data sets' networks, by shape and measured activity", others)
 if options.json:
-    record = {"designs": table, "codes": coded, "more": losers, "shapes": others}
+    record = {
+        "weights_uj": weights_uj,
+        "waits": waits,
+        "designs": table,
+        "codes": coded,
+        "more": losers,
+        "shapes": others,
+    }
     Path(options.json).write_text(json.dumps(record, indent=2) + "\n")
