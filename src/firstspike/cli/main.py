@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firstspike.cli import bench, convert, cost, demo, evaluate, inspect, rtl, train
+from firstspike.cli import bench, convert, cost, demo, evaluate, inspect, reproduce, rtl, train
 from firstspike.cli.common import check_output
 
-COMMANDS = (demo, train, convert, evaluate, inspect, cost, bench, rtl)
+COMMANDS = (demo, train, convert, evaluate, inspect, cost, reproduce, bench, rtl)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,11 +34,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 2 for bad input, 130 when interrupted."""
+    """Run the command line; the exit status is 0, what the command returns, 2 for bad input, 130 when interrupted."""
     options = parser().parse_args(arguments)
     try:
         check_output(options.json, made=getattr(options, "out", None))
-        options.run(options)
+        status: int | None = options.run(options)
     except KeyboardInterrupt:
         print("firstspike: interrupted", file=sys.stderr)
         return 130
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"firstspike {options.command}: error: {describe(error)}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def describe(error: BaseException) -> str:

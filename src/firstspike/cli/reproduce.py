@@ -1,0 +1,284 @@
+"""``firstspike reproduce``: the published table beside ours, every cell with the command that makes it."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from firstspike import zoo
+from firstspike.cli.common import accuracy, console, positive, run_all, write_json
+from firstspike.processor import Cost, Processor, designs, technology
+from firstspike.processor.technology import Technology
+from firstspike.spec import Trace
+from firstspike.spiking import SpikingNetwork
+from firstspike.train.data import ImageSet, load
+from firstspike.train.recipe import recipe_names
+
+NAME = "reproduce"
+HELP = "print the published accuracies and energies beside those of the zoo's networks"
+EXAMPLE = "firstspike reproduce --quick --data-root data"
+
+PAPER = "arXiv 2208.04494, abstract"
+
+INCOMPLETE = 1
+"""Exit status where a network or a data set is missing."""
+
+QUICK = 100
+"""Test images with ``--quick``."""
+
+COST_IMAGES = 96
+"""Images whose cost is counted: six batches of the design "batch"."""
+
+QUICK_COST_IMAGES = 32
+
+HEADLINE = "flat-4pj"
+"""DRAM scenario of the record's energies: what the published figure is compatible with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A column of the published table (DAC 2022, arXiv 2208.04494, abstract)."""
+
+    title: str
+    data: str
+    accuracy: float
+    energy_uj: float
+
+    @property
+    def network(self) -> str:
+        """Name in the zoo."""
+        return f"vgg16-{self.data}"
+
+    @property
+    def key(self) -> str:
+        """Key in the record."""
+        return self.data.replace("-", "_")
+
+
+PUBLISHED = (
+    Published(title="CIFAR-10", data="cifar10", accuracy=0.917, energy_uj=486.7),
+    Published(title="CIFAR-100", data="cifar100", accuracy=0.679, energy_uj=503.6),
+    Published(title="Tiny-ImageNet", data="tiny-imagenet", accuracy=0.574, energy_uj=1426.0),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """What one data set gave: ``costs`` by design and DRAM scenario; nothing but ``missing`` where something is missing."""
+
+    published: Published
+    missing: str | None = None
+    make: str | None = None
+    accuracy: float | None = None
+    images: int = 0
+    latency_steps: int | None = None
+    costs: dict[str, dict[str, Cost]]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--quick", action="store_true", help=f"accuracy on {QUICK} images, not on the whole test sets")
+    parser.add_argument(
+        "--data-root",
+        metavar="DIR",
+        help="where the data sets lie (default: FIRSTSPIKE_DATA or a cache); none is fetched",
+    )
+    parser.add_argument("--zoo", metavar="DIR", default=str(zoo.FOLDER), help="folder of the networks (%(default)s)")
+    parser.add_argument(
+        "--processor", action="append", metavar="DESIGN",
+        help=f"a row of costs: {', '.join(designs.names())} or a TOML file; repeat for several (default, batch)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cost-images", type=positive, metavar="N",
+        help=f"images whose cost is counted ({COST_IMAGES}; quick: {QUICK_COST_IMAGES})",
+    )  # fmt: skip
+    parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what there is; status 1 where something is missing."""
+    chosen = technology.load(options.technology) if options.technology else technology.default()
+    chosen.memory(HEADLINE)
+    names = list(dict.fromkeys(options.processor or ["default", "batch"]))
+    processors = {name: designs.load(name) for name in names}
+    found = [_column(column, options, processors, chosen) for column in PUBLISHED]
+    _accuracies(found, options)
+    for name in names:
+        for scenario in chosen.dram:
+            _costs(found, name, processors[name], scenario, options)
+    _ratios(found, names)
+    write_json(options.json, {ours.published.key: _record(ours, names, options) for ours in found})
+    missing = [f"{ours.published.title} ({ours.missing})" for ours in found if ours.missing]
+    if missing:
+        console.print(f"[bold]Incomplete[/bold]: {escape(', '.join(missing))}.")
+        return INCOMPLETE
+    return 0
+
+
+def _column(
+    column: Published, options: argparse.Namespace, processors: dict[str, Processor], chosen: Technology
+) -> Ours:
+    folder = Path(options.zoo)
+    if column.network not in zoo.names(folder):
+        recipe = column.network if column.network in recipe_names() else "FILE.toml"
+        target = folder / f"{column.network}.safetensors"
+        make = f"firstspike train --recipe {recipe} --data-root DIR --out OUT, its network to {target}"
+        if recipe != column.network:
+            make += f"  (the package has no recipe {column.network} yet: FILE.toml is to be written)"
+        return Ours(published=column, missing="not trained", make=make, costs={})
+    snn = zoo.load(column.network, folder=folder)
+    try:
+        images = load(column.data, split="test", data_root=options.data_root, download=False)
+    except FileNotFoundError:
+        make = (
+            f"firstspike evaluate {folder / column.network}.safetensors --data {column.data}  (fetches {column.data})"
+        )
+        return Ours(published=column, missing="no data", make=make, costs={})
+    _fits(snn, images, column)
+    tested = images.limit(min(QUICK, len(images))) if options.quick else images
+    trace = run_all(snn, tested, f"{column.title}: accuracy", times=False)
+    wanted = options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
+    priced = images.limit(min(wanted, len(images)))
+    spikes = run_all(snn, priced, f"{column.title}: cost", times=True)
+    return Ours(
+        published=column,
+        accuracy=accuracy(trace.predictions, tested.labels.numpy()),
+        images=len(tested),
+        latency_steps=snn.latency_steps,
+        costs={name: _priced(snn, spikes, processor, chosen) for name, processor in processors.items()},
+    )
+
+
+def _fits(snn: SpikingNetwork, images: ImageSet, column: Published) -> None:
+    if snn.network.input_shape != images.shape or len(snn.network.classes or images.classes) != len(images.classes):
+        raise ValueError(
+            f"network {column.network!r} must take the images and classes of {column.data!r}, {images.shape!r} and "
+            f"{len(images.classes)}, not {snn.network.input_shape!r} and {len(snn.network.classes)}"
+        )
+
+
+def _priced(snn: SpikingNetwork, spikes: Trace, processor: Processor, chosen: Technology) -> dict[str, Cost]:
+    first = processor.price(snn.network, spikes, technology=chosen, dram=HEADLINE)
+    others = {name: name for name in chosen.dram if name != HEADLINE}
+    return {HEADLINE: first} | {
+        name: processor.price(snn.network, spikes, technology=chosen, dram=name) for name in others
+    }
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in PUBLISHED:
+        table.add_column(column.title, justify="right")
+    table.add_column("by")
+    return table
+
+
+def _legend(mark: str, command: str) -> None:
+    """What the last column of a table stands for."""
+    console.print(f"  {mark}: {command}", markup=False, soft_wrap=True)
+
+
+def _cells(found: list[Ours], show: Any) -> list[str]:
+    return [ours.missing if ours.missing else show(ours) for ours in found]
+
+
+def _accuracies(found: list[Ours], options: argparse.Namespace) -> None:
+    table = _table("Accuracy")
+    table.add_row("published", *(f"{100 * c.accuracy:.1f} %" for c in PUBLISHED), "p")
+    limit = f" --limit {QUICK}" if options.quick else ""
+    table.add_row("ours", *_cells(found, lambda ours: f"{100 * ours.accuracy:.2f} %"), "a")
+    table.add_row("test images", *_cells(found, lambda ours: f"{ours.images:,}"), "a")
+    table.add_row("latency, steps", *_cells(found, lambda ours: f"{ours.latency_steps}"), "a")
+    console.print(table)
+    _legend("p", PAPER)
+    _legend("a", f"firstspike evaluate {options.zoo}/vgg16-SET.safetensors --data SET{limit}")
+    for ours in found:
+        if ours.missing:
+            _legend(f"{ours.published.title}, {ours.missing}", ours.make or "")
+
+
+def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, options: argparse.Namespace) -> None:
+    def cell(show: Any) -> list[str]:
+        return _cells(found, lambda ours: show(ours.costs[name][scenario], ours.published))
+
+    batch = f", {processor.images} images a batch" if processor.images > 1 else ""
+    table = _table(f"Cost: processor {escape(name)}{batch}, DRAM {escape(scenario)}")
+    table.add_row("published energy, uJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
+    images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
+    count = images or options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
+    command = f"firstspike cost {options.zoo}/vgg16-SET.safetensors --data SET --limit {count}"
+    command += f" --processor {name} --dram {scenario}"
+    rows = (
+        ("energy, uJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
+        ("interval, uJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),
+        ("published / ours", lambda c, p: f"{p.energy_uj / c.energy.value:.2f}"),
+        ("published stands", lambda c, p: place(c, p)),
+        ("latency, us", lambda c, p: f"{c.latency_us:,.0f}"),
+        ("frames/s", lambda c, p: f"{c.frames_per_second:,.1f}"),
+        ("power, mW", lambda c, p: f"{c.power_mw:,.1f}"),
+        ("area, mm2", lambda c, p: f"{c.area.value:.3f} ({c.area.low:.3f} to {c.area.high:.3f})"),
+        ("SOPs, millions", lambda c, p: f"{c.sops_per_image / 1e6:,.2f}"),
+        ("pJ/SOP", lambda c, p: f"{c.pj_per_sop:.2f}"),
+        ("images priced", lambda c, p: f"{c.images}"),
+    )
+    for title, show in rows:
+        table.add_row(title, *cell(show), "c")
+    console.print(table)
+    _legend("p", PAPER)
+    _legend("c", command)
+
+
+def place(cost: Cost, published: Published) -> str:
+    """Where the published figure stands in our interval, in words."""
+    energy = cost.energy
+    if published.energy_uj > energy.high:
+        return "above ours"
+    if published.energy_uj < energy.low:
+        return "below ours"
+    part, side = (
+        ((energy.value - published.energy_uj) / (energy.value - energy.low or 1), "below")
+        if published.energy_uj <= energy.value
+        else ((published.energy_uj - energy.value) / (energy.high - energy.value), "above")
+    )
+    return f"within, {100 * part:.0f} % of the way {side} the value"
+
+
+def _ratios(found: list[Ours], names: list[str]) -> None:
+    """Energies relative to CIFAR-10: no constant of the technology that scales everything alike moves them."""
+    table = _table("Energy relative to CIFAR-10 (scale-free check)")
+    table.add_row("published", *(f"{c.energy_uj / PUBLISHED[0].energy_uj:.3f}" for c in PUBLISHED), "p / p")
+    for name in names:
+        for scenario in next((list(ours.costs[name]) for ours in found if ours.costs), []):
+            first = found[0].costs[name][scenario].energy_uj if found[0].costs else None
+
+            def ratio(ours: Ours, name: str = name, scenario: str = scenario, first: float | None = first) -> str:
+                return "-" if first is None else f"{ours.costs[name][scenario].energy_uj / first:.3f}"
+
+            table.add_row(f"{escape(name)}, {scenario}", *_cells(found, ratio), "c / c")
+    console.print(table)
+
+
+def _record(ours: Ours, names: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """The record of one data set; null where something is missing."""
+    head = ours.costs[names[0]][HEADLINE] if ours.costs else None
+    return {
+        "accuracy": ours.accuracy,
+        "energy_uj": head and head.energy.value,
+        "energy_uj_low": head and head.energy.low,
+        "energy_uj_high": head and head.energy.high,
+        "published_accuracy": ours.published.accuracy,
+        "published_energy_uj": ours.published.energy_uj,
+        "frames_per_second": head and head.frames_per_second,
+        "latency_steps": ours.latency_steps,
+        "missing": ours.missing,
+        "make": ours.make,
+        "accuracy_images": ours.images,
+        "quick": bool(options.quick),
+        "costs": [
+            {"processor": name, **cost.record()} for name in names if ours.costs for cost in ours.costs[name].values()
+        ],
+    }

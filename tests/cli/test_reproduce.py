@@ -1,0 +1,135 @@
+"""``firstspike reproduce``: what is there is run, what is missing says so and is null; nothing is invented."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from firstspike import spec
+from firstspike.arith import Code, LogWeights
+from firstspike.cli import main
+from firstspike.cli.reproduce import PUBLISHED, Published, place
+from firstspike.processor import Interval, Processor, energy, technology
+from firstspike.spec import Flatten, Linear, MaxPool2d
+from firstspike.spiking import SpikingNetwork, load
+from firstspike.train.data import load as load_images
+
+KEYS = [
+    "accuracy", "energy_uj", "energy_uj_low", "energy_uj_high", "published_accuracy", "published_energy_uj",
+    "frames_per_second", "latency_steps",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place_of_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a zoo that holds a small CIFAR-10 network, and data of ten classes."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    rng = np.random.default_rng(0)
+    zoo, data = folder / "zoo", folder / "data" / "cifar10"
+    zoo.mkdir()
+    classes = tuple(f"class{index}" for index in range(10))
+    for part in ("train", "test"):
+        for name in classes:
+            (data / part / name).mkdir(parents=True)
+            for index in range(2):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(data / part / name / f"{index}.png")
+    layers = (
+        MaxPool2d(name="pool", source="input", kernel=(8, 8), stride=(8, 8)),
+        Flatten(name="flatten", source="pool"),
+        Linear(
+            name="logits", source="flatten", codes=rng.integers(0, 32, (10, 48), dtype=np.uint8), scale=4,
+            bias=np.zeros(10, dtype=np.int64), fires=False,
+        ),
+    )  # fmt: skip
+    network = spec.Network(code=Code(), weights=LogWeights(), input_shape=(3, 32, 32), layers=layers, classes=classes)
+    SpikingNetwork(network).save(zoo / "vgg16-cifar10.safetensors")
+    return folder
+
+
+def reproduce(folder: Path, *arguments: str) -> int:
+    return main(["reproduce", "--zoo", str(folder / "zoo"), "--data-root", str(folder / "data"), *arguments])
+
+
+def test_what_is_there_is_run_and_the_rest_is_null(place_of_zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = place_of_zoo / "record.json"
+    assert reproduce(place_of_zoo, "--processor", "default", "--json", str(target)) == 1
+    record = json.loads(target.read_text())
+    assert list(record) == ["cifar10", "cifar100", "tiny_imagenet"]
+    ours = record["cifar10"]
+    assert [list(entry)[: len(KEYS)] for entry in record.values()] == [KEYS] * 3
+    snn = load(place_of_zoo / "zoo" / "vgg16-cifar10.safetensors")
+    images = load_images("cifar10", split="test", data_root=place_of_zoo / "data")
+    pixels = images.pixels(0, len(images))
+    assert ours["accuracy"] == np.mean(np.asarray(snn.classify(pixels)) == images.labels.numpy())
+    cost = Processor().run(snn, pixels)
+    assert (ours["energy_uj_low"], ours["energy_uj"], ours["energy_uj_high"]) == (
+        cost.energy.low, cost.energy.value, cost.energy.high,
+    )  # fmt: skip
+    assert ours["frames_per_second"] == cost.frames_per_second
+    assert (ours["latency_steps"], ours["accuracy_images"]) == (24, 20)
+    assert [(row["processor"], row["dram"]) for row in ours["costs"]] == [
+        ("default", "flat-4pj"),
+        ("default", "lpddr3"),
+    ]
+    for entry, published in zip(record.values(), PUBLISHED, strict=True):
+        assert (entry["published_accuracy"], entry["published_energy_uj"]) == (published.accuracy, published.energy_uj)
+    for missing in ("cifar100", "tiny_imagenet"):
+        entry = record[missing]
+        assert entry["missing"] == "not trained"
+        assert {entry[key] for key in KEYS if not key.startswith("published")} == {None}
+        assert entry["make"].startswith("firstspike train --recipe")
+    shown = capsys.readouterr().out
+    assert "Incomplete: CIFAR-100 (not trained), Tiny-ImageNet (not trained)." in shown
+    assert "firstspike cost" in shown
+    assert "firstspike evaluate" in shown
+
+
+def test_without_data_nothing_is_invented(place_of_zoo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "record.json"
+    arguments = ["--zoo", str(place_of_zoo / "zoo"), "--data-root", str(tmp_path), "--quick", "--json", str(target)]
+    assert main(["reproduce", *arguments]) == 1
+    record = json.loads(target.read_text())
+    assert record["cifar10"]["missing"] == "no data"
+    assert {entry["energy_uj"] for entry in record.values()} == {None}
+
+
+def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Path, capsys) -> None:
+    wrong = tmp_path / "zoo"
+    wrong.mkdir()
+    layers = (
+        Flatten(name="flatten", source="input"),
+        Linear(
+            name="logits", source="flatten", codes=np.zeros((10, 12), dtype=np.uint8), scale=8,
+            bias=np.zeros(10, dtype=np.int64), fires=False,
+        ),
+    )  # fmt: skip
+    network = spec.Network(code=Code(), weights=LogWeights(), input_shape=(3, 2, 2), layers=layers)
+    SpikingNetwork(network).save(wrong / "vgg16-cifar10.safetensors")
+    data = str(place_of_zoo / "data")
+    assert main(["reproduce", "--zoo", str(wrong), "--data-root", data]) == 2
+    assert "network 'vgg16-cifar10' must take the images and classes of 'cifar10'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [
+        (5.0, "below ours"), (25.0, "above ours"), (10.0, "within, 100 % of the way below the value"),
+        (16.0, "within, 50 % of the way above the value"), (12.0, "within, 0 % of the way below the value"),
+    ],
+)  # fmt: skip
+def test_where_the_published_figure_stands(published: float, words: str) -> None:
+    dram = Interval(low=10e6, value=12e6, high=20e6)
+    layer = energy.LayerCost(
+        name="a",
+        kind="conv2d",
+        events={},
+        components=dict.fromkeys(energy.COMPONENTS, Interval(low=0, value=0, high=0)) | {"dram_read": dram},
+    )
+    cost = energy.Cost(
+        images=1, batches=1, design="x", clock_mhz=250.0, technology=technology.default().name, dram="flat-4pj",
+        layers=(layer,), area=Interval(low=0, value=1, high=1),
+    )  # fmt: skip
+    assert place(cost, Published(title="x", data="x", accuracy=0.5, energy_uj=published)) == words
