@@ -114,8 +114,8 @@ class Plan:
         self._dynamic = self._dynamic[:, self._dynamic_rows].astype(np.float64)
         self._offsets = np.array(self._outside, dtype=np.int64)[:, None]
         self._walking = np.flatnonzero(self._walk_of >= 0)
-        self._order = np.argsort(self._layer, kind="stable")
-        self._starts = np.searchsorted(self._layer[self._order], np.arange(len(self.layers)))
+        self._transfers = np.flatnonzero(self._transfer[:, 0])
+        self._of_layer = (self._layer == np.arange(len(names))[:, None]).astype(np.float64)
 
     def walk(self, times: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Cycles of every shared walk and spikes met in it, int64 ``[walks, runs, images of a run]`` each."""
@@ -145,9 +145,11 @@ class Plan:
         walk, (first, last) = self._walk_of[self._walking], self._images[self._walking].T
         execute[self._walking] += before[walk, :, last] - before[walk, :, first]
         ahead = fetch[1:, None]
-        slots = TAKE + np.where(transfers[:, None] == 1, execute + ahead, np.maximum(execute, ahead))
-        cycles = np.add.reduceat(slots[self._order], self._starts, axis=0)
-        waits = cycles - np.add.reduceat(execute[self._order] + TAKE, self._starts, axis=0)
+        slots = np.maximum(execute, ahead)
+        slots[self._transfers] = execute[self._transfers] + ahead[self._transfers]
+        taking = TAKE * self._of_layer.sum(axis=1, keepdims=True)
+        cycles = self._of_layer @ slots + taking
+        waits = cycles - (self._of_layer @ execute + taking)
         cycles[0] += fetch[0] + TAKE
         waits[0] += fetch[0]
         return np.rint(cycles).astype(np.int64), np.rint(waits).astype(np.int64)

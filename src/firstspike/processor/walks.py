@@ -53,11 +53,11 @@ class Walks:
             fired = np.concatenate([fired, silent], axis=1)
         per_word = np.empty((2, images, self.words, len(seen)), dtype=seen.dtype)
         counts = np.einsum("iwlp->iwp", fired.reshape(images, self.words, self.lanes, -1))
-        np.maximum(counts, 1, out=per_word[0], casting="unsafe")
-        per_word[1] = counts
+        per_word[0] = counts
+        per_word[1] = counts == 0
         sums = (per_word.reshape(-1, len(seen)) @ seen).reshape(2 * images, -1) @ chosen
-        walks[numbers] = sums[:images].T
-        spikes[numbers] = sums[images:].T
+        spikes[numbers] = met = sums[:images].T
+        walks[numbers] = met + sums[images:].T
 
     @cached_property
     def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

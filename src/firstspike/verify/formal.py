@@ -8,14 +8,16 @@ import tempfile
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Array, Assert, Assume, ClockDomain, Const, Module, Mux, Shape, Signal
+from amaranth.hdl import Array, Assert, Assume, Cat, ClockDomain, Const, Module, Mux, Shape, Signal
 
 from firstspike.arith import product_table
 from firstspike.rtl.fire import FireUnit
 from firstspike.rtl.lane import SILENT, Lane
 from firstspike.rtl.loader import Loader
+from firstspike.rtl.merge import Merge
 from firstspike.rtl.parameters import Parameters
 from firstspike.rtl.pe import LogPE
+from firstspike.rtl.spike_list import ListEncoder
 from firstspike.rtl.walker import Walker
 from firstspike.verify.simulator import ToolMissing
 
@@ -163,6 +165,124 @@ class LoaderKeepsTheStreamRules(Property):
             m.d.comb += port.eq(self.free(port.shape(), f"free_{name}"))
         for stream in (loader.request, loader.operation):
             _rule(m, stream.valid, stream.ready, stream.payload.as_value())
+        return m
+
+
+class ListEncoderWritesTheSortedList(Property):
+    """Of a sweep whose times rise: every crossing comes out once, none else, by time and neuron, then the end; stream rule."""
+
+    def build(self) -> Module:
+        m = self.module()
+        bits = self.parameters.time_bits
+        m.submodules.encoder = encoder = ListEncoder(bits, self.parameters.processor.pes)
+        steps, spikes = encoder.steps, encoder.spikes
+        m.d.comb += [
+            steps.valid.eq(self.free(1, "free_valid")),
+            steps.payload.eq(self.free(steps.payload.shape().size, "free_step")),
+            spikes.ready.eq(self.free(1, "free_ready")),
+        ]
+        _rule(m, spikes.valid, spikes.ready, spikes.payload.as_value())
+        taken, given = steps.valid & steps.ready, spikes.valid & spikes.ready
+        running, latest = Signal(), Signal(bits)  # a sweep has begun; time of its latest step
+        with m.If(taken):
+            m.d.sync += [running.eq(~steps.payload.last), latest.eq(steps.payload.time)]
+            m.d.comb += Assume(~running | (steps.payload.time > latest))
+        watched = self.free(range(self.parameters.processor.pes), "watched")
+        known, choice = Signal(), Signal.like(watched)
+        m.d.sync += [known.eq(1), choice.eq(watched)]
+        m.d.comb += Assume((watched < self.parameters.processor.pes) & (~known | (watched == choice)))
+        due, ending = Signal(), Signal()  # the watched neuron's spike, and the end, that must still come
+        comes = given & ~spikes.payload.end & (spikes.payload.index == watched)
+        with m.If(comes):
+            m.d.comb += Assert(due & (spikes.payload.time == latest))
+            m.d.sync += due.eq(0)
+        with m.If(given & spikes.payload.end):
+            m.d.comb += Assert(ending & ~due)
+            m.d.sync += ending.eq(0)
+        with m.If(taken):
+            m.d.comb += Assert((~due | comes) & (~ending | (given & spikes.payload.end)))
+            m.d.sync += [
+                due.eq((steps.payload.neurons >> watched)[0]),
+                ending.eq(steps.payload.last),
+            ]
+        begun, before = Signal(), Signal(bits + len(spikes.payload.index))  # of the list: its latest spike
+        order = Cat(spikes.payload.index, spikes.payload.time)
+        with m.If(given):
+            m.d.sync += [begun.eq(~spikes.payload.end), before.eq(order)]
+            with m.If(begun & ~spikes.payload.end):
+                m.d.comb += Assert(order > before)
+        m.d.comb += [  # what induction needs: how the registers stand to the sweep and to the list
+            Assert(due == encoder.waiting.bit_select(watched, 1)),
+            Assert(ending == encoder.ending),
+            Assert(~spikes.valid | (encoder.time == latest)),
+            Assert(~begun | spikes.valid | running),
+            Assert(~begun | (before[len(spikes.payload.index) :] <= latest)),
+            Assert(~(begun & spikes.valid & ~spikes.payload.end) | (order > before)),
+            Assert(~ending | ~running),
+            Assert(running | ending | ~spikes.valid),
+        ]
+        return m
+
+
+class MergeSorts(Property):
+    """Of sorted lists: every item comes out once, none else, by time and list, then one end; stream rule."""
+
+    def __init__(self, parameters: Parameters, lists: int = 4) -> None:
+        super().__init__(parameters)
+        self.lists = lists
+
+    def build(self) -> Module:
+        m = self.module()
+        bits = self.parameters.time_bits
+        m.submodules.merge = merge = Merge(self.lists, bits, 3)
+        spikes = merge.spikes
+        m.d.comb += spikes.ready.eq(self.free(1, "free_ready"))
+        _rule(m, spikes.valid, spikes.ready, spikes.payload.as_value())
+        given = spikes.valid & spikes.ready
+        begun, before = Signal(), Signal(bits + len(spikes.payload.source))  # a round has begun; its latest spike
+        order = Cat(spikes.payload.source, spikes.payload.time)
+        with m.If(given):
+            m.d.sync += [begun.eq(~spikes.payload.end), before.eq(order)]
+            with m.If(begun & ~spikes.payload.end):
+                m.d.comb += Assert(order >= before)
+        for number in range(self.lists):
+            entry = getattr(merge, f"list{number}")
+            m.d.comb += [
+                entry.valid.eq(self.free(1, f"free_valid{number}")),
+                entry.payload.eq(self.free(entry.payload.shape().size, f"free_item{number}")),
+            ]
+            inside, latest = Signal(), Signal(bits)  # of the list: a spike was taken, and its time
+            held, kept = Signal(), Signal(entry.payload.shape().size)  # an item taken, and not yet given
+            with m.If(given & (spikes.payload.source == number) & ~spikes.payload.end):
+                m.d.comb += Assert(held & (kept == Cat(spikes.payload.time, spikes.payload.index, spikes.payload.end)))
+                m.d.sync += held.eq(0)
+            with m.If(given & spikes.payload.end):
+                m.d.comb += Assert(held & kept[-1])
+                m.d.sync += held.eq(0)
+            with m.If(entry.valid & entry.ready):
+                leaves = given & ((spikes.payload.source == number) | spikes.payload.end)
+                m.d.comb += [
+                    Assert(~held | leaves),
+                    Assume(~inside | entry.payload.end | (entry.payload.time >= latest)),
+                ]
+                m.d.sync += [
+                    inside.eq(~entry.payload.end),
+                    latest.eq(entry.payload.time),
+                    held.eq(1),
+                    kept.eq(entry.payload.as_value()),
+                ]
+            head, source = merge.heads[number], Const(number, len(spikes.payload.source))
+            place = Cat(source, kept[:bits])
+            m.d.comb += [  # what induction needs: an empty head was the last to leave, all others come behind it
+                Assert(held == merge.full[number]),
+                Assert(~held | (kept == Cat(head.time, head.index, head.end))),
+                Assert(head.source == number),
+                Assert(~(held & begun & ~kept[-1]) | (place >= before)),
+                Assert(~(begun & ~held) | (inside & (Cat(source, latest) == before))),
+                Assert(~held | (inside == ~kept[-1])),
+                Assert(~(held & inside) | (latest == kept[:bits])),
+                Assert(held | begun | ~inside),
+            ]
         return m
 
 

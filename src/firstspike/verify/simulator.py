@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -69,12 +70,14 @@ class Result:
         maps: the bytes of the activation buffer at every checkpoint, uint8 ``[n, bytes]``.
         regions: by name, words of the DRAM regions, the input's excepted, uint8 ``[n, bytes]``.
         seconds: wall time of the simulation.
+        processor_seconds: processor time of the simulation.
     """
 
     taken: np.ndarray
     maps: dict[Checkpoint, np.ndarray]
     regions: dict[str, np.ndarray]
     seconds: float
+    processor_seconds: float
 
 
 class Simulator:
@@ -207,7 +210,7 @@ class Simulator:
             command = [str(self.binary), *(str(folder / name) for name in ("job", "dram", "inputs", "output"))]
             if waveform is not None:
                 command += [str(waveform[0]), str(waveform[1]), str(waveform[2])]
-            seconds = _drive(command, progress)
+            seconds, processor_seconds = _drive(command, progress)
             raw = (folder / "output").read_bytes()
         heads = image.descriptors * 8
         records = np.frombuffer(raw, dtype=np.uint8).reshape(
@@ -224,11 +227,12 @@ class Simulator:
         for name, begin, end in zip(names, edges, edges[1:], strict=False):
             span = slice(*(offset + (edge - first_region) * image.word_bytes for edge in (begin, end)))
             regions[name] = records[:, span]
-        return Result(taken=taken, maps=maps, regions=regions, seconds=seconds)
+        return Result(taken=taken, maps=maps, regions=regions, seconds=seconds, processor_seconds=processor_seconds)
 
 
-def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> float:
-    begin = time.perf_counter()
+def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> tuple[float, float]:
+    """Wall and processor time of the driver."""
+    begin, spent = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     lines: list[str] = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -241,7 +245,8 @@ def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> f
                 lines.append(line.strip())
     if process.returncode:
         raise RuntimeError(f"the RTL simulation failed (status {process.returncode}): {' '.join(lines[-5:])}")
-    return time.perf_counter() - begin
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - begin, used.ru_utime + used.ru_stime - spent.ru_utime - spent.ru_stime
 
 
 def _needs_headers(compiler: str) -> None:
