@@ -71,20 +71,21 @@ std::vector<int> Engine::last_use() const {
 }
 
 void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads) const {
-    std::vector<Workspace> spaces(threads);
-    if (n < 2 * threads) {  // few images: all threads share the work of each layer
-        for (Workspace& space : spaces) space.activations.resize(steps_.size() + 1);
-        Team team(threads, spaces.data());
-        if (n > 0) run_group(times, 0, n, logits, traces, team);
-        return;
-    }
-    const int64_t rounds = (n + group_images * threads - 1) / (group_images * threads), groups = rounds * threads;
+    if (n == 0) return;
+    std::vector<Workspace> spaces = workspaces_.take(threads);
     for (Workspace& space : spaces) space.activations.resize(steps_.size() + 1);
-    parallel(threads, groups, [&](int64_t group, int worker) {
-        Team team(1, &spaces[worker]);
-        const int64_t first = n * group / groups, last = n * (group + 1) / groups;
-        if (last > first) run_group(times, first, last - first, logits, traces, team);
-    });
+    if (n < 2 * threads) {  // few images: all threads share the work of each layer
+        Team team(threads, spaces.data());
+        run_group(times, 0, n, logits, traces, team);
+    } else {
+        const int64_t rounds = (n + group_images * threads - 1) / (group_images * threads), groups = rounds * threads;
+        parallel(threads, groups, [&](int64_t group, int worker) {
+            Team team(1, &spaces[worker]);
+            const int64_t first = n * group / groups, last = n * (group + 1) / groups;
+            if (last > first) run_group(times, first, last - first, logits, traces, team);
+        });
+    }
+    workspaces_.give_back(std::move(spaces));
 }
 
 void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,

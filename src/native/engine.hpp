@@ -42,6 +42,7 @@ private:
     Shape input_;
     Path path_;
     std::vector<Step> steps_;
+    mutable Workspaces workspaces_;
 };
 
 }  // namespace firstspike

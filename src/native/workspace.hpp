@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -41,6 +42,31 @@ struct Workspace {
     Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile
     Scratch<int64_t> counts;
     Scratch<char> panel, membranes;
+};
+
+// Workspaces that no call uses now. They keep their memory: the next call finds it there, and the allocator has nothing
+// to hold back.
+class Workspaces {
+public:
+    std::vector<Workspace> take(int count) {
+        std::lock_guard lock(mutex_);
+        std::vector<Workspace> taken;
+        for (int i = 0; i < count; ++i) {
+            if (idle_.empty()) idle_.emplace_back();
+            taken.push_back(std::move(idle_.back()));
+            idle_.pop_back();
+        }
+        return taken;
+    }
+
+    void give_back(std::vector<Workspace> spaces) {
+        std::lock_guard lock(mutex_);
+        for (Workspace& space : spaces) idle_.push_back(std::move(space));
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<Workspace> idle_;
 };
 
 // The threads that work on one group of images, and their memory; the first is the home of activations and lists.
