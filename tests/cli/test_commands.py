@@ -203,6 +203,14 @@ def test_processor_and_technology_of_cost(digits_model: Path, tmp_path: Path) ->
     other = record(path)
     assert other["cycles_per_image"] != first["cycles_per_image"]
     assert other["latency_us"] == pytest.approx(other["cycles_per_image"] / 125)
+    assert main([*base, "--images-per-batch", "2"]) == 0
+    batch = record(path)
+    assert (batch["images"], batch["batches"]) == (2, 1)
+    assert batch["dram_read_uj_per_image"] < first["dram_read_uj_per_image"]
+    assert batch["pe_uj_per_image"] == first["pe_uj_per_image"]
+    (tmp_path / "mine.toml").write_text("format = 1\npes = 64\nclock_mhz = 125.0\n")
+    assert main([*base, "--processor", str(tmp_path / "mine.toml")]) == 0
+    assert record(path) == other
 
 
 def test_train_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

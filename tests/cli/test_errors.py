@@ -311,6 +311,19 @@ def bad_pes(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["cost", str(model), "--data", "digits", "--limit", "1", "--pes", "3"]
 
 
+def unknown_design(tmp: Path, model: Path, run: Run) -> list[str]:
+    return ["cost", str(model), "--data", "digits", "--limit", "1", "--processor", "huge"]
+
+
+def unknown_key_of_design(tmp: Path, model: Path, run: Run) -> list[str]:
+    (tmp / "mine.toml").write_text("format = 1\nlanes = 3\n")
+    return ["cost", str(model), "--data", "digits", "--limit", "1", "--processor", str(tmp / "mine.toml")]
+
+
+def too_many_images(tmp: Path, model: Path, run: Run) -> list[str]:
+    return ["cost", str(model), "--data", "digits", "--limit", "1", "--images-per-batch", "2000"]
+
+
 REFUSED: dict[Setup, str] = {
     empty_data: "empty",
     empty_classes: "data",
@@ -345,6 +358,9 @@ REFUSED: dict[Setup, str] = {
     unknown_dram: "not 'hbm9'",
     bad_clock: "not nan",
     bad_pes: "not 3",
+    unknown_design: "processor must be a file ending in .toml or one of batch, default, not 'huge'",
+    unknown_key_of_design: "mine.toml: keys must be format or one of pes",
+    too_many_images: "Processor.images must be in 1..1024, not 2000",
 }
 
 

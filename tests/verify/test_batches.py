@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rtl.random_networks import random_codes, random_times, with_bias
+from rtl.random_networks import random_codes, random_network, random_times, with_bias
 
 from firstspike.processor import mapping
 from firstspike.processor.stages import stages
@@ -122,6 +122,21 @@ def test_random_networks_cover_the_cases() -> None:
         "Load of a later image",
         "Store of a later image",
     } <= seen, seen
+
+
+def test_regions_are_maps_that_layers_store() -> None:
+    """Spilled maps have a region each, flattenings share their source's; the logits are never spilled."""
+    parameters = SETS["narrow"]
+    for attempt in (1006, 1020):
+        tight = random_network(attempt, parameters.code, parameters.weights, accumulator_bits=32)
+        with pytest.raises(ValueError, match=r"layer 'readout': its .* bytes must fit the activation buffer"):
+            mapping.program(tight, parameters.processor)
+    for seed in (1020, 1054):
+        network, _ = draw(seed, parameters)
+        program = mapping.program(network, replace(parameters.processor, images=2))
+        stored = {o.region for o in program.operations if isinstance(o, Store)}
+        assert any(name.startswith("map ") for name in stored)
+        assert set(program.regions) == stored | {INPUT}
 
 
 def test_input_read_by_a_later_stage(simulator: Build) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from firstspike.processor.stages import LOGITS, operations, region, stages
+from firstspike.processor.storage import origins
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor
 from firstspike.spec.program import Load, Operation, Program, Store
@@ -19,14 +20,14 @@ def program(network: Network, processor: Processor) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    batch, last = processor.images, network.layers[-1].name
+    batch, last, names = processor.images, network.layers[-1].name, origins(network)
     work: list[Operation] = []
     regions: dict[str, int] = {}
     top = 0
     for stage in stages(network, processor):
         maps = stage.layout.maps
         for name, m in maps.items():
-            if m.region is not None or name == INPUT or name in stage.exits:
+            if names[name] == name and (m.region is not None or name == INPUT or name in stage.exits):
                 regions[region(name)] = batch * m.image
             top = max(top, 0 if m.region is not None else m.address + m.size)
         once = operations(network, stage, processor)

@@ -90,8 +90,8 @@ def allocate(network: Network, processor: Processor, *, layers: range | None = N
     """Place every map that layers read or write for as long as one of them reads it; flattening shares a place.
 
     Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends. While
-    they do not fit, the largest map in the way is spilled: it lives in DRAM, and the layers that write or read it work on
-    strips of rows. The maps of several images at a time are never spilled.
+    they do not fit, the largest map in the way is spilled (the logits never): it lives in DRAM, and the layers that write or
+    read it work on strips of rows. The maps of several images at a time are never spilled.
 
     Args:
         network, processor: whose maps, and where.
@@ -108,7 +108,8 @@ def allocate(network: Network, processor: Processor, *, layers: range | None = N
         try:
             return _allocate(network, processor, part, images, spilled)
         except _Full as full:
-            free = [name for name in full.candidates if name not in spilled and images == 1]
+            kept = {*spilled, network.layers[-1].name}
+            free = [name for name in full.candidates if name not in kept and images == 1]
             if not free:
                 raise ValueError(str(full)) from None
             spilled.add(max(free, key=lambda name: _map(network, name, processor).size))
