@@ -41,16 +41,14 @@ def hardware() -> rates.Rates:
 
 # one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
 PRICES = [
-    ("lane_adds", "pe", 800 * 0.50),
+    ("lane_adds", "pe", 800 * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value)),
     ("weight_read_bits", "weight_read", 800 / 640 * memories().weight.read_pj.value),
     ("weight_write_bits", "weight_write", 800 / 640 * memories().weight.write_pj.value),
     ("activation_read_bits", "activation_read", 800 / 64 * 6.296),
     ("membrane_read_bits", "membrane", 800 / 4096 * 32 * 1.288),
     ("membrane_write_bits", "membrane", 800 / 4096 * 32 * 2.521),
-    ("bias_read_bits", "membrane", 800 * 0.0081),
-    ("bias_write_bits", "membrane", 800 * 0.0081),
-    ("threshold_steps", "fire", 800 * 128 * 0.052),
-    ("rows", "encoder", 800 * 0.052),
+    ("threshold_steps", "fire", 800 * 128 * LOGIC.fire_comparison.value),
+    ("rows", "encoder", 800 * LOGIC.encoder_byte.value),
     ("dram_read_bits", "dram_read", 800 * 4.0),
     ("dram_write_bits", "dram_write", 800 * 4.0),
 ]
@@ -67,9 +65,9 @@ def test_one_event_costs_its_constant_and_nothing_else(event, component, picojou
 def test_written_bytes_are_encoded_and_pooled_bytes_compared() -> None:
     written = price(layer_counts(activation_write_bits=[640, 640])).components
     assert written["activation_write"].value == pytest.approx(10 * 16.616e-6)
-    assert written["encoder"].value == pytest.approx(80 * 0.052e-6)
+    assert written["encoder"].value == pytest.approx(80 * LOGIC.encoder_byte.value * 1e-6)
     pooled = price(layer_counts(kind="maxpool2d", activation_read_bits=[640, 640])).components
-    assert pooled["encoder"].value == pytest.approx(80 * 0.052e-6)
+    assert pooled["encoder"].value == pytest.approx(80 * LOGIC.encoder_byte.value * 1e-6)
 
 
 def test_time_costs_control_clock_and_leakage() -> None:
@@ -78,8 +76,8 @@ def test_time_costs_control_clock_and_leakage() -> None:
     assert cost.cycles_per_image == 2000
     assert cost.latency_us == 8
     assert cost.frames_per_second == 125_000
-    assert parts["control"].value == pytest.approx(2000 * 0.5e-6)
-    assert parts["clock"].value == pytest.approx(2000 * (250 * 0.0081 + 128 * 0.0101) * 1e-6)
+    assert parts["control"].value == pytest.approx(2000 * LOGIC.control_cycle.value * 1e-6)
+    assert parts["clock"].value == pytest.approx(2000 * (LOGIC.clock_cycle.value + 128 * LOGIC.lane_cycle.value) * 1e-6)
     assert parts["leakage"].value == pytest.approx(hardware().leakage_mw.value * 8e-3)  # mW us = nJ
     assert parts["dram_standby"].value == 0
     assert cost.power_mw == pytest.approx(cost.energy_uj / 8e-6 * 1e-3)
@@ -88,11 +86,11 @@ def test_time_costs_control_clock_and_leakage() -> None:
 
 
 def test_leakage_and_area_are_the_sum_of_the_parts() -> None:
-    """Two 45 KiB weight banks of five macros of 9 KiB, one 128 KiB activation macro, 32 membrane macros, 128 PEs."""
+    """Two 45 KiB weight banks of five macros of 9 KiB, one 128 KiB activation macro, 32 membrane macros, 128 lanes, control."""
     parts = hardware()
-    logic = 128 * 195e-6
+    logic = (128 * LOGIC.pe_area.value + LOGIC.control_area.value) * 1e-6
     between = (9 / 8) ** (np.log(0.429 / 0.219) / np.log(2))
-    leakage = 10 * 0.219 * between + 3.381 + 32 * 0.066 + logic * 18
+    leakage = 10 * 0.219 * between + 3.381 + 32 * 0.066 + logic * LOGIC.leakage.value
     assert parts.leakage_mw.value == pytest.approx(leakage, rel=1e-9)
     area = 10 * 0.01205 * (9 / 8) ** (np.log(0.02344 / 0.01205) / np.log(2)) + 0.1939 + 32 * 0.00322 + logic
     assert parts.area_mm2.value == pytest.approx(area, rel=1e-9)
@@ -133,8 +131,11 @@ def test_mean_over_images_equals_images_one_by_one() -> None:
 
 
 def test_dearer_constants_cost_more_and_only_there() -> None:
-    doubled = replace(LOGIC.pe_operation, low=0.68, value=1.0, high=1.48)
-    dear = replace(TECHNOLOGY, logic=replace(LOGIC, pe_operation=doubled))
+    doubled = {
+        key: replace(constant, low=2 * constant.low, value=2 * constant.value, high=2 * constant.high)
+        for key, constant in (("pe_operation", LOGIC.pe_operation), ("lane_fetch", LOGIC.lane_fetch))
+    }
+    dear = replace(TECHNOLOGY, logic=replace(LOGIC, **doubled))
     counts = Counts(layers=(busy("a", 4),), processor=spec.Processor())
     plain, cost = (energy.cost(counts, weight_bits=5, technology=t).components for t in (TECHNOLOGY, dear))
     assert cost.pop("pe") == plain.pop("pe").times(2)
@@ -219,8 +220,10 @@ def test_a_whole_run_from_images_to_cost() -> None:
     assert cost.images == 4
     assert [layer.name for layer in cost.layers] == ["input", "conv", "pool", "read-out"]
     # an independent sum for the processing elements: here no layer is grouped, so additions are operations
-    pe = Fraction(int(sum(layer.sops.sum() for layer in trace.layers.values())), 4) * Fraction(1, 2)
-    assert cost.components["pe"].value == pytest.approx(float(pe) * 1e-6, rel=1e-12)
+    pe = Fraction(int(sum(layer.sops.sum() for layer in trace.layers.values())), 4)
+    assert cost.components["pe"].value == pytest.approx(
+        float(pe) * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value) * 1e-6, rel=1e-12
+    )
     assert cost.record() == Processor().price(snn.network, trace).record()
     silent = Processor().run(snn, np.zeros_like(x))
     assert silent.energy_uj < cost.energy_uj

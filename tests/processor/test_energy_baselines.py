@@ -14,6 +14,7 @@ from firstspike.engine.reference import ReferenceEngine
 from firstspike.processor import COMPONENTS, Processor, baselines, cycles, energy, spinalflow, technology
 
 TECHNOLOGY = technology.default()
+LOGIC, BASELINE = TECHNOLOGY.logic, TECHNOLOGY.baseline
 
 
 def conv(rng, name, source, shape, **options) -> spec.Conv2d:
@@ -213,7 +214,11 @@ def test_linear_weights_cost_their_bits_and_their_multiplier(priced) -> None:
     ours, linear = costs["firstspike"], costs["linear weights"]
     assert linear.event("weight_read_bits") == ours.event("weight_read_bits") * 8 / 5
     assert linear.event("rows") == ours.event("rows")
-    assert linear.components["pe"].value == pytest.approx(ours.components["pe"].value * 0.76 / 0.50)
+    assert linear.components["pe"].value == pytest.approx(
+        ours.components["pe"].value
+        * (BASELINE.multiply_operation.value + LOGIC.lane_fetch.value)
+        / (LOGIC.pe_operation.value + LOGIC.lane_fetch.value)
+    )
     rows = ours.event("weight_write_bits") / 640
     assert linear.event("dram_read_bits") - ours.event("dram_read_bits") == rows * 128 * 3
 
@@ -225,7 +230,11 @@ def test_tables_cost_a_read_a_spike_and_their_fetch(priced) -> None:
     assert tables.event("dram_read_bits") - linear.event("dram_read_bits") == extra
     picked = tables.components["encoder"].value - linear.components["encoder"].value
     assert picked == pytest.approx(linear.event("rows") * 0.476e-6)  # the 2 KiB, 32-bit macro
-    assert tables.components["pe"].value == pytest.approx(linear.components["pe"].value * 0.91 / 0.76)
+    assert tables.components["pe"].value == pytest.approx(
+        linear.components["pe"].value
+        * (BASELINE.table_operation.value + LOGIC.lane_fetch.value)
+        / (BASELINE.multiply_operation.value + LOGIC.lane_fetch.value)
+    )
 
 
 def test_baselines_know_every_component_and_scenario(priced) -> None:

@@ -13,7 +13,6 @@ from firstspike.arith import LogWeights, checks
 from firstspike.processor import cycles, energy, spinalflow
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
-from firstspike.processor.interval import plain
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import Network
@@ -62,7 +61,7 @@ def linear_weights(
     """
     counts, processor = _with_bits(network, times, processor, bits)
     chosen = replace(
-        rates(processor, bits, technology, dram), lane_add_pj=plain(technology.baseline.multiply_operation)
+        rates(processor, bits, technology, dram), lane_add_pj=technology.baseline.multiply_operation + technology.logic.lane_fetch
     )
     design = "linear weights"
     return energy.price(
@@ -92,7 +91,7 @@ def base_e_tables(
     table = technology.sram.buffer(capacity_kib=network.code.T * TABLE_BITS * 2 / 8192, width_bits=TABLE_BITS)
     chosen = replace(
         chosen,
-        lane_add_pj=plain(technology.baseline.table_operation),
+        lane_add_pj=technology.baseline.table_operation + technology.logic.lane_fetch,
         spike_pj=chosen.spike_pj + table.read_pj,
         leakage_mw=chosen.leakage_mw + table.leakage_mw,
         area_mm2=chosen.area_mm2 + table.area_mm2,

@@ -18,7 +18,7 @@ COMPONENTS: Mapping[str, str] = {
     "weight_write": "weight buffer, writes",
     "activation_read": "activation buffer, reads",
     "activation_write": "activation buffer, writes",
-    "membrane": "membranes and biases",
+    "membrane": "membranes",
     "fire": "threshold comparisons",
     "encoder": "spike selection, encoding",
     "control": "control",
@@ -83,7 +83,7 @@ class Cost:
         clock_mhz: its clock frequency in MHz.
         technology, dram: names of the technology and of the DRAM scenario.
         layers: by execution, the image's load first.
-        area: estimated area of memories and processing elements in mm2.
+        area: area of memories and logic in mm2.
     """
 
     images: int
@@ -283,8 +283,7 @@ def _components(kind: str, events: Mapping[str, float], activations: Interval, c
         "activation_read": chosen.activation_read_pj.times(events["activation_read_bits"]),
         "activation_write": chosen.activation_write_pj.times(events["activation_write_bits"]),
         "membrane": chosen.membrane_read_pj.times(events["membrane_read_bits"])
-        + chosen.membrane_write_pj.times(events["membrane_write_bits"])
-        + chosen.bias_pj.times(events["bias_read_bits"] + events["bias_write_bits"]),
+        + chosen.membrane_write_pj.times(events["membrane_write_bits"]),
         "fire": chosen.threshold_step_pj.times(events["threshold_steps"]),
         "encoder": chosen.spike_pj.times(events["rows"]) + chosen.byte_pj.times(handled),
         "control": chosen.control_pj.times(events["cycles"]),

@@ -15,15 +15,15 @@ class Rates:
 
     Attributes:
         clock_mhz: clock frequency in MHz.
-        lane_add_pj: one product added to one membrane.
-        weight_read_pj, weight_write_pj, activation_read_pj, activation_write_pj, membrane_read_pj, membrane_write_pj,
-            bias_pj: one bit of an on-chip memory.
+        lane_add_pj: one product added to one membrane, its weight taken to the lane.
+        weight_read_pj, weight_write_pj, activation_read_pj, activation_write_pj, membrane_read_pj, membrane_write_pj:
+            one bit of an on-chip memory.
         threshold_step_pj: one threshold compared in all lanes.
         spike_pj: one spike picked for a weight row. byte_pj: one spike time compared in a pooling window, or written.
         control_pj, clock_pj: one clock cycle.
         leakage_mw: all the time.
         dram: the external memory.
-        area_mm2: memories and processing elements.
+        area_mm2: memories and logic.
     """
 
     clock_mhz: float
@@ -34,7 +34,6 @@ class Rates:
     activation_write_pj: Interval
     membrane_read_pj: Interval
     membrane_write_pj: Interval
-    bias_pj: Interval
     threshold_step_pj: Interval
     spike_pj: Interval
     byte_pj: Interval
@@ -74,29 +73,33 @@ def rates(processor: Processor, weight_bits: int, technology: Technology, dram: 
     logic, parts = technology.logic, memories(processor, weight_bits, technology)
     row, membrane = processor.pes * weight_bits, processor.pes * processor.accumulator_bits
     buffers = (parts.weight, parts.weight, parts.activation, parts.membrane)
-    elements = logic.pe_area.times(processor.pes * 1e-6)
+    area = logic_mm2(technology, processor.pes)
     return Rates(
         clock_mhz=processor.clock_mhz,
-        lane_add_pj=plain(logic.pe_operation),
+        lane_add_pj=logic.pe_operation + logic.lane_fetch,
         weight_read_pj=parts.weight.read_pj.times(1 / row),
         weight_write_pj=parts.weight.write_pj.times(1 / row),
         activation_read_pj=parts.activation.read_pj.times(1 / processor.word_bits),
         activation_write_pj=parts.activation.write_pj.times(1 / processor.word_bits),
         membrane_read_pj=parts.membrane.read_pj.times(1 / membrane),
         membrane_write_pj=parts.membrane.write_pj.times(1 / membrane),
-        bias_pj=plain(logic.flipflop_cycle),
         threshold_step_pj=logic.fire_comparison.times(processor.pes),
         spike_pj=plain(logic.encoder_byte),
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),
         clock_pj=clock_pj(technology, processor.pes),
-        leakage_mw=total([buffer.leakage_mw for buffer in buffers]) + elements.by(logic.leakage),
+        leakage_mw=total([buffer.leakage_mw for buffer in buffers]) + area.by(logic.leakage),
         dram=technology.memory(dram),
-        area_mm2=total([buffer.area_mm2 for buffer in buffers]) + elements,
+        area_mm2=total([buffer.area_mm2 for buffer in buffers]) + area,
     )
 
 
 def clock_pj(technology: Technology, pes: int) -> Interval:
-    """Energy of a clock cycle in which all ``pes`` lanes rest: ungated flip-flops and closed clock gates."""
+    """Energy of a clock cycle in which all ``pes`` lanes rest: clock of the control, closed gates of the lanes."""
+    return plain(technology.logic.clock_cycle) + technology.logic.lane_cycle.times(pes)
+
+
+def logic_mm2(technology: Technology, pes: int) -> Interval:
+    """Area of the logic of a design with ``pes`` lanes."""
     logic = technology.logic
-    return logic.control_flipflops.by(logic.flipflop_cycle) + logic.clock_gate_cycle.times(pes)
+    return (logic.pe_area.times(pes) + logic.control_area).times(1e-6)

@@ -62,8 +62,8 @@ def at(technology: Technology, key: str, bound: str) -> Technology:
         ValueError: there is no such constant or bound.
 
     >>> from firstspike.processor import technology
-    >>> at(technology.default(), "logic.pe_operation", "high").logic.pe_operation.value
-    0.74
+    >>> at(technology.default(), "dram.lpddr3.read", "low").dram["lpddr3"].read.value
+    4.6
     """
     if bound not in ("low", "high"):
         raise ValueError(f"bound must be low or high, not {bound!r}")

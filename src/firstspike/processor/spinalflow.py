@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from firstspike.arith import NO_SPIKE, checks
 from firstspike.processor.cycles import EVENTS, LayerCounts
 from firstspike.processor.interval import Interval, plain, total
-from firstspike.processor.rates import Rates, clock_pj
+from firstspike.processor.rates import Rates, clock_pj, logic_mm2
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
@@ -63,26 +63,25 @@ def rates(design: SpinalFlow, technology: Technology, dram: str) -> Rates:
     spines = buffer(capacity_kib=design.activation_buffer_kib, width_bits=design.word_bits)
     head = buffer(capacity_kib=1, width_bits=32)  # one physical spine buffer, written and read once a spike
     memories = [filters, spines, *[head] * design.spines]
-    elements = logic.pe_area.times(design.pes * 1e-6)
+    area = logic_mm2(technology, design.pes)
     none = Interval(low=0, value=0, high=0)
     return Rates(
         clock_mhz=design.clock_mhz,
-        lane_add_pj=plain(baseline.add_operation),
+        lane_add_pj=baseline.add_operation + logic.lane_fetch,
         weight_read_pj=filters.read_pj.times(1 / row),
         weight_write_pj=filters.write_pj.times(1 / row),
         activation_read_pj=spines.read_pj.times(1 / design.word_bits),
         activation_write_pj=spines.write_pj.times(1 / design.word_bits),
         membrane_read_pj=none,
         membrane_write_pj=none,
-        bias_pj=plain(logic.flipflop_cycle),
         threshold_step_pj=logic.fire_comparison.times(design.pes),
         spike_pj=plain(baseline.minimum) + head.read_pj + head.write_pj,
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),
         clock_pj=clock_pj(technology, design.pes),
-        leakage_mw=total([memory.leakage_mw for memory in memories]) + elements.by(logic.leakage),
+        leakage_mw=total([memory.leakage_mw for memory in memories]) + area.by(logic.leakage),
         dram=technology.memory(dram),
-        area_mm2=total([memory.area_mm2 for memory in memories]) + elements,
+        area_mm2=total([memory.area_mm2 for memory in memories]) + area,
     )
 
 

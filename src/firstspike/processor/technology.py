@@ -17,20 +17,28 @@ FORMAT = 1
 LOGIC_UNITS = MappingProxyType(
     {
         "pe_operation": "pJ",
+        "lane_fetch": "pJ",
         "fire_comparison": "pJ",
         "encoder_byte": "pJ",
         "control_cycle": "pJ",
-        "flipflop_cycle": "pJ",
-        "clock_gate_cycle": "pJ",
-        "control_flipflops": "1",
+        "clock_cycle": "pJ",
+        "lane_cycle": "pJ",
         "pe_area": "um2",
+        "control_area": "um2",
         "leakage": "mW/mm2",
     }
 )
 """Constants of the logic and the unit each must have."""
 
 BASELINE_UNITS = MappingProxyType(
-    {"add_operation": "pJ", "multiply_operation": "pJ", "table_operation": "pJ", "minimum": "pJ"}
+    {
+        "add_operation": "pJ",
+        "multiply_operation": "pJ",
+        "table_operation": "pJ",
+        "dense_operation": "pJ",
+        "dense_area": "um2",
+        "minimum": "pJ",
+    }
 )
 """Constants of the designs to compare with and the unit each must have."""
 
@@ -64,24 +72,26 @@ class Logic:
 
     Attributes:
         pe_operation: energy of one product added to one membrane in one lane, flip-flops and their clock included.
+        lane_fetch: energy of the row register and the broadcast for it, per lane.
         fire_comparison: energy of one comparison of a membrane with a threshold.
         encoder_byte: energy of one spike time picked from a word, compared in a pooling window or written.
-        control_cycle: energy of sequencer and address counters per cycle.
-        flipflop_cycle: energy of one ungated flip-flop's clock pin per cycle.
-        clock_gate_cycle: energy of one closed clock gate per cycle; there is one a PE.
-        control_flipflops: number of flip-flops outside the PEs.
-        pe_area: area of one PE.
+        control_cycle: energy of walker, executor, loader and top per cycle, but their clock pins.
+        clock_cycle: energy of their clock pins and gates per cycle.
+        lane_cycle: energy per cycle and lane, working or not: closed gates, bias register, what grows with the lanes.
+        pe_area: area of logic that each lane adds.
+        control_area: area of logic that does not grow with the lanes.
         leakage: leakage power per area of logic.
     """
 
     pe_operation: Constant
+    lane_fetch: Constant
     fire_comparison: Constant
     encoder_byte: Constant
     control_cycle: Constant
-    flipflop_cycle: Constant
-    clock_gate_cycle: Constant
-    control_flipflops: Constant
+    clock_cycle: Constant
+    lane_cycle: Constant
     pe_area: Constant
+    control_area: Constant
     leakage: Constant
 
 
@@ -93,12 +103,16 @@ class Baseline:
         add_operation: energy of adding one weight to one membrane.
         multiply_operation: energy of a product of linear weight and kernel value, added to one membrane.
         table_operation: the same with a kernel value of 16 bits from a layer's own table.
+        dense_operation: energy of a product of two 8-bit numbers added to a sum.
+        dense_area: area of one such multiplier with its accumulator.
         minimum: energy of finding the smallest of 16 spike times.
     """
 
     add_operation: Constant
     multiply_operation: Constant
     table_operation: Constant
+    dense_operation: Constant
+    dense_area: Constant
     minimum: Constant
 
 
