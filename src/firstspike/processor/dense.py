@@ -1,0 +1,339 @@
+"""A dense 8-bit accelerator on the same network, mapped and counted by ZigZag (PyPI ``zigzag-dse``), as a baseline.
+
+ZigZag chooses spatial and temporal mapping of every layer by energy-delay product and counts cycles and memory accesses
+(Mei et al., IEEE Transactions on Computers 70(8), 2021). The array, two on-chip memories and the DRAM port are described
+here with the energies of our technology file. What the tool does not model is taken in the baseline's favour
+(docs/energy.md, "Baselines").
+"""
+
+import contextlib
+import logging
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from firstspike.arith import checks
+from firstspike.processor.cycles import EVENTS
+from firstspike.processor.energy import COMPONENTS, Cost, LayerCost
+from firstspike.processor.interval import ZERO, Interval, total
+from firstspike.processor.technology import Technology
+from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
+from firstspike.spec.trace import Trace
+
+INSTALL = "the dense baseline needs ZigZag; install it with: pip install 'firstspike[baselines]'"
+"""What to tell a user without it."""
+
+BITS = 8
+"""Bits of weights and activations."""
+
+SUM_BITS = 32
+"""Bits of a partial sum."""
+
+WORD_BITS = 128
+"""Bits of a word of the on-chip memories; up to `PORT_WORDS` are accessed at once."""
+
+PORT_WORDS = 4
+PORT_BITS = 64
+"""Width of the DRAM port, as ours."""
+
+ORDERINGS = 5
+"""Loop factors that ZigZag permutes (``lpf_limit``): more find no better mapping here, but take minutes a layer."""
+
+MAPPINGS = 3
+"""Spatial mappings that ZigZag makes up a layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """Size of the accelerator.
+
+    Attributes:
+        rows, columns: multipliers of the array.
+        weight_kib, activation_kib: on-chip memories.
+        images: images that share a fetch of weights; with several, activations go through DRAM.
+        clock_mhz: clock frequency in MHz.
+    """
+
+    rows: int = 16
+    columns: int = 16
+    weight_kib: int = 64
+    activation_kib: int = 160
+    images: int = 1
+    clock_mhz: float = 250.0
+
+    def __post_init__(self) -> None:
+        for name, high in (("rows", 256), ("columns", 256), ("weight_kib", 1 << 16), ("activation_kib", 1 << 16)):
+            checks.integer(f"Dense.{name}", getattr(self, name), low=1, high=high)
+        checks.integer("Dense.images", self.images, low=1, high=1024)
+        if not 0 < self.clock_mhz <= 10_000:
+            raise ValueError(f"Dense.clock_mhz must be in (0, 10000], not {self.clock_mhz!r}")
+
+
+def logic_mm2(design: Dense, technology: Technology) -> Interval:
+    """Area of the array and of a controller like ours."""
+    array = technology.baseline.dense_area.times(design.rows * design.columns)
+    return (array + technology.logic.control_area).times(1e-6)
+
+
+def area_mm2(design: Dense, technology: Technology) -> Interval:
+    """Area of logic and memories."""
+    buffers = [_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib)]
+    return total([buffer.area_mm2 for buffer in buffers]) + logic_mm2(design, technology)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What ZigZag counts on a network.
+
+    Attributes:
+        design: the accelerator.
+        layers: of every layer with weights, by name, for all images of a batch: ``cycles``, ``read_bits`` and ``write_bits``
+            of the DRAM, memory energy in pJ of ``weights`` and ``activations``.
+    """
+
+    design: Dense
+    layers: dict[str, dict[str, float]]
+
+
+def map_network(network: Network, design: Dense, technology: Technology, dram: str = "flat-4pj") -> Mapped:
+    """Let ZigZag map every layer, by energy-delay product: minutes.
+
+    Raises:
+        RuntimeError: ZigZag is not installed.
+        ValueError: a layer has groups or residual inputs, or the scenario is unknown.
+    """
+    if find_spec("zigzag") is None:
+        raise RuntimeError(INSTALL)
+    technology.memory(dram)
+    kept = design.images == 1 and _largest(network) <= design.activation_kib * 1024
+    mapped: dict[tuple[int, ...], dict[str, float]] = {}
+    layers = {}
+    with _quiet():
+        for layer in network.synaptic:
+            shape = _shape(network, layer)
+            if shape not in mapped:
+                mapped[shape] = _zigzag(shape, design, technology, dram, kept=kept)
+            layers[layer.name] = mapped[shape]
+    return Mapped(design=design, layers=layers)
+
+
+def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology, dram: str = "flat-4pj") -> Cost:
+    """Energy per image: accesses and cycles by ZigZag, products of activations that are not zero by the trace.
+
+    Raises:
+        ValueError: the scenario is unknown.
+    """
+    memory, design = technology.memory(dram), mapped.design
+    buffers = [_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib)]
+    leakage = total([buffer.leakage_mw for buffer in buffers])
+    leakage += logic_mm2(design, technology).by(technology.logic.leakage)
+    bits = float(math.prod(network.input_shape) * BITS)
+    layers = [_layer(INPUT, INPUT, {"dram_read_bits": bits}, {"dram_read": memory.read.times(bits)})]
+    for layer in network.synaptic:
+        counted = {key: value / design.images for key, value in mapped.layers[layer.name].items()}
+        sops = float(trace.layers[layer.name].sops.mean())
+        time_ns = counted["cycles"] / design.clock_mhz * 1e3
+        read, written = counted["read_bits"], counted["write_bits"]
+        pages = (read + written) / memory.page.value
+        sram = technology.sram
+        bounded = {
+            key: Interval(low=counted[key] * sram.low_factor, value=counted[key], high=counted[key] * sram.high_factor)
+            for key in ("weights", "activations")
+        }
+        events = {
+            "cycles": counted["cycles"], "sops": sops, "lane_adds": sops,
+            "dram_read_bits": read, "dram_write_bits": written,
+        }  # fmt: skip
+        components = {
+            "pe": technology.baseline.dense_operation.times(sops),
+            "weight_read": bounded["weights"],
+            "activation_read": bounded["activations"],
+            "leakage": leakage.times(time_ns),
+            "dram_read": memory.read.times(read),
+            "dram_write": memory.write.times(written),
+            "dram_activate": memory.activate.times(pages * 1e3),
+            "dram_standby": memory.standby.times(time_ns),
+        }
+        layers.append(_layer(layer.name, layer.kind, events, components))
+    return Cost(
+        images=trace.images,
+        batches=-(-trace.images // design.images),
+        design="dense 8-bit" if design.images == 1 else f"dense 8-bit, {design.images} images a batch",
+        clock_mhz=design.clock_mhz,
+        technology=technology.name,
+        dram=dram,
+        layers=tuple(layers),
+        area=area_mm2(design, technology),
+    )
+
+
+def _layer(name: str, kind: str, events: dict[str, float], components: dict[str, Interval]) -> LayerCost:
+    return LayerCost(
+        name=name,
+        kind=kind,
+        events={event: events.get(event, 0.0) for event in EVENTS},
+        components={key: components.get(key, ZERO) for key in COMPONENTS},
+    )
+
+
+def _buffer(technology: Technology, kib: int) -> Any:
+    return technology.sram.buffer(capacity_kib=kib, width_bits=WORD_BITS)
+
+
+def _largest(network: Network) -> int:
+    """Bytes of the largest layer's input and output together."""
+    return max(
+        math.prod(network.shapes[layer.source]) + math.prod(network.shapes[layer.name]) for layer in network.synaptic
+    )
+
+
+def _shape(network: Network, layer: Synaptic) -> tuple[int, ...]:
+    """Outputs, inputs, output rows and columns, kernel rows and columns, strides, padding: what a mapping depends on."""
+    if layer.residuals or (isinstance(layer, Conv2d) and layer.groups > 1):
+        raise ValueError(f"layer {layer.name!r}: the dense baseline has no groups and no residual inputs")
+    if isinstance(layer, Conv2d):
+        outputs, inputs, *kernel = layer.weight_shape
+        return (outputs, inputs, *network.shapes[layer.name][1:], *kernel, *layer.stride, *layer.padding)
+    assert isinstance(layer, Linear)
+    return (*layer.weight_shape, 1, 1, 1, 1, 1, 1, 0, 0)
+
+
+def _workload(shape: tuple[int, ...], images: int) -> dict[str, Any]:
+    outputs, inputs, rows, columns, tall, wide, down, across, top, left = shape
+    layer: dict[str, Any] = {
+        "id": 0,
+        "name": "layer",
+        "operator_type": "Conv",
+        "equation": "O[b][k][oy][ox]+=W[k][c][fy][fx]*I[b][c][iy][ix]",
+        "dimension_relations": [f"ix={across}*ox+1*fx", f"iy={down}*oy+1*fy"],
+        "loop_dims": ["B", "K", "C", "OY", "OX", "FY", "FX"],
+        "loop_sizes": [images, outputs, inputs, rows, columns, tall, wide],
+        "operand_precision": {"W": BITS, "I": BITS, "O": SUM_BITS, "O_final": BITS},
+        "operand_source": {},
+    }
+    if top or left:
+        layer["pr_loop_dims"] = ["IX", "IY"]
+        layer["pr_loop_sizes"] = [
+            (columns - 1) * across + wide - 2 * left,
+            (rows - 1) * down + tall - 2 * top,
+        ]
+        layer["padding"] = [[left, left], [top, top]]
+    return layer
+
+
+def _accelerator(design: Dense, technology: Technology, dram: str, *, kept: bool) -> dict[str, Any]:
+    """The accelerator in ZigZag's terms; memories from the innermost out."""
+    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
+    memory, both = technology.memory(dram), ["D1", "D2"]
+
+    def port(name: str, kind: str, bits: int, allocation: list[str], *, least: int | None = None) -> dict[str, Any]:
+        return {
+            "name": name, "type": kind, "bandwidth_min": least or bits, "bandwidth_max": bits, "allocation": allocation,
+        }  # fmt: skip
+
+    def level(
+        kib_bits: int, read: float, write: float, operands: list[str], serves: list[str], ports: list[Any]
+    ) -> Any:
+        return {
+            "size": kib_bits, "r_cost": float(read), "w_cost": float(write), "area": 0.0, "latency": 1,
+            "operands": operands, "served_dimensions": serves, "ports": ports,
+        }  # fmt: skip
+
+    wide = WORD_BITS * PORT_WORDS
+    through = ["I2"] if kept else ["I1", "I2", "O"]
+    moves = (
+        ["I2, fh", "I2, tl"] if kept else ["I1, fh", "I1, tl", "I2, fh", "I2, tl", "O, fh", "O, tl", "O, fl", "O, th"]
+    )
+    memories = {
+        "weight_register": level(BITS, 0, 0, ["I2"], [], [
+            port("r_port_1", "read", BITS, ["I2, tl"]), port("w_port_1", "write", BITS, ["I2, fh"]),
+        ]),
+        "sum_register": level(SUM_BITS, 0, 0, ["O"], [], [
+            port("r_port_1", "read", SUM_BITS, ["O, tl"]), port("r_port_2", "read", SUM_BITS, ["O, th"]),
+            port("w_port_1", "write", SUM_BITS, ["O, fh"]), port("w_port_2", "write", SUM_BITS, ["O, fl"]),
+        ]),
+        "weights": level(
+            design.weight_kib * 8192, weights.read_pj.value * PORT_WORDS, weights.write_pj.value * PORT_WORDS, ["I2"], both,
+            [port("r_port_1", "read", wide, ["I2, tl"], least=WORD_BITS),
+             port("w_port_1", "write", wide, ["I2, fh"], least=WORD_BITS)],
+        ),
+        "activations": level(
+            design.activation_kib * 8192, activations.read_pj.value * PORT_WORDS,
+            activations.write_pj.value * PORT_WORDS, ["I1", "O"], both,
+            [port("r_port_1", "read", wide, ["I1, tl", "O, tl", "O, th"], least=WORD_BITS),
+             port("w_port_1", "write", wide, ["I1, fh", "O, fh", "O, fl"], least=WORD_BITS)],
+        ),
+        "dram": level(
+            10**10, memory.read.value * PORT_BITS, memory.write.value * PORT_BITS, through, both,
+            [port("rw_port_1", "read_write", PORT_BITS, moves)],
+        ),
+    }  # fmt: skip
+    return {
+        "name": "dense",
+        "memories": memories,
+        "operational_array": {
+            "unit_energy": technology.baseline.dense_operation.value,
+            "unit_area": 0.0,
+            "dimensions": both,
+            "sizes": [design.rows, design.columns],
+        },
+    }
+
+
+def _zigzag(
+    shape: tuple[int, ...], design: Dense, technology: Technology, dram: str, *, kept: bool
+) -> dict[str, float]:
+    """Cycles, DRAM bits and memory energy in pJ of a layer for all images of a batch."""
+    import yaml
+    from zigzag.api import get_hardware_performance_zigzag
+
+    memory = technology.memory(dram)
+    mapping = [{"name": "default", "memory_operand_links": {"O": "O", "W": "I2", "I": "I1"}}]
+    documents = {
+        "workload": [_workload(shape, design.images)],
+        "accelerator": _accelerator(design, technology, dram, kept=kept),
+        "mapping": mapping,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, document in documents.items():
+            paths[name] = str(Path(folder, f"{name}.yaml"))
+            Path(paths[name]).write_text(yaml.safe_dump(document, sort_keys=False))  # their order is the hierarchy
+        *_, evaluated = get_hardware_performance_zigzag(
+            paths["workload"],
+            paths["accelerator"],
+            paths["mapping"],
+            opt="EDP",
+            dump_folder=str(Path(folder, "out")),
+            lpf_limit=ORDERINGS,
+            nb_spatial_mappings_generated=MAPPINGS,
+            loma_show_progress_bar=False,
+        )
+    whole, parts = evaluated[0]  # type: ignore[misc]
+    levels = {str(operand): [float(v) for v in values] for operand, values in parts[0][0].mem_energy_breakdown.items()}
+    read = levels["W"][2] + (0.0 if kept else levels["I"][1])
+    return {
+        "cycles": float(whole.latency_total2),
+        "weights": levels["W"][1],
+        "activations": levels["I"][0] + levels["O"][1],
+        "read_bits": read / memory.read.value,
+        "write_bits": 0.0 if kept else levels["O"][2] / memory.write.value,
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """ZigZag logs every layer and sets the root logger up."""
+    root = logging.getLogger()
+    handlers, level, disabled = root.handlers[:], root.level, root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        root.handlers[:] = handlers
+        root.setLevel(level)
