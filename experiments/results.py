@@ -43,16 +43,19 @@ reproduced = run(["-m", "firstspike.cli", "reproduce", *quick], statuses=(0, 1))
 limited = ["--accuracy-images", "100"] if options.quick else []
 compared = run(["experiments/baselines.py", NETWORK, "--data", "cifar10", *limited, "--out", "docs/images"])
 tables = "\n".join(line for line in compared[1].splitlines() if not line.startswith("wrote "))
+command = "python experiments/results.py --data-root DIR" + (" --quick" if options.quick else "")
 page = f"""# Results
 
-Made by `python experiments/results.py --data-root DIR{" --quick" if options.quick else ""}` on {datetime.date.today()}, {options.machine}.
+Made by `{command}` on {datetime.date.today()}, {options.machine}.
 Run it again when a network, a data set or a constant changes. Accuracy and energy are counted, not timed: they do not depend
 on the machine. What the energies mean and how far to trust them: [energy.md](energy.md).
 
 ## The published table
 
-`{reproduced[0]}`; SET stands for cifar10, cifar100 and tiny-imagenet. A network that is not in the zoo shows as "not trained", and
-the command then ends with status 1. "Published stands" says where the published energy lies in our interval.
+`{reproduced[0]}`
+
+SET stands for cifar10, cifar100 and tiny-imagenet. A network that is not in the zoo shows as "not trained", and the command
+then ends with status 1. "Published stands" says where the published energy lies in our interval.
 
 ```text
 {reproduced[1]}
