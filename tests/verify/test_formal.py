@@ -5,7 +5,7 @@ import types
 import pytest
 
 from firstspike.arith import Code, LogWeights
-from firstspike.rtl import fire, lane, loader, pe, walker
+from firstspike.rtl import fire, lane, loader, merge, pe, spike_list, walker
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Processor
 from firstspike.verify import ToolMissing, formal
@@ -41,6 +41,8 @@ def _holds(kind: type[formal.Property], parameters: Parameters) -> bool:
         formal.EncoderTakesTheFirstCrossing,
         formal.WalkerKeepsTheStreamRule,
         formal.LoaderKeepsTheStreamRules,
+        formal.ListEncoderWritesTheSortedList,
+        formal.MergeSorts,
     ],
 )
 def test_property_holds(kind: type[formal.Property], parameters: Parameters) -> None:
@@ -64,6 +66,12 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("WalkerKeepsTheStreamRule", walker, "with m.Elif(spikes.ready):", "with m.Else():"),
     ("LoaderKeepsTheStreamRules", loader, "                with m.If(request.ready):", "                with m.If(1):"),
     ("LoaderKeepsTheStreamRules", loader, "with m.If(self.operation.ready):", "with m.If(1):"),
+    ("ListEncoderWritesTheSortedList", spike_list, "rest.eq(waiting & (waiting - 1))", "rest.eq(0)"),
+    ("ListEncoderWritesTheSortedList", spike_list, "in reversed(range(self.neurons))", "in range(self.neurons)"),
+    ("ListEncoderWritesTheSortedList", spike_list, "(~rest.any() & ~ending)", "~rest.any()"),
+    ("MergeSorts", merge, "< Cat(left.time, left.end)", "<= Cat(left.time, left.end)"),
+    ("MergeSorts", merge, "spikes.valid.eq(full.all())", "spikes.valid.eq(full.any())"),
+    ("MergeSorts", merge, "(spikes.valid & spikes.ready & chosen)", "(spikes.valid & chosen)"),
 ]
 
 

@@ -9,14 +9,30 @@ from unittest import mock
 
 import pytest
 
-from firstspike.rtl import array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights
+from firstspike.rtl import (
+    array,
+    emit,
+    executor,
+    fire,
+    lane,
+    loader,
+    merge,
+    pe,
+    pool,
+    processor,
+    spike_list,
+    walker,
+    weights,
+)
 from firstspike.verify import Simulator, ToolMissing, formal, run
 from firstspike.verify.simulator import Stalls
 
 from .conftest import SETS
 from .networks import draw
 
-MODULES = (array, emit, executor, fire, lane, loader, pe, pool, processor, walker, weights, formal)
+MODULES = (
+    array, emit, executor, fire, lane, loader, merge, pe, pool, processor, spike_list, walker, weights, formal,
+)  # fmt: skip
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "shift ignores the layer's fraction": (pe, "- (logarithm >> p.rho_bits)", "- (level >> p.rho_bits)"),
