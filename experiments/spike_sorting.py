@@ -44,6 +44,7 @@ parser.add_argument("--layer", required=True, help="convolution whose input map 
 parser.add_argument("--spikes", type=int, default=1500, help="about how many spikes are priced (%(default)s)")
 parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
 parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
+parser.add_argument("--block", action="append", metavar="NAME", help="a block by its name, may be repeated (all)")
 parser.add_argument("--json", help="file for the record")
 options = parser.parse_args()
 
@@ -182,6 +183,8 @@ print(
 print("|---|---|---|---|---|---|---|---|---|---|")
 rows = []
 for name, build, drive in blocks:
+    if options.block and name not in options.block:
+        continue
     recording, spikes = drive(build())  # type: ignore[no-untyped-call]
     synthesis, energy = price(build(), "block", recording, library, clock_ns=options.clock)
     factor = None if node is None else scaling.scaling(node, library.voltage)
@@ -255,7 +258,7 @@ by_name = {row["block"]: row["energy_per_spike_28nm_pj"] for row in rows}
 macro = technology.default().sram.buffer(capacity_kib=processor.activation_buffer_kib, width_bits=processor.word_bits)
 read = macro.read_pj.value
 costs = {}
-if node is not None:
+if node is not None and not options.block:
     costs = {
         "walker_nj": per_image["spikes_merged"] * by_name["walker"] / 1000,
         "merge_nj": per_image["merges"] * by_name["merge of 16"] / 1000,

@@ -14,6 +14,9 @@ from firstspike.rtl import activity, power
 from firstspike.rtl.liberty import Library
 from firstspike.rtl.synthesise import Synthesis, component, synthesise
 
+RESET = 2
+"""Cycles of reset before a recording is replayed; they are not priced."""
+
 Tick = Callable[[], Awaitable[None]]
 Bench = Callable[[SimulatorContext, Tick], Awaitable[None]]
 """Drives a block; every cycle ends with ``await tick()``."""
@@ -71,19 +74,20 @@ def price(
     """
     synthesis = synthesise(component(block, name), library, clock_ns=clock_ns)
     planes = {
-        port: _bits(values, len(synthesis.netlist.inputs[port]))
+        port: _bits([0] * RESET + values, len(synthesis.netlist.inputs[port]))
         for port, values in recording.inputs.items()
         if port in synthesis.netlist.inputs
     }
+    planes["rst"] = _bits([1] * RESET + [0] * recording.cycles, 1)
     waves = activity.simulate(synthesis.netlist, library, planes, streams=1)
     for port, values in recording.outputs.items():
         nets = synthesis.netlist.outputs[port]
-        seen = np.stack([waves.value(net) & 1 for net in nets], axis=1)
+        seen = np.stack([waves.value(net)[RESET:] & 1 for net in nets], axis=1)
         valid = port.replace("__payload", "__valid")
         meant = np.array(recording.outputs[valid]) == 1 if valid != port else np.ones(recording.cycles, dtype=bool)
         if not np.array_equal(seen[meant], _bits(values, len(nets))[meant]):
             raise RuntimeError(f"netlist of {name!r} must drive port {port!r} as the simulation does, but does not")
-    energy = power.integrate(synthesis.netlist, library, waves, clock_ns=clock_ns).per_cycle_fj()
+    energy = power.integrate(synthesis.netlist, library, waves, clock_ns=clock_ns, warmup=RESET).per_cycle_fj()
     return synthesis, {bound: energy[bound] * recording.cycles for bound in ("low", "total", "high")}
 
 
