@@ -1,0 +1,100 @@
+"""``firstspike explore``: search a space of codes, processors and networks for the best designs."""
+
+import argparse
+import os
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from firstspike.cli.common import console, positive, write_json, write_text
+
+NAME = "explore"
+HELP = "search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency"
+EXAMPLE = "firstspike explore examples/explore.yaml --out explore"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("space", metavar="SPACE", help="space of designs (YAML, docs/explore.md)")
+    parser.add_argument(
+        "--out", default="explore", metavar="DIR", help="folder for the page and the table (%(default)s)"
+    )
+    parser.add_argument("--storage", metavar="FILE", help="SQLite file of the search, to go on with (DIR/study.db)")
+    parser.add_argument("--cache", metavar="DIR", help="folder of traced spikes (DIR/traces)")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes on this machine (%(default)s)",
+    )
+    parser.add_argument("--ray-address", metavar="ADDRESS", help="evaluate on this Ray cluster, for example HOST:6379")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Search, and write table and page; with one worker and no cluster, all in this process."""
+    from firstspike.explore import evaluate, page, space  # the command line starts without them
+    from firstspike.explore.executor import Cluster, Executor, Local
+    from firstspike.explore.search import search
+
+    chosen = space.load(options.space)
+    space.require("optuna")
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    cache = Path(options.cache) if options.cache else out / "traces"
+    storage = Path(options.storage) if options.storage else out / "study.db"
+    job = evaluate.prepare(chosen, cache=cache.resolve())
+    cluster = None
+    executor: Executor = Local(job)
+    if options.ray_address or options.workers > 1:
+        executor = cluster = Cluster(job, workers=options.workers, address=options.ray_address)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    start = perf_counter()
+    try:
+        with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+            task = progress.add_task("designs", total=None)
+            found = search(
+                chosen, executor, storage=storage, digest=job.digest,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+    finally:
+        if cluster is not None:
+            cluster.close()
+    seconds = perf_counter() - start
+    provenance = {"command": f"firstspike explore {options.space}", "firstspike": version("firstspike")}
+    write_text(out / "designs.csv", page.table(chosen, found))
+    write_text(out / "explore.html", page.page(chosen, found, provenance))
+    console.print(_table(chosen, found))
+    rate = f", {found.evaluated / seconds * 3600:,.0f} designs per hour" if found.evaluated else ""
+    console.print(
+        f"{found.trials:,} trials, {len(found.points):,} designs, {len(found.refused):,} trials refused; "
+        f"{found.evaluated:,} evaluated now in {seconds:,.1f} s{rate}"
+    )
+    for reason in sorted(set(found.refused.values()))[:3]:
+        console.print(f"refused: {escape(reason)}")
+    console.print(f"{escape(str(out / 'explore.html'))}, {escape(str(out / 'designs.csv'))}", soft_wrap=True)
+    write_json(options.json, page.record(chosen, found) | {"seconds": seconds})
+
+
+def _table(space: "space.Space", found: "search.Found") -> Table:  # type: ignore[name-defined]
+    """The front's best design for every objective."""
+    from firstspike.explore.space import OBJECTIVES
+
+    table = Table(title=f"best of {len(found.points)} designs", title_justify="left")
+    table.add_column("best")
+    for name in space.objectives:
+        table.add_column(name, justify="right")
+    table.add_column("design")
+    varying = [p.key for p in space.parameters if len({point.design[p.key] for point in found.points}) > 1]
+    for name in space.objectives:
+        sign = -1 if OBJECTIVES[name] == "maximize" else 1
+        best = min((p for p in found.points if p.front), key=lambda point: (sign * point.result[name], point.trial))
+        shown = ", ".join(f"{key} {best.design[key]}" for key in varying)
+        table.add_row(name, *(f"{best.result[entry]:.4g}" for entry in space.objectives), escape(shown))
+    return table

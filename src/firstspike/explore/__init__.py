@@ -1,0 +1,1 @@
+"""Design-space exploration: what if, over codes, processors and networks (docs/explore.md)."""

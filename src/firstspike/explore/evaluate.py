@@ -1,0 +1,250 @@
+"""What a design is worth: spikes are traced once per network and code, kept on disk, and priced for every processor."""
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from firstspike.arith import Code, LogWeights
+from firstspike.explore.recode import recode
+from firstspike.explore.space import Design, Space
+from firstspike.processor import cycles, energy
+from firstspike.processor.cycles import Counts
+from firstspike.spec import Network
+from firstspike.spec import load as load_network
+from firstspike.spec.network import INPUT
+from firstspike.spiking import SpikingNetwork
+from firstspike.train.data import load as load_images
+from firstspike.train.data import split_validation
+
+VERSION = 1
+"""Of what is kept on disk."""
+
+KEPT_NETWORKS, KEPT_COUNTS = 4, 256
+"""How many recoded networks and event counts stay in memory."""
+
+_BATCH = 64
+
+Result = dict[str, Any]
+"""Metrics of a design by name, units in the names; or one key ``refused`` with the rule that it breaks."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that an evaluation needs, on any machine: no file but the cache is read.
+
+    Attributes:
+        space: the designs.
+        models: content of every model file by network name.
+        pixels, labels: the validation images.
+        cache: folder of traces.
+    """
+
+    space: Space
+    models: dict[str, bytes]
+    pixels: np.ndarray
+    labels: np.ndarray
+    cache: Path
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that decides a result."""
+        models = {name: _sha(content) for name, content in self.models.items()}
+        parts = [VERSION, models, self.images_digest, self.space.data.cost_images, repr(self.space.base)]
+        return _sha(json.dumps([*parts, repr(self.space.technology)]).encode())
+
+    @property
+    def images_digest(self) -> str:
+        """Hash of the images and their labels."""
+        head = f"{self.pixels.shape} {self.pixels.dtype} {self.labels.dtype}".encode()
+        return _sha(head + self.pixels.tobytes() + self.labels.tobytes())
+
+
+def prepare(space: Space, *, cache: Path) -> Job:
+    """Read the models and the validation images of a space.
+
+    Raises:
+        ValueError: a model or the data breaks a rule, or they do not fit together.
+        OSError: a file is not there.
+    """
+    models = {name: path.read_bytes() for name, path in space.networks.items()}
+    networks = {name: load_network(path) for name, path in space.networks.items()}
+    shapes = {network.input_shape for network in networks.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"networks of a space must read images of one shape, not {sorted(shapes)!r}")
+    (shape,) = shapes
+    data = space.data
+    images = load_images(
+        data.name,
+        split="train",
+        data_root=data.root,
+        expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
+    )
+    _, validation = split_validation(images, count=data.validation_images, seed=data.seed)
+    for name, network in networks.items():
+        if network.classes and network.classes != images.classes:
+            raise ValueError(f"data {data.name!r} must have the classes of {name}, not {images.classes!r}")
+    chosen = validation.limit(data.accuracy_images)
+    return Job(
+        space=space,
+        models=models,
+        pixels=chosen.images.numpy().reshape(len(chosen), *shape),
+        labels=chosen.labels.numpy(),
+        cache=cache,
+    )
+
+
+class Evaluator:
+    """Prices designs; keeps what they share."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._images = job.images_digest
+        self._models: dict[str, Network] = {}
+        self._coded: dict[Any, tuple[Network, float, dict[str, np.ndarray]]] = {}
+        self._counts: dict[Any, Counts] = {}
+        self.traced = 0
+
+    def evaluate(self, design: Design) -> Result:
+        """Metrics of a design: a pure function of the job and the design."""
+        try:
+            return self._price(design)
+        except (ValueError, TypeError) as error:
+            return {"refused": " ".join(str(error).split())}
+
+    def _price(self, design: Design) -> Result:
+        space = self.job.space
+        processor = replace(space.base, **space.group(design, "processor"))
+        key, network, accuracy, times = self._trace(design)
+        if network.accumulator_bits > processor.accumulator_bits:
+            network = replace(network, accumulator_bits=processor.accumulator_bits)  # refused where a sum does not fit
+        counted = replace(processor, clock_mhz=space.base.clock_mhz)  # events do not depend on the clock
+        counts = self._kept(self._counts, (key, counted), KEPT_COUNTS, lambda: cycles.count(network, times, counted))
+        cost = energy.cost(
+            replace(counts, processor=processor),
+            weight_bits=network.weights.bits,
+            technology=space.technology,
+            dram=str(design["dram"]),
+        )
+        bounds, area = cost.energy, cost.area
+        return {
+            "accuracy": accuracy,
+            "energy_uj": bounds.value,
+            "energy_uj_low": bounds.low,
+            "energy_uj_high": bounds.high,
+            "area_mm2": area.value,
+            "area_mm2_low": area.low,
+            "area_mm2_high": area.high,
+            "latency_us": cost.latency_us,
+            "latency_steps": network.latency_steps,
+            "frames_per_second": cost.frames_per_second,
+            "power_mw": cost.power_mw,
+            "sops_per_image": cost.sops_per_image,
+            "dram_bits_per_image": cost.dram_bits,
+        }
+
+    def _trace(self, design: Design) -> tuple[str, Network, float, dict[str, np.ndarray]]:
+        """The design's network, its accuracy, and its spike times on the priced images."""
+        name, space = str(design["network"]), self.job.space
+        if name not in self._models:
+            self._models[name] = self._load(self.job.models[name])
+        model = self._models[name]
+        code: Code = replace(model.code, **space.group(design, "code"))
+        weights: LogWeights = replace(model.weights, **space.group(design, "weights"))
+        parts = [
+            VERSION,
+            _sha(self.job.models[name]),
+            asdict(code),
+            asdict(weights),
+            self._images,
+            space.data.cost_images,
+        ]
+        key = _sha(json.dumps(parts, sort_keys=True).encode())
+        kept = self._kept(
+            self._coded, key, KEPT_NETWORKS, lambda: self._run(key, recode(model, code=code, weights=weights))
+        )
+        return key, *kept
+
+    def _run(self, key: str, network: Network) -> tuple[Network, float, dict[str, np.ndarray]]:
+        path = self.job.cache / f"{key}.npz"
+        found = _read(path)
+        if found is None:
+            self.traced += 1
+            snn = SpikingNetwork(network)
+            parts = [snn.classify(self.job.pixels[i : i + _BATCH]) for i in range(0, len(self.job.pixels), _BATCH)]
+            accuracy = float(np.mean(np.concatenate(parts) == self.job.labels))
+            number, total = self.job.space.data.cost_images, len(self.job.pixels)
+            trace = snn.trace(self.job.pixels[[i * total // number for i in range(number)]])
+            times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+            found = accuracy, times
+            arrays: dict[str, Any] = {f"times {name}": value for name, value in times.items()}
+            content = io.BytesIO()
+            np.savez(content, accuracy=np.float64(accuracy), **arrays)
+            write(path, content.getvalue())
+        return network, *found
+
+    def _load(self, content: bytes) -> Network:
+        path = self.job.cache / f"{_sha(content)}.safetensors"
+        if not path.is_file():
+            write(path, content)
+        return load_network(path)
+
+    @staticmethod
+    def _kept(store: dict[Any, Item], key: Any, most: int, make: Any) -> Item:
+        if key in store:
+            store[key] = store.pop(key)
+            return store[key]
+        made: Item = make()
+        store[key] = made
+        while len(store) > most:
+            store.pop(next(iter(store)))
+        return made
+
+
+def evaluate_all(job: Job, designs: Sequence[Design]) -> list[Result]:
+    """Metrics of several designs, in order; what they share is kept for the process's next call."""
+    if _latest.get("digest") != job.digest:
+        _latest.update(digest=job.digest, evaluator=Evaluator(job))
+    evaluator: Evaluator = _latest["evaluator"]
+    return [evaluator.evaluate(design) for design in designs]
+
+
+_latest: dict[str, Any] = {}
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one in the same folder, which is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
+    """What `Evaluator` kept, or None where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            times = {name[6:]: content[name] for name in content.files if name.startswith("times ")}
+            return (float(content["accuracy"]), times) if INPUT in times else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,44 @@
+"""A network in another code or weight format, after training: weights to the nearest new level, biases to the new grid."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from firstspike.arith import Code, LogWeights, decode_weights, encode_weights, membrane_exponent
+from firstspike.spec.network import Layer, Network, Synaptic
+from firstspike.train.quantiser import best_scale, level_index, rising_levels
+
+
+def recode(network: Network, *, code: Code, weights: LogWeights) -> Network:
+    """The network with spikes in ``code`` and weights in the format ``weights``.
+
+    Weights go to the nearest level at the scale of least squared error (the rule of training); where only the mantissas of
+    the levels change, each weight keeps its level. Biases are rounded to the new grid ``2^-G`` (numerics, section 3).
+    Nothing is trained again. In its own code and format a network stays as it is.
+
+    Raises:
+        ValueError: a layer does not fit; the text names the layer, the rule and the value.
+    """
+    if code == network.code and weights == network.weights:
+        return network
+    layers = tuple(_layer(layer, network, code, weights) for layer in network.layers)
+    return replace(network, code=code, weights=weights, layers=layers)
+
+
+def _layer(layer: Layer, network: Network, code: Code, weights: LogWeights) -> Layer:
+    if not isinstance(layer, Synaptic):
+        return layer
+    codes, scale, old = layer.codes, layer.scale, network.weights
+    if (weights.bits, weights.levels_per_octave) != (old.bits, old.levels_per_octave):
+        values = torch.from_numpy(decode_weights(codes, old, scale))
+        scale = best_scale(values, code, weights, accumulator_bits=network.accumulator_bits)
+        index = level_index(values, rising_levels(weights, scale)[1]).numpy().astype(np.int64)
+        codes = encode_weights(weights.zero_level - index, values.numpy() < 0, weights)
+    shift = membrane_exponent(code, weights, scale) - network.exponent(layer)
+    scaled = np.ldexp(layer.bias.astype(np.longdouble), shift)
+    if (np.abs(scaled) >= 2.0**62).any():
+        raise ValueError(
+            f"layer {layer.name!r}: its bias must be below 2^62 steps, not {float(np.abs(scaled).max())!r}"
+        )
+    return replace(layer, codes=codes, scale=scale, bias=np.rint(scaled).astype(np.int64))

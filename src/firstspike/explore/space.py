@@ -1,0 +1,400 @@
+"""The space of designs: a YAML file, every parameter with its unit, checked before anything runs."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from firstspike import zoo
+from firstspike.arith import Code, LogWeights, checks
+from firstspike.processor import designs, technology
+from firstspike.processor.run import Processor
+from firstspike.processor.technology import Technology
+
+FORMAT = 1
+"""Version of the file format."""
+
+OBJECTIVES: Mapping[str, str] = {
+    "accuracy": "maximize",
+    "energy_uj": "minimize",
+    "area_mm2": "minimize",
+    "latency_us": "minimize",
+    "latency_steps": "minimize",
+    "frames_per_second": "maximize",
+}
+"""What can be asked of a design, and which way is better."""
+
+METHODS = ("nsga2", "random", "grid")
+"""Searches: an evolutionary one, random draws, every design once."""
+
+MAX_GRID = 1_000_000
+"""Most designs of a grid."""
+
+_UNITS = {"mhz": "MHz", "kib": "KiB", "bits": "bit", "T": "steps", "tau": "steps/octave"}
+_GROUPS: Mapping[str, type] = {"code": Code, "weights": LogWeights, "processor": Processor}
+
+Value = bool | int | float | str
+Design = Mapping[str, Value]
+"""One point of a space: a value for each parameter."""
+
+
+class SpaceError(ValueError):
+    """A space breaks a rule; the text names file, key, rule and value."""
+
+
+def unit(name: str) -> str:
+    """Unit of a field of `Code`, `LogWeights` or `Processor`, from its name; a new field has one too.
+
+    >>> unit("clock_mhz"), unit("dram_cycles_per_word"), unit("membrane_rows"), unit("pes"), unit("T")
+    ('MHz', 'cycles/word', 'rows', 'pes', 'steps')
+    """
+    head, _, per = name.partition("_per_")
+    last = head.rsplit("_", 1)[-1]
+    return _UNITS.get(last, last) + (f"/{per}" if per else "")
+
+
+def column(key: str) -> str:
+    """A parameter's name in records: with its unit.
+
+    >>> column("code.T"), column("processor.clock_mhz"), column("dram")
+    ('code_T_steps', 'processor_clock_mhz', 'dram')
+    """
+    group, _, name = key.partition(".")
+    ending = {"T": "_steps", "tau": "_steps_per_octave"}.get(name, "")
+    return f"{group}_{name}{ending}" if name else group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """What one parameter of a design may be.
+
+    Attributes:
+        key: ``network``, ``dram``, or group and field, as in ``processor.pes``.
+        unit: of its values; empty for names and switches.
+        values: the choices; empty where any number from ``low`` to ``high`` will do.
+        low, high: bounds of such a number.
+    """
+
+    key: str
+    unit: str = ""
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Images that accuracy and cost are measured on: always of the validation split, never test images.
+
+    Attributes:
+        name: data set, as in `firstspike.train.data.load`.
+        root: where named sets lie.
+        validation_images, seed: the split of the training images that training holds out (its recipe's numbers).
+        accuracy_images: of these, how many accuracy is measured on.
+        cost_images: how many of those are priced.
+    """
+
+    name: str
+    root: str | None = None
+    validation_images: int
+    seed: int = 0
+    accuracy_images: int
+    cost_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the space is searched.
+
+    Attributes:
+        method: one of `METHODS`.
+        trials: designs to draw; the grid has its own number.
+        population: designs of a generation, drawn before any of them is known.
+        seed: of all draws.
+    """
+
+    method: str = "nsga2"
+    trials: int = 200
+    population: int = 40
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A space of designs, checked.
+
+    Attributes:
+        networks: model file by name as given.
+        parameters: what varies.
+        base: the processor that the parameters change.
+        objectives: names from `OBJECTIVES`.
+    """
+
+    networks: Mapping[str, Path]
+    parameters: tuple[Parameter, ...]
+    base: Processor
+    technology: Technology
+    data: Data
+    search: Search
+    objectives: tuple[str, ...]
+    text: str = field(repr=False)
+
+    @property
+    def size(self) -> int | None:
+        """Number of designs; None where a parameter is continuous."""
+        number = 1
+        for parameter in self.parameters:
+            number *= len(parameter.values)
+        return number or None
+
+    def grid(self) -> list[dict[str, Value]]:
+        """Every design, the last parameter changing fastest."""
+        names = [parameter.key for parameter in self.parameters]
+        return [
+            dict(zip(names, point, strict=True)) for point in itertools.product(*(p.values for p in self.parameters))
+        ]
+
+    def group(self, design: Design, name: str) -> dict[str, Any]:
+        """The design's fields of ``code``, ``weights`` or ``processor``."""
+        return {key.partition(".")[2]: value for key, value in design.items() if key.startswith(f"{name}.")}
+
+
+def load(path: str | Path) -> Space:
+    """Read and check a space.
+
+    Raises:
+        SpaceError: it breaks a rule; the text names file, key, rule and value.
+        ImportError: PyYAML is missing; the text says how to install it.
+        OSError: a file cannot be read.
+    """
+    file = Path(path)
+    return parse(file.read_text(encoding="utf-8"), name=file.name, folder=file.parent)
+
+
+def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
+    """Check the text of a space called ``name``; model files lie where they say, or relative to ``folder``."""
+    return _Reader(name, folder).space(_yaml(text, name), text)
+
+
+def require(module: str) -> Any:
+    """A module of the extra ``explore``.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise ImportError(
+            f"explore needs {error.name}, which is not installed: pip install 'firstspike[explore]'"
+        ) from None
+
+
+def _yaml(text: str, name: str) -> dict[Any, Any]:
+    yaml = require("yaml")
+
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]
+        """The safe loader, which would let the later of two equal keys win."""
+
+    def unique(loader: Any, node: Any) -> dict[Any, Any]:
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise SpaceError(f"{name}: key {key!r} must be given once, not twice")
+        return dict(loader.construct_mapping(node, deep=True))
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique)
+    try:
+        values = yaml.load(text, Loader)  # a subclass of the safe loader
+    except SpaceError:
+        raise
+    except (yaml.YAMLError, TypeError) as error:
+        raise SpaceError(f"{name}: must be YAML, not this: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not values:
+        raise SpaceError(f"{name}: a space must be a mapping of keys, not {values!r}")
+    return values
+
+
+class _Reader:
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+
+    def error(self, key: str, rule: str) -> SpaceError:
+        return SpaceError(f"{self.name}: key {key} {rule}")
+
+    def space(self, values: dict[Any, Any], text: str) -> Space:
+        known = ("format", "networks", "data", "technology", "dram", "design", "objectives", "search", *_GROUPS)
+        for key in values:
+            if key not in known:
+                raise SpaceError(f"{self.name}: keys must be among {', '.join(known)}, not {key!r}")
+        version = values.get("format")
+        if version != FORMAT or isinstance(version, bool):
+            raise self.error("format", f"must be {FORMAT}, not {version!r}")
+        networks = {entry: self.network(entry) for entry in self.names("networks", values.get("networks"))}
+        constants = self.technology(values.get("technology"))
+        drams = self.names("dram", values.get("dram", ["flat-4pj"]))
+        for entry in drams:
+            try:
+                constants.memory(entry)
+            except ValueError as error:
+                raise self.error("dram", f"breaks a rule: {error}") from None
+        parameters = [Parameter(key="network", values=tuple(networks)), Parameter(key="dram", values=drams)]
+        base = self.design(values.get("design", "default"))
+        for group in _GROUPS:
+            parameters += self.group(group, values.get(group, {}))
+        objectives = self.names("objectives", values.get("objectives", list(OBJECTIVES)[:4]))
+        for entry in objectives:
+            if entry not in OBJECTIVES:
+                raise self.error("objectives", f"must be among {', '.join(OBJECTIVES)}, not {entry!r}")
+        space = Space(
+            networks=networks, parameters=tuple(parameters), base=base, technology=constants, objectives=objectives,
+            data=self.record("data", values.get("data"), Data), search=self.record("search", values.get("search", {}), Search),
+            text=text,
+        )  # fmt: skip
+        if space.data.accuracy_images > space.data.validation_images:
+            rule = f"must be at most validation_images = {space.data.validation_images}"
+            raise self.error("data.accuracy_images", f"{rule}, not {space.data.accuracy_images!r}")
+        if space.data.cost_images > space.data.accuracy_images:
+            rule = f"must be at most accuracy_images = {space.data.accuracy_images}"
+            raise self.error("data.cost_images", f"{rule}, not {space.data.cost_images!r}")
+        if space.search.method not in METHODS:
+            raise self.error("search.method", f"must be one of {', '.join(METHODS)}, not {space.search.method!r}")
+        if space.search.method == "grid" and not 0 < (space.size or 0) <= MAX_GRID:
+            size = "continuous parameters" if space.size is None else space.size
+            raise self.error("search.method", f"grid needs 1 to {MAX_GRID} designs, not {size!r}")
+        return space
+
+    def names(self, key: str, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
+            raise self.error(key, f"must be a list of names, not empty, not {value!r}")
+        if len(set(value)) < len(value):
+            raise self.error(key, f"must name each once, not {value!r}")
+        return tuple(value)
+
+    def network(self, entry: str) -> Path:
+        if entry in zoo.names():
+            return zoo.path(entry)
+        for path in (Path(entry), self.folder / entry):
+            if path.is_file():
+                return path.resolve()
+        raise self.error(
+            "networks", f"must hold model files or names of the zoo ({', '.join(zoo.names())}), not {entry!r}"
+        )
+
+    def technology(self, value: object) -> Technology:
+        if value is None:
+            return technology.default()
+        if not isinstance(value, str):
+            raise self.error("technology", f"must be a file name, not {value!r}")
+        path = self.folder / value
+        return technology.load(path if path.is_file() else Path(value))
+
+    def design(self, value: object) -> Processor:
+        if not isinstance(value, str):
+            raise self.error("design", f"must be a name or a file name, not {value!r}")
+        path = self.folder / value
+        try:
+            return designs.load(path if path.is_file() else value)
+        except (ValueError, TypeError) as error:
+            raise self.error("design", f"breaks a rule: {error}") from None
+
+    def group(self, group: str, values: object) -> list[Parameter]:
+        if not isinstance(values, dict):
+            raise self.error(group, f"must be a mapping of parameters, not {values!r}")
+        kinds = {entry.name: type(entry.default) for entry in fields(_GROUPS[group])}
+        for name in values:
+            if name not in kinds:
+                raise self.error(group, f"must hold keys among {', '.join(kinds)}, not {name!r}")
+        return [self.parameter(f"{group}.{name}", kinds[name], values[name]) for name in values]
+
+    def parameter(self, key: str, kind: type, value: object) -> Parameter:
+        expected = unit(key.partition(".")[2]) if kind in (int, float) else ""
+        if not isinstance(value, dict):
+            raise self.error(key, f"must be a mapping with its unit ({expected or 'none'}) and values, not {value!r}")
+        given = dict(value)
+        if expected and "unit" not in given:
+            raise self.error(key, f"must have the unit {expected!r}, not none in {value!r}")
+        if given.pop("unit", "") != expected:
+            raise self.error(f"{key}.unit", f"must be {expected!r}, not {value['unit']!r}")
+        if given.keys() == {"values"}:
+            choices = given["values"]
+            if not isinstance(choices, list) or not choices:
+                raise self.error(f"{key}.values", f"must be a list that is not empty, not {choices!r}")
+        elif kind in (int, float) and given.keys() in ({"low", "high"}, {"low", "high", "step"}):
+            for name, number in given.items():
+                self.check(f"{key}.{name}", kind, number)
+            low, high, step = given["low"], given["high"], given.get("step")
+            if not low < high or step == 0:
+                raise self.error(key, f"must have low < high and step > 0, not {value!r}")
+            if kind is float and step is None:
+                for number in (low, high):
+                    self.build(key, number)
+                return Parameter(key=key, unit=expected, low=low, high=high)
+            step = 1 if step is None else step
+            count = int((high - low) / step * (1 + 1e-12)) + 1
+            if count > MAX_GRID:
+                raise self.error(key, f"must have at most {MAX_GRID} values, not {count!r}")
+            choices = [low + index * step for index in range(count)]
+        else:
+            forms = "values, or low, high and step" if expected else "values"
+            raise self.error(key, f"must have the keys {forms}, not {sorted(map(str, given))!r}")
+        for choice in choices:
+            self.check(key, kind, choice)
+        choices = [kind(choice) for choice in choices]
+        if len(set(choices)) < len(choices):
+            raise self.error(f"{key}.values", f"must differ, not {choices!r}")
+        for choice in choices if len(choices) < 1000 else (choices[0], choices[-1]):
+            self.build(key, choice)
+        return Parameter(key=key, unit=expected, values=tuple(choices))
+
+    def check(self, key: str, kind: type, value: object) -> None:
+        allowed = (int, float) if kind is float else (kind,)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"must be of type {kind.__name__}, not {value!r}")
+        if kind in (int, float) and not 0 <= value < float("inf"):  # type: ignore[operator]
+            raise self.error(key, f"must be finite and not negative, not {value!r}")
+
+    def build(self, key: str, value: Value) -> None:
+        """A value outside a field's own range is refused now; what only some combinations break, in the search."""
+        low, high = _RANGES.get(key, (None, None))
+        if low is not None and not low <= value <= high:  # type: ignore[operator]
+            raise self.error(key, f"must be from {low} to {high}, not {value!r}")
+        if value == 0 and not key.endswith(("mantissa_bits", "dram_latency_cycles")) and not isinstance(value, bool):
+            raise self.error(key, f"must be above 0, not {value!r}")
+
+    def record(self, key: str, value: object, kind: type) -> Any:
+        """A dataclass of names and counts from a mapping."""
+        if not isinstance(value, dict):
+            raise self.error(key, f"must be a mapping, not {value!r}")
+        known = {entry.name: entry for entry in fields(kind)}
+        for name in value:
+            if name not in known:
+                raise self.error(key, f"must hold keys among {', '.join(known)}, not {name!r}")
+        for name, entry in known.items():
+            if name not in value:
+                if entry.default is MISSING:
+                    raise self.error(f"{key}.{name}", "must be given, not missing")
+                continue
+            if entry.type is int:
+                try:
+                    checks.integer(f"{key}.{name}", value[name], low=int(name != "seed"), high=10_000_000)
+                except (TypeError, ValueError) as error:
+                    raise self.error(f"{key}.{name}", f"breaks a rule: {error}") from None
+            elif not isinstance(value[name], str):
+                raise self.error(f"{key}.{name}", f"must be text, not {value[name]!r}")
+        return kind(**value)
+
+
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "code.T": (1, 255),
+    "code.tau": (1, 128),
+    "code.mantissa_bits": (0, 12),
+    "weights.bits": (2, 8),
+    "weights.levels_per_octave": (1, 16),
+    "weights.mantissa_bits": (0, 12),
+}
