@@ -83,21 +83,24 @@ times = {name: layer.times for name, layer in trace.layers.items() if layer.time
 bits = snn.network.weights.bits
 
 
-def mapped(design: dense.Dense) -> dense.Mapped:
+def mapped(design: dense.Dense) -> dense.Mapped | None:
     """What ZigZag counts: from its record, or anew with --map."""
     size = f"{design.rows}x{design.columns}-{design.weight_kib}-{design.activation_kib}-{design.images}"
     path = RECORDS / f"dense-{Path(options.network).stem}-{size}.json"
-    if options.map or not path.exists():
+    if options.map:
         print(f"ZigZag maps {design}: minutes", file=sys.stderr, flush=True)
         record = json.dumps(asdict(dense.map_network(snn.network, design, constants)), indent=1)
         temporary = path.with_suffix(".part")
         temporary.write_text(record + "\n")
         os.replace(temporary, path)
+    if not path.exists():
+        print(f"left out, not mapped yet (--map): {design}")
+        return None
     found = json.loads(path.read_text())
     return dense.Mapped(design=dense.Dense(**found["design"]), layers=found["layers"])
 
 
-def rival(processor: Processor) -> dense.Mapped:
+def rival(processor: Processor) -> list[dense.Mapped]:
     """The dense accelerator of least energy among those tried that are no larger than the processor."""
     budget = rates(processor, bits, constants, "flat-4pj").area_mm2.value
     tried = []
@@ -107,9 +110,11 @@ def rival(processor: Processor) -> dense.Mapped:
             print(f"left out, for {area:.3f} mm2 are more than our {budget:.3f}: {design}")
             continue
         found = mapped(design)
+        if found is None:
+            continue
         tried.append((dense.cost(snn.network, trace, found, constants).energy_uj, found))
         print(f"dense, {area:.3f} of our {budget:.3f} mm2, {tried[-1][0]:.1f} uJ: {design}")
-    return min(tried, key=lambda pair: pair[0])[1]
+    return [found for _, found in sorted(tried, key=lambda pair: pair[0])[:1]]
 
 
 def compare(dram: str, rivals: list[dense.Mapped]) -> list[Cost]:
@@ -143,7 +148,7 @@ rivals: list[dense.Mapped] = []
 if options.no_dense:
     print("dense accelerator left out (--no-dense)")
 else:
-    rivals = [rival(Processor()), rival(designs.load("batch"))]
+    rivals = [*rival(Processor()), *rival(designs.load("batch"))]
 rows, costs = [], {}
 for dram in constants.dram:
     costs[dram] = compare(dram, rivals)
