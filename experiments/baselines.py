@@ -60,9 +60,7 @@ parser.add_argument("--data-root", help="where named data sets lie")
 parser.add_argument("--limit", type=int, default=96, help="images priced (%(default)s)")
 parser.add_argument("--accuracy-images", type=int, help="images classified (all)")
 parser.add_argument("--technology", help="technology file (the package's 28 nm)")
-parser.add_argument(
-    "--search", action="store_true", help="try every array and split of memories for the dense accelerator"
-)
+parser.add_argument("--map", action="store_true", help="let ZigZag map the dense accelerators anew (minutes)")
 parser.add_argument("--no-dense", action="store_true", help="leave the dense accelerator out")
 parser.add_argument("--out", default=".", help="folder of the files (%(default)s)")
 options = parser.parse_args()
