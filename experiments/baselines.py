@@ -216,6 +216,7 @@ for axis, (dram, found) in zip(axes, swung.items(), strict=True):
     widest = found[:SHOWN]
     axis.barh([s.key for s in widest], [s.width_uj for s in widest], left=[s.low_uj for s in widest], color=COLOURS[0])
     axis.axvline(centre, color="black", linewidth=1)
+    axis.use_sticky_edges = False
     axis.margins(x=0.05)
     axis.invert_yaxis()
     axis.set_xlabel("energy, uJ per image, with one constant at its ends")

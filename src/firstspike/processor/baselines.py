@@ -61,7 +61,8 @@ def linear_weights(
     """
     counts, processor = _with_bits(network, times, processor, bits)
     chosen = replace(
-        rates(processor, bits, technology, dram), lane_add_pj=technology.baseline.multiply_operation + technology.logic.lane_fetch
+        rates(processor, bits, technology, dram),
+        lane_add_pj=technology.baseline.multiply_operation + technology.logic.lane_fetch,
     )
     design = "linear weights"
     return energy.price(
