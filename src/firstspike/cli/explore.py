@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="explore", metavar="DIR", help="folder for the page and the table (%(default)s)"
     )
-    parser.add_argument("--storage", metavar="FILE", help="SQLite file of the search, to go on with (DIR/study.db)")
+    parser.add_argument("--storage", metavar="FILE", help="journal of the search, to go on with (DIR/study.journal)")
     parser.add_argument("--cache", metavar="DIR", help="folder of traced spikes (DIR/traces)")
     parser.add_argument(
         "--workers",
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     cache = Path(options.cache) if options.cache else out / "traces"
-    storage = Path(options.storage) if options.storage else out / "study.db"
+    storage = Path(options.storage) if options.storage else out / "study.journal"
     job = evaluate.prepare(chosen, cache=cache.resolve())
     cluster = None
     executor: Executor = Local(job)

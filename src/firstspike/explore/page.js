@@ -62,7 +62,7 @@ function scatter(figure, x, y) {
     const tick = (i) => String(+(ranges[i][0] + k / 4 * (ranges[i][1] - ranges[i][0])).toPrecision(3));
     make("line", { x1: L, x2: W - R, y1: gy, y2: gy, class: "grid" }, svg);
     make("text", { x: L - 8, y: gy + 4, "text-anchor": "end", class: "axis" }, svg, tick(y));
-    make("text", { x: gx, y: H - B + 17, "text-anchor": "middle", class: "axis" }, svg, tick(x));
+    make("text", { x: gx, y: H - B + 17, "text-anchor": k === 4 ? "end" : "middle", class: "axis" }, svg, tick(x));
   }
   const name = (i) => axes[i].label + (axes[i].unit ? `, ${axes[i].unit}` : "") + (axes[i].better ? ` (${axes[i].better})` : "");
   make("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, svg, name(x));
@@ -76,7 +76,7 @@ function scatter(figure, x, y) {
 
 function parallel(figure) {
   const shown = axes.map((axis, i) => i).filter((i) => axes[i].parallel);
-  const W = 960, H = 380, T = 56, B = 26, L = 60, R = 60;
+  const W = 960, H = 380, T = 72, B = 26, L = 60, R = 60;
   const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "fill", role: "img" }, figure);
   const ax = (k) => L + (shown.length > 1 ? k / (shown.length - 1) : 0.5) * (W - L - R);
   const ay = (at) => H - B - at * (H - B - T);
@@ -88,15 +88,15 @@ function parallel(figure) {
   shown.forEach((i, k) => {
     const x = ax(k), names = axes[i].names;
     make("line", { x1: x, x2: x, y1: T, y2: H - B, class: "whisker" }, svg);
-    const words = axes[i].label.split(" "), half = Math.ceil(words.length / 2);
-    [words.slice(0, half).join(" "), words.slice(half).join(" "), axes[i].unit].forEach((text, line) => {
-      make("text", { x, y: 12 + 14 * line, "text-anchor": "middle", class: line < 2 ? "small" : "axis" }, svg, text || "");
+    const words = axes[i].label.split(" ");
+    [words[0], words[1], words.slice(2).join(" "), axes[i].unit].filter(Boolean).forEach((text, line) => {
+      make("text", { x, y: 10 + 13 * line, "text-anchor": "middle", class: "small" }, svg, text);
     });
     const ticks = names ? names.map((name, n) => [name, where(i, n)])
       : [0, 1].map((at) => [String(+(ranges[i][0] + at * (ranges[i][1] - ranges[i][0])).toPrecision(4)), at]);
     for (const [text, at] of ticks) {
       const y = ay(at) + (names ? 4 : at ? -4 : 14);
-      make("text", { x: x + (names ? 6 : 0), y, "text-anchor": names ? (k === shown.length - 1 ? "start" : "start") : "middle", class: "axis" }, svg, text);
+      make("text", { x: x + (names ? 6 : 0), y, "text-anchor": names ? "start" : "middle", class: "axis" }, svg, text);
     }
     if (brushes.has(i)) {
       const [low, high] = brushes.get(i);

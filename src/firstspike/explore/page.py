@@ -81,7 +81,7 @@ def page(space: Space, found: Found, provenance: Mapping[str, str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>firstspike: design space</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<header><h1>Design space of {escape(', '.join(space.networks))}</h1>\n"
+        f"<header><h1>Design space of {escape(', '.join(path.stem for path in space.networks.values()))}</h1>\n"
         f"<p>{len(found.points):,} designs; {best:,} are on the front: no other design is at least as good in every "
         f"objective and better in one. Accuracy is measured on {data.accuracy_images:,} validation images of "
         f"{escape(data.name)}, never on test images; energy, latency and cycles are means of {data.cost_images:,} of "
@@ -93,7 +93,7 @@ def page(space: Space, found: Found, provenance: Mapping[str, str]) -> str:
         "<section><h2>Parallel coordinates</h2>\n<p>One line a design. Drag along an axis to choose a range, click on it "
         'to let go. <span id="chosen"></span></p>\n<div id="parallel"></div></section>\n'
         f'<section><h2>Any two</h2>\n<div class="controls">{_picker("y", axes, free[0])}{_picker("x", axes, free[1])}</div>\n'
-        f'<div id="free" data-x="{free[1]}" data-y="{free[0]}"></div></section>\n'
+        f'<div id="free" class="one" data-x="{free[1]}" data-y="{free[0]}"></div></section>\n'
         f"{_front(space, found)}\n{_provenance(space, found, provenance)}\n"
         '</main>\n<div id="tip" hidden></div>\n'
         f'<script type="application/json" id="data">{content}</script>\n<script>\n{script}</script>\n</body>\n</html>\n'
@@ -106,7 +106,8 @@ def _axes(space: Space, found: Found) -> tuple[list[dict[str, Any]], list[dict[s
     for p in space.parameters:
         names = [str(v) for v in p.values] if p.values and isinstance(p.values[0], str | bool) else None
         varies = len({point.design[p.key] for point in found.points}) > 1
-        label = p.key.replace(".", " ").replace("_", " ").replace("processor ", "")
+        words = p.key.removeprefix("processor.").replace(".", "_").split("_")
+        label = " ".join(word for word in words if word not in ("mhz", "kib"))
         axes.append({"label": label, "unit": p.unit, "names": names, "parallel": varies, "better": ""})
     for name in OBJECTIVES:
         label, unit = LABELS[name]

@@ -64,7 +64,7 @@ def search(
     Args:
         space: the designs.
         executor: what evaluates them.
-        storage: SQLite file, made where it is missing.
+        storage: Optuna's journal file, made where it is missing; every line of it is one change, appended whole.
         digest: hash of all that decides a result besides the space.
         progress: called with the trials told and to tell.
 
@@ -75,9 +75,9 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         study_name="explore",
-        storage=optuna.storages.RDBStorage(f"sqlite:///{storage.resolve()}"),
+        storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(storage.resolve()))),
         directions=[OBJECTIVES[name] for name in space.objectives],
-        load_if_exists=storage.is_file(),
+        load_if_exists=True,
     )
     _check_owner(study, _identity(space, digest), storage)
     finished, total = optuna.trial.TrialState, _total(space)
@@ -153,7 +153,7 @@ def _distribution(optuna: Any, parameter: Any) -> Any:
 
 
 def _tell(optuna: Any, study: Any, space: Space, number: int, result: Result) -> None:
-    (trial,) = [t for t in study.get_trials(deepcopy=False) if t.number == number]
+    trial = study.get_trials(deepcopy=False)[number]
     study._storage.set_trial_user_attr(trial._trial_id, RESULT, result)
     if "refused" in result:
         study.tell(number, state=optuna.trial.TrialState.FAIL)

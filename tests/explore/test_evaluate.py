@@ -1,0 +1,86 @@
+"""Designs of the digits network: recoded exactly by the rules, traced once, priced as the processor prices them."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
+
+from explore.spaces import TEXT
+from firstspike.arith import Code, LogWeights, decode_weights, level_values
+from firstspike.explore import space
+from firstspike.explore.evaluate import Evaluator, evaluate_all, prepare
+from firstspike.explore.recode import recode
+from firstspike.processor import Processor
+from firstspike.spiking import SpikingNetwork, load
+from firstspike.train.data import load as load_images
+from firstspike.train.data import split_validation
+
+
+def test_a_network_keeps_its_own_code(digits_model: Path) -> None:
+    network = load(digits_model).network
+    assert recode(network, code=network.code, weights=network.weights) is network
+
+
+def test_weights_go_to_the_nearest_level_and_biases_to_the_new_grid(digits_model: Path) -> None:
+    network = load(digits_model).network
+    code, weights = Code(T=12, tau=2, mantissa_bits=4), LogWeights(bits=4)
+    found = recode(network, code=code, weights=weights)
+    assert (found.code, found.weights) == (code, weights)
+    for old, new in zip(network.synaptic, found.synaptic, strict=True):
+        before = decode_weights(old.codes, network.weights, old.scale).ravel()
+        after = decode_weights(new.codes, weights, new.scale).ravel()
+        levels = level_values(weights, new.scale)
+        distance = np.abs(np.abs(before)[:, None] - levels).min(axis=1)
+        assert np.array_equal(np.abs(before - after), distance)
+        step = Fraction(2) ** (found.exponent(new) - network.exponent(old))
+        assert new.bias.tolist() == [round(int(bias) * step) for bias in old.bias]
+
+
+def test_a_code_in_which_a_layer_does_not_fit_is_refused(digits_model: Path) -> None:
+    network = replace(load(digits_model).network, accumulator_bits=28)
+    with pytest.raises(ValueError, match=r"layer '\w+': the membrane must fit 28 bits"):
+        recode(network, code=Code(T=96, tau=4), weights=network.weights)
+
+
+def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model: Path, tmp_path: Path) -> None:
+    text = TEXT.replace("net.safetensors", str(digits_model))
+    job = prepare(space.parse(text, name="space.yaml"), cache=tmp_path / "traces")
+    design = {
+        "network": str(digits_model),
+        "dram": "lpddr3",
+        "code.T": 8,
+        "processor.pes": 64,
+        "processor.clock_mhz": 100.0,
+    }
+    evaluator = Evaluator(job)
+    result = evaluator.evaluate(design)
+
+    original = load(digits_model).network
+    snn = SpikingNetwork(recode(original, code=replace(original.code, T=8), weights=original.weights))
+    _, validation = split_validation(load_images("digits", split="train"), count=200, seed=0)
+    images = validation.limit(40)
+    assert result["accuracy"] == float(np.mean(snn.classify(images.pixels()).numpy() == images.labels.numpy()))
+    cost = Processor(pes=64, clock_mhz=100.0).run(snn, images.limit(5).pixels(), dram="lpddr3")
+    assert result["energy_uj"] == cost.energy_uj
+    assert result["latency_us"] == cost.latency_us
+    assert result["area_mm2"] == cost.area.value
+    assert result["frames_per_second"] == cost.frames_per_second
+    assert result["latency_steps"] == snn.latency_steps
+
+    assert evaluator.traced == 1
+    evaluator.evaluate({**design, "processor.pes": 16})
+    assert evaluator.traced == 1
+    again = Evaluator(job)
+    assert again.evaluate(design) == result
+    assert again.traced == 0
+    for file in (tmp_path / "traces").glob("*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert Evaluator(job).evaluate(design) == result
+    assert evaluate_all(job, [design, design]) == [result, result]
+    assert evaluator.evaluate({**design, "processor.pes": 12}) == {
+        "refused": "Processor.pes must be a multiple of word_bits / 8 = 8, not 12"
+    }
