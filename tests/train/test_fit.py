@@ -388,19 +388,6 @@ def test_mixed_precision(recipe: Recipe, tmp_path: Path) -> None:
     assert same(again.network.float().state_dict(), fitted.network.float().state_dict())
 
 
-def test_start_from_another_network(whole: tuple[Path, Fitted], recipe: Recipe, tmp_path: Path) -> None:
-    initial = {k: v.clone() for k, v in whole[1].network.state_dict().items()}
-    wider = replace(recipe, network=replace(recipe.network, hidden=(12,)))
-    slow = replace(wider, training=replace(wider.training, learning_rate=1e-9, epochs=1))
-    fitted = run(slow, tmp_path, initial=initial)
-    assert fitted.network.stage == "clip"
-    taken = [name for name, value in fitted.network.state_dict().items()
-             if name in initial and value.shape == initial[name].shape and name.endswith("linear.weight")]  # fmt: skip
-    assert len(taken) == 4
-    for name in taken:
-        torch.testing.assert_close(fitted.network.state_dict()[name], initial[name], atol=1e-6, rtol=0)
-
-
 def test_progress_is_a_line_an_epoch_where_there_is_no_terminal(
     recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,7 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
         layer = known.get(name)
         if not isinstance(module, Synapses) or layer is None or layer.codes.shape != tuple(module.linear.weight.shape):
             continue
-        weight, bias = _real(layer, network)
+        weight, bias = real_weights(layer, network)
         taken.append(name)
         if module.norm is None:
             _assign(module, weight, bias)
@@ -56,7 +56,8 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
     return tuple(taken)
 
 
-def _real(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
+def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
+    """Weight and bias of an integer layer as real numbers, float64: exact."""
     weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
     return weight, torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer)))
 

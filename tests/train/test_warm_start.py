@@ -1,0 +1,170 @@
+"""Training from a trained integer network: it starts as that network's function, and what does not fit is left alone."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from firstspike.arith import decode
+from firstspike.cli.main import main
+from firstspike.spec import INPUT, Network
+from firstspike.spiking import SpikingNetwork, load
+from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
+from firstspike.train.prepared import Prepared
+from firstspike.train.rebuild import normalise, rebuild, reformat
+from firstspike.train.recipe import Recipe, find_recipe
+from firstspike.train.warm_start import warm_start
+from tests.conftest import Run
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return find_recipe("digits")
+
+
+@pytest.fixture(scope="module")
+def images(recipe: Recipe) -> Tensor:
+    return training_images(recipe)[0].limit(300).pixels()
+
+
+@pytest.fixture(scope="module")
+def digits(digits_model: Path) -> SpikingNetwork:
+    return load(digits_model)
+
+
+def fresh(recipe: Recipe, *, seed: int = 5, hidden: tuple[int, ...] = (64,)) -> Prepared:
+    torch.manual_seed(seed)
+    wanted = replace(recipe, network=replace(recipe.network, hidden=hidden))
+    return build_network(wanted, shape=(1, 8, 8), classes=10)
+
+
+def integer_values(snn: SpikingNetwork, images: Tensor) -> dict[str, Tensor]:
+    """Decoded spikes of every firing layer and the logits' real values, by the integer engine."""
+    times = snn.encode(images)
+    values = {INPUT: torch.from_numpy(decode(times, snn.network.code))}
+    for name, output in snn.engine.layers(times).items():
+        if name == snn.network.layers[-1].name:
+            values[name] = torch.from_numpy(output).double() * 2.0**-snn.logit_exponent
+        else:
+            values[name] = torch.from_numpy(decode(output, snn.network.code))
+    return values
+
+
+def test_the_network_starts_as_the_integer_networks_function(
+    recipe: Recipe, digits: SpikingNetwork, images: Tensor
+) -> None:
+    network = fresh(recipe).double()
+    taken = warm_start(network, digits.network, images.double())
+    assert set(taken) == {layer.name for layer in digits.network.synaptic}
+    assert network.stage == "ttfs"
+    with torch.no_grad():
+        found = network.eval().spike_values(images.double())
+    for name, expected in integer_values(digits, images).items():
+        different = (found[name] - expected).abs() > 1e-9
+        # a membrane on a threshold falls to either side of it by rounding, and its readers follow
+        assert float(different.double().mean()) < 1e-3, name
+
+
+def test_filters_have_the_size_that_initialisation_gave_them(
+    recipe: Recipe, digits: SpikingNetwork, images: Tensor
+) -> None:
+    network = fresh(recipe)
+    name = digits.network.synaptic[0].name
+    usual = float(network.layers[name].linear.weight.detach().square().mean().sqrt())  # type: ignore[union-attr]
+    warm_start(network, digits.network, images)
+    sizes = network.layers[name].linear.weight.detach().flatten(1).square().mean(1).sqrt()  # type: ignore[union-attr]
+    alive = sizes[sizes > 0]
+    torch.testing.assert_close(alive, torch.full_like(alive, usual))
+
+
+def test_layers_that_do_not_match_are_left_alone(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:
+    network = fresh(recipe, hidden=(48,))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    taken = warm_start(network, digits.network, images)
+    left = {"linear1", "logits"}
+    assert set(taken) == {layer.name for layer in digits.network.synaptic} - left
+    for name, value in network.state_dict().items():
+        if name in {f"layers.{layer}.linear.weight" for layer in left}:
+            assert torch.equal(value, before[name]), name
+        elif name.endswith("linear.weight"):
+            assert not torch.equal(value, before[name]), name
+
+
+def test_nothing_that_matches_is_an_error(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:
+    narrow = replace(recipe, network=replace(recipe.network, width=0.25, hidden=(48,)))
+    network = build_network(narrow, shape=(1, 8, 8), classes=10)
+    with pytest.raises(ValueError, match="initial network: a layer must agree in name and shape with conv1_1"):
+        warm_start(network, digits.network, images)
+
+
+def test_a_run_starts_there_and_resumes_without(
+    recipe: Recipe, digits: SpikingNetwork, digits_run: Run, tmp_path: Path
+) -> None:
+    gentle = replace(recipe, training=replace(recipe.training, epochs=2, learning_rate=1e-4))
+    gentle = replace(gentle, stages=replace(gentle.stages, clip=0, input=0, ttfs=0, quantised=None))
+    first = fit(gentle, out=tmp_path / "a", progress=False, initial=digits.network, accelerator="cpu", stop_after=1)
+    trained = digits_run.fitted.metrics["validation_accuracy"]
+    assert first.metrics["validation_accuracy"] > trained - 0.05  # an untrained network is right in a tenth
+    resumed = fit(gentle, out=tmp_path / "a", progress=False, accelerator="cpu")  # the checkpoint goes first
+    whole = fit(gentle, out=tmp_path / "b", progress=False, initial=digits.network, accelerator="cpu")
+    assert resumed.metrics == whole.metrics
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("none.safetensors", r"none\.safetensors.*no such file"), ("vgg99-cifar10", r"vgg99-cifar10.*no such file")],
+)
+def test_initial_networks_that_do_not_exist(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["train", "--recipe", "digits", "--initial", name, "--out", str(out)]) != 0
+    printed = capsys.readouterr()
+    assert re.search(text, " ".join((printed.out + printed.err).split()), re.IGNORECASE)
+    assert not (out / CHECKPOINT).exists()
+
+
+# ---- networks rebuilt ---------------------------------------------------------------------------------------------
+
+
+def rebuilt_equals(network: Network, prepared: Prepared, snn: SpikingNetwork, images: Tensor) -> None:
+    with torch.no_grad():
+        found = prepared.spike_values(images.double())
+    for name, expected in integer_values(snn, images).items():
+        assert torch.equal(found[name], expected), name
+
+
+def test_a_rebuilt_network_has_the_same_spikes_and_logits(digits: SpikingNetwork, images: Tensor) -> None:
+    rebuilt_equals(digits.network, rebuild(digits.network), digits, images)
+
+
+def test_another_format_is_that_formats_integer_network(digits: SpikingNetwork, images: Tensor) -> None:
+    from firstspike.arith import Code, LogWeights
+    from firstspike.spiking import convert
+
+    other = reformat(rebuild(digits.network), code=Code(T=16, tau=8, mantissa_bits=6), weights=LogWeights(bits=4))
+    snn = convert(other, example=images[:4])
+    assert snn.network.code.T == 16
+    assert snn.network.weights.bits == 4
+    rebuilt_equals(snn.network, other, snn, images)
+
+
+def test_normalised_activations_end_at_one_and_the_logits_stay(recipe: Recipe, images: Tensor) -> None:
+    network = fresh(recipe).double().eval()
+    with torch.no_grad():
+        before = network(images.double())
+        normalise(network, images.double(), percentile=100.0)
+        after = network.spike_values(images.double())
+    for step in network.steps:
+        if step.fires:
+            assert float(after[step.name].max()) == pytest.approx(1.0)
+    torch.testing.assert_close(after["logits"], before)
+    with pytest.raises(ValueError, match=r"percentile must be in \(0, 100\], not 0"):
+        normalise(network, images.double(), percentile=0)
