@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -259,7 +259,8 @@ def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> L
     )
 
 
-def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> PackedCodes:
+def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """A layer's codes, packed: `Synaptic.codes` is an array to those who read it."""
     count = math.prod(shape)
     if not 1 <= count <= MAX_CODES:
         raise ValueError(f"layer {name!r}: shape must hold 1..{MAX_CODES} weights, not {shape!r}")
@@ -267,7 +268,7 @@ def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.n
     unused = packed.size * 8 - count * bits
     if int(packed[-1]) >> (8 - unused):
         raise ValueError(f"tensor '{name}.codes': the last {unused} bits must be 0, not {int(packed[-1]):#010b}")
-    return PackedCodes(packed, shape, bits)
+    return cast(np.ndarray, PackedCodes(packed, shape, bits))
 
 
 def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -68,7 +68,7 @@ class _Codes:
         codes = layer.__dict__["codes"]
         return codes.unpack() if isinstance(codes, PackedCodes) else codes
 
-    def __set__(self, layer: "Synaptic", codes: np.ndarray | PackedCodes) -> None:
+    def __set__(self, layer: "Synaptic", codes: np.ndarray) -> None:  # or PackedCodes: mypy takes this for what is read
         layer.__dict__["codes"] = codes
 
 
