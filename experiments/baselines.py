@@ -221,7 +221,9 @@ for axis, (dram, found) in zip(axes, swung.items(), strict=True):
     axis.invert_yaxis()
     axis.set_xlabel("energy, uJ per image, with one constant at its ends")
     axis.set_title(f"DRAM {dram}: {widest[0].key} decides")
-    print(f"DRAM {dram}: {widest[0].key} decides, {widest[0].low_uj:.1f} to {widest[0].high_uj:.1f} uJ of {centre:.1f}")
+    print(
+        f"\nDRAM {dram}: {widest[0].key} decides, {widest[0].low_uj:.1f} to {widest[0].high_uj:.1f} uJ of {centre:.1f}"
+    )
 totals = ", ".join(f"{dram} {found[0].energy_uj:.0f} uJ" for dram, found in costs.items())
 figure.suptitle(f"Which constant decides, processor default; the choice of DRAM: {totals}")
 save("sensitivity.png", lambda path: figure.savefig(path, dpi=110, format="png"))

@@ -124,7 +124,7 @@ def _column(
     folder = Path(options.zoo)
     if column.network not in zoo.names(folder):
         recipe = column.network if column.network in recipe_names() else "FILE.toml"
-        target = folder / f"{column.network}.safetensors"
+        target = f"{_shown(options)}/{column.network}.safetensors"
         make = f"firstspike train --recipe {recipe} --data-root DIR --out OUT, its network to {target}"
         if recipe != column.network:
             make += f"  (the package has no recipe {column.network} yet: FILE.toml is to be written)"
@@ -133,9 +133,7 @@ def _column(
     try:
         images = load(column.data, split="test", data_root=options.data_root, download=False)
     except FileNotFoundError:
-        make = (
-            f"firstspike evaluate {folder / column.network}.safetensors --data {column.data}  (fetches {column.data})"
-        )
+        make = f"firstspike evaluate {_shown(options)}/{column.network}.safetensors --data {column.data}  (fetches {column.data})"
         return Ours(published=column, missing="no data", make=make, costs={})
     _fits(snn, images, column)
     tested = images.limit(min(QUICK, len(images))) if options.quick else images
@@ -177,6 +175,11 @@ def _table(title: str) -> Table:
     return table
 
 
+def _shown(options: argparse.Namespace) -> str:
+    """The folder of the networks as a reader in the checkout types it."""
+    return "zoo" if Path(options.zoo) == zoo.FOLDER else str(options.zoo)
+
+
 def _legend(mark: str, command: str) -> None:
     """What the last column of a table stands for."""
     console.print(f"  {mark}: {command}", markup=False, soft_wrap=True)
@@ -195,7 +198,7 @@ def _accuracies(found: list[Ours], options: argparse.Namespace) -> None:
     table.add_row("latency, steps", *_cells(found, lambda ours: f"{ours.latency_steps}"), "a")
     console.print(table)
     _legend("p", PAPER)
-    _legend("a", f"firstspike evaluate {options.zoo}/vgg16-SET.safetensors --data SET{limit}")
+    _legend("a", f"firstspike evaluate {_shown(options)}/vgg16-SET.safetensors --data SET{limit}")
     for ours in found:
         if ours.missing:
             _legend(f"{ours.published.title}, {ours.missing}", ours.make or "")
@@ -210,7 +213,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     table.add_row("published energy, uJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
     images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
     count = images or options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
-    command = f"firstspike cost {options.zoo}/vgg16-SET.safetensors --data SET --limit {count}"
+    command = f"firstspike cost {_shown(options)}/vgg16-SET.safetensors --data SET --limit {count}"
     command += f" --processor {name} --dram {scenario}"
     rows = (
         ("energy, uJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
