@@ -41,8 +41,8 @@ def test_weights_go_to_the_nearest_level_and_biases_to_the_new_grid(digits_model
 
 
 def test_a_code_in_which_a_layer_does_not_fit_is_refused(digits_model: Path) -> None:
-    network = replace(load(digits_model).network, accumulator_bits=28)
-    with pytest.raises(ValueError, match=r"layer '\w+': the membrane must fit 28 bits"):
+    network = load(digits_model).network
+    with pytest.raises(ValueError, match=r"layer '\w+': the membrane must fit 32 bits"):
         recode(network, code=Code(T=96, tau=4), weights=network.weights)
 
 

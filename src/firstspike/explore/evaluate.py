@@ -239,7 +239,7 @@ def write(path: Path, content: bytes) -> None:
 def _read(path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
     """What `Evaluator` kept, or None where it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             times = {name[6:]: content[name] for name in content.files if name.startswith("times ")}
             return (float(content["accuracy"]), times) if INPUT in times else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
