@@ -1,4 +1,4 @@
-"""``firstspike rtl synth``: area by block, timing with its slack, and what is missing by name."""
+"""``firstspike rtl``: area by block, timing with its slack, stalls, and what is missing by name."""
 
 import json
 from importlib.util import find_spec
@@ -32,3 +32,9 @@ def test_synth_without_opensta(
     shown = " ".join(capsys.readouterr().out.split())
     assert "timing needs OpenSTA; install it with: apt-get install opensta" in shown
     assert f"{record['area_um2']:,.1f}" in shown
+
+
+def test_stall_is_a_share(capsys: pytest.CaptureFixture[str]) -> None:
+    """All cycles cannot be held back: the run would never end."""
+    assert main(["rtl", "run", "none.safetensors", "--data", "digits", "--stall", "100"]) == 2
+    assert "--stall must be in [0, 100) %, not 100" in " ".join(capsys.readouterr().err.split())
