@@ -42,7 +42,7 @@ def test_weights_go_to_the_nearest_level_and_biases_to_the_new_grid(digits_model
 
 def test_a_code_in_which_a_layer_does_not_fit_is_refused(digits_model: Path) -> None:
     network = load(digits_model).network
-    with pytest.raises(ValueError, match=r"layer '\w+': the membrane must fit 32 bits"):
+    with pytest.raises(ValueError, match=r"layer 'conv1_1': the firing level 2\^G must fit 32 bits, not G = \d+"):
         recode(network, code=Code(T=96, tau=4), weights=network.weights)
 
 
