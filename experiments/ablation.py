@@ -143,8 +143,8 @@ def main() -> None:
             write_table(out, "ablation", lines, {"recipe": recipe.values(), "seeds": options.seeds})
             n, epochs = lines[-1]["images"], recipe.training.epochs
             title = (
-                f"{recipe.data.name}, VGG-16 at width {recipe.network.width}, {epochs} epochs, n = {n} test images, "
-                f"seeds: {options.seeds}"
+                f"{recipe.data.name}, {recipe.network.plan} at width {recipe.network.width}, {epochs} epochs, "
+                f"n = {n} test images, seeds: {options.seeds}"
             )
             plot(out / "ablation.png", lines, title)
     for line in lines:

@@ -49,7 +49,7 @@ def main() -> None:
         for axes in (left, right):
             axes.set_xlabel("spikes per neuron")
             axes.set_title(
-                f"{recipe.data.name}, VGG-16 at width {recipe.network.width}, {recipe.training.epochs} epochs, "
+                f"{recipe.data.name}, {recipe.network.plan} at width {recipe.network.width}, {recipe.training.epochs} epochs, "
                 f"n = {good[0]['images']}",
                 fontsize=8,
             )

@@ -6,7 +6,7 @@ its own levels, so finer formats than its own cannot gain). n = --limit validati
 Trained (--trained): the same, then --fine-tune epochs (2) through the format's quantiser at --rate (0.01): every code,
 every bits x levels with the recipe's mantissa, every mantissa with the recipe's bits and levels.
 Accuracy is the integer engine's, on validation images: these figures are for choices, the test set is not touched. One run
-of each cell. A format that the contract refuses has the contract's words in column "refused", and "-" in the plot.
+of each cell. A format that the contract refuses has the contract's words in column "refused".
 
     python experiments/sweep.py --checkpoint runs/ablation/ttfs-seed0/last.ckpt --trained --data-root DIR --out runs/sweep
     python experiments/sweep.py --network vgg16-cifar10 --data-root DIR --out runs/sweep-vgg16
@@ -88,11 +88,13 @@ def fine_tuned(
 
 
 def heat(axes, grid: np.ndarray, rows: list[str], columns: list[str], x: str, y: str, title: str) -> None:  # type: ignore[no-untyped-def]
-    """One heat map with its values; "-" where there is none."""
-    axes.imshow(np.ma.masked_invalid(grid), aspect="auto", cmap="viridis", vmin=0, vmax=100)
+    """One heat map with its values: negative where the contract refuses the format, NaN where nothing was measured."""
+    axes.imshow(np.ma.masked_where(~(grid >= 0), grid), aspect="auto", cmap="viridis", vmin=0, vmax=100)
     for (i, j), value in np.ndenumerate(grid):
-        text, colour = ("-", "black") if np.isnan(value) else (f"{value:.1f}", "white" if value < 60 else "black")
-        axes.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+        text, colour = f"{value:.1f}", "white" if value < 60 else "black"
+        if not value >= 0:
+            text, colour = ("refused" if value < 0 else ""), "black"
+        axes.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(x)
@@ -108,14 +110,15 @@ def plots(out: Path, lines: list[Record], recipe: Recipe, n: int) -> None:
     def find(kind: str, **cell: int) -> float:
         for line in lines:
             if line["kind"] == kind and all(line[key] == value for key, value in cell.items()):
-                return float(line.get("accuracy_percent", np.nan))
+                return float(line.get("accuracy_percent", -1.0))
         return float("nan")
 
     own = {"bits": weights.bits, "levels": weights.levels_per_octave, "mantissa": weights.mantissa_bits}
     usual = {"T": recipe.code.T, "tau": recipe.code.tau}
     with figure(out / "sweep-codes.png") as axes:
         for kind in kinds:
-            values = [find(kind, T=T, tau=tau, **own) for T, tau in CODES]
+            found = [find(kind, T=T, tau=tau, **own) for T, tau in CODES]
+            values = [value if value >= 0 else np.nan for value in found]
             axes.plot(range(len(CODES)), values, marker="o", label=kind)
         axes.set_xticks(range(len(CODES)), [f"({T}, {tau})" for T, tau in CODES])
         axes.set_xlabel("(T in steps, tau in steps per octave)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from firstspike import zoo
 from firstspike.cli.common import console, timed, write_json
 from firstspike.spec import Network, load
+from firstspike.train import processes
 from firstspike.train.recipe import PLANS, Recipe, find_recipe, recipe_names
 
 NAME = "train"
@@ -65,6 +66,8 @@ def run(options: argparse.Namespace) -> None:
             accelerator=options.accelerator,
         )
     )
+    if processes.rank() > 0:  # under torchrun the first process reports
+        return
     for name, value in sorted(fitted.metrics.items()):
         console.print(f"{name}: {value:.4f}")
     console.print(f"checkpoint: {out / CHECKPOINT}", soft_wrap=True, markup=False)

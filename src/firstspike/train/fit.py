@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from firstspike.spec import Network
+from firstspike.train import processes
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
@@ -154,7 +155,9 @@ def fit(
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
     seed, batch = recipe.training.seed, recipe.training.batch_size
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = processes.rank(), processes.world_size()
+    if world > 1:
+        processes.share_batch_norm(network)
     batches = Batches(
         training, batch_size=batch, seed=seed, augment=augment, drop_last=True, rank=rank, world_size=world
     )
@@ -175,6 +178,7 @@ def fit(
             callbacks.append(TrainingProgress())
         trainer = lightning.Trainer(
             accelerator=accelerator,
+            **_devices(world),
             precision=recipe.training.precision,
             max_epochs=min(recipe.training.epochs, stop_after or recipe.training.epochs),
             default_root_dir=out,
@@ -186,7 +190,6 @@ def fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            sync_batchnorm=world > 1,
             log_every_n_steps=20,
             deterministic=True,
             gradient_clip_val=None,
@@ -198,6 +201,14 @@ def fit(
             raise KeyboardInterrupt from error
     network.eval()
     return Fitted(network=network, metrics=saver.metrics, epochs=int(trainer.current_epoch))
+
+
+def _devices(world: int) -> dict[str, Any]:
+    """Lightning's arguments for the processes that torchrun started; nothing for a single one."""
+    if world == 1:
+        return {}
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    return {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
 
 
 def _check_resumable(path: Path, recipe: Recipe) -> None:

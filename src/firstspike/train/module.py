@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstspike.train.prepared import Prepared
+from firstspike.train.processes import mean_over_processes
 from firstspike.train.recipe import Recipe
 
 
@@ -57,11 +58,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         self.network.observe(sparsity.weight > 0, spikes=steer)
         logits = self(_layout(images))
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing)
-        self.log("train_loss", loss, prog_bar=True)
+        self.log("train_loss", loss, prog_bar=True, sync_dist=True)
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
         if steer and sparsity.weight > 0:
-            spikes = self.network.spikes_per_neuron()
+            spikes = float(mean_over_processes(torch.tensor(self.network.spikes_per_neuron(), device=self.device)))
             change = math.exp(sparsity.gain * (spikes / sparsity.target - 1))
             self.penalty_weight.mul_(change).clamp_(1e-6, sparsity.limit)
             self.log("train_spikes_per_neuron", spikes, prog_bar=True)
@@ -80,10 +81,14 @@ class ConversionAwareTraining(lightning.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, labels = batch
         logits = self(_layout(images))
-        self.log("validation_loss", functional.cross_entropy(logits.float(), labels), batch_size=len(labels))
+        self.log(
+            "validation_loss", functional.cross_entropy(logits.float(), labels), batch_size=len(labels), sync_dist=True
+        )
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        self.log("validation_accuracy", accuracy, prog_bar=True, batch_size=len(labels))
-        self.log("validation_spikes_per_neuron", self.network.spikes_per_neuron(), batch_size=len(labels))
+        self.log("validation_accuracy", accuracy, prog_bar=True, batch_size=len(labels), sync_dist=True)
+        self.log(
+            "validation_spikes_per_neuron", self.network.spikes_per_neuron(), batch_size=len(labels), sync_dist=True
+        )
 
     def on_validation_epoch_end(self) -> None:
         self.network.observe(False)
