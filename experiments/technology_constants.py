@@ -1,9 +1,8 @@
 """Constants of the logic in technologies/28nm.toml from gate-level measurements of the processor and its elements.
 
 Number: sections [logic.*] and [baseline.*] of src/firstspike/processor/technologies/28nm.toml; what is printed stands there.
-n: one layer (conv2_1 of the trained VGG-16) on one CIFAR-10 image, 16 and 128 elements, two libraries (7 nm with 128: its
-area only, `Grown`); the cycles of each
-record are in it (16 elements: 2500). Machine and date: docs/synthesis.md.
+n: one layer (conv2_1 of the trained VGG-16) on one CIFAR-10 image, 16 and 128 elements, two libraries; the cycles of
+each record are in it (16 elements: 2500). Machine and date: docs/synthesis.md.
 
 Each energy is measured in both libraries, scaled to 28 nm (`firstspike.rtl.scaling`), and becomes an interval: the lowest of
 both, the highest of both (ASAP7's high counts supply and ground pins), and their geometric mean as the value. Every block of
@@ -33,8 +32,6 @@ from firstspike.processor.interval import Interval
 RECORDS = Path(__file__).resolve().parent / "records"
 FILE = Path(__file__).resolve().parents[1] / "src/firstspike/processor/technologies/28nm.toml"
 NODES = (7, 130)
-MODEL = 130
-"""Library whose growth from 16 to 128 elements stands for one in which only the area of 128 was measured."""
 PES = (16, 128)
 LANES = ("array.lane[16].pe", "array.lane[128].pe")
 ROWS = ("weights", "array")
@@ -82,31 +79,12 @@ class Processor:
         return tuple(name for name in self.blocks if name not in (*LANES, *ROWS, *FIRING, *HANDLING, *BIASES))
 
 
-class Grown(Processor):
-    """A processor whose power was not measured in this library: it grows from the smaller one as it does in another."""
-
-    def __init__(self, record: dict[str, Any], small: Processor, model: tuple[Processor, Processor]) -> None:
-        self.small, self.model, large = small, model, model[1]
-        self.pes, self.area, self.factor = large.pes, record["area"], small.factor
-        self.cycles, self.rows, self.steps, self.bytes = large.cycles, large.rows, large.steps, large.bytes
-        self.leakage_mw_per_mm2 = small.leakage_mw_per_mm2
-
-    def energy(self, names: tuple[str, ...], bound: str, *, clock: bool | None = None) -> float:
-        start, end = (processor.energy(names, "total", clock=clock) for processor in self.model)
-        return self.small.energy(names, bound, clock=clock) * end / start
-
-    @property
-    def rest(self) -> tuple[str, ...]:
-        return self.small.rest
-
-
 def processors(node: int) -> tuple[Processor, Processor]:
     """Both sizes in a library."""
-    small, large = (json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text()) for pes in PES)
-    first = Processor(PES[0], small)
-    if "power" in large:
-        return first, Processor(PES[1], large)
-    return first, Grown(large, first, processors(MODEL))
+    small, large = (
+        Processor(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8"))) for pes in PES
+    )
+    return small, large
 
 
 def elements(node: int) -> dict[str, dict[str, Any]]:

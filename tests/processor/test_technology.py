@@ -140,7 +140,7 @@ BAD = [
     (
         "logic/pe_operation/low",
         0.6,
-        r"breaks its rule: low <= value <= high must hold, not 0\.6 <= 0\.564 <= 1\.18",
+        r"breaks its rule: low <= value <= high must hold, not 0\.6 <= 0\.563 <= 1\.18",
     ),
     ("logic/pe_operation/high", 0.01, r"low <= value <= high must hold, not [0-9.]+ <= [0-9.]+ <= 0\.01"),
     ("logic/pe_operation/value", "0.5", r"logic\.pe_operation\.value must be a number, not '0\.5'"),
