@@ -8,8 +8,10 @@ and ``execute`` is a sum over output pixels of the window's walk, in which a wor
 cycles as it holds spikes, but at least one, plus constants of the layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import overload
 
 import numpy as np
 
@@ -77,7 +79,7 @@ class Counts:
         images: images of all runs together; None: one a run.
     """
 
-    layers: tuple[LayerCounts, ...]
+    layers: Sequence[LayerCounts]
     processor: Processor
     images: int | None = None
 
@@ -134,20 +136,40 @@ def count(
     return Counts(layers=parts[0] if len(parts) == 1 else _join(*parts), processor=processor, images=images)
 
 
-def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> tuple[LayerCounts, ...]:
+class _Records(Sequence[LayerCounts]):
+    """The layers of an array of events ``[events, layers, n]``; their records are made when one is first looked at."""
+
+    def __init__(self, layers: Sequence[tuple[str, str]], events: np.ndarray) -> None:
+        self._layers = layers
+        self._events = events
+
+    @cached_property
+    def _made(self) -> tuple[LayerCounts, ...]:
+        return tuple(
+            LayerCounts(name=name, kind=kind, **dict(zip(EVENTS, self._events[:, index], strict=True)))
+            for index, (name, kind) in enumerate(self._layers)
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> LayerCounts: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LayerCounts, ...]: ...
+    def __getitem__(self, index: int | slice) -> LayerCounts | tuple[LayerCounts, ...]:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> _Records:
     """Events of whole batches."""
     walks, spikes = plan.walk(times)
-    cycles, waits = plan.schedule(walks, stall)
     events = plan.events(walks, spikes)
-    layers = []
-    for index, (name, kind) in enumerate(plan.layers):
-        values = dict(zip(EVENTS, events[:, index], strict=True))
-        values["cycles"], values["wait_cycles"] = cycles[index], waits[index]
-        layers.append(LayerCounts(name=name, kind=kind, **values))
-    return tuple(layers)
+    events[EVENTS.index("cycles")], events[EVENTS.index("wait_cycles")] = plan.schedule(walks, stall)
+    return _Records(plan.layers, events)
 
 
-def _join(whole: tuple[LayerCounts, ...], rest: tuple[LayerCounts, ...]) -> tuple[LayerCounts, ...]:
+def _join(whole: Sequence[LayerCounts], rest: Sequence[LayerCounts]) -> tuple[LayerCounts, ...]:
     """The last, smaller batch behind the others; a layer without operations in one of them (the load of an input that stays
     in DRAM) counts nothing there."""
     parts = [{layer.name: layer for layer in part} for part in (whole, rest)]
