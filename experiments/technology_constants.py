@@ -82,7 +82,8 @@ class Processor:
 def processors(node: int) -> tuple[Processor, Processor]:
     """Both sizes in a library."""
     small, large = (
-        Processor(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8"))) for pes in PES
+        Processor(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8")))
+        for pes in PES
     )
     return small, large
 

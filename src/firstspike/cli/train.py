@@ -26,7 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
     parser.add_argument(
-        "--initial", metavar="FILE", help="start from the weights of this model file or network of the zoo, where layers agree"
+        "--initial",
+        metavar="FILE",
+        help="start from the weights of this model file or network of the zoo, where layers agree",
     )
     parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
     parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")

@@ -35,7 +35,7 @@ class Record:
         rtl_cycles, model_cycles: clock cycles over all images (the model's expectation if the DRAM stalls at random).
         cycles_per_second: simulated cycles per second of wall time.
         rtl_seconds: processor time of the simulation.
-        model_seconds: processor time of the model, the mean of a hundred counts made right after the simulation (its plan, made once
+        model_seconds: processor time of the model, the mean of a hundred counts right after the simulation (its plan, made once
             a network and processor, not included).
         model_speedup: ``rtl_seconds`` over ``model_seconds``.
         differences: what differs, as text, one line a layer; empty if nothing does.
