@@ -81,6 +81,19 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         torch.testing.assert_close(second[name], value, rtol=2e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
+def test_integer_weights_and_spikes_train_as_in_one_process(tmp_path: Path) -> None:
+    """In stage quantised all values of the forward pass are dyadic and exact: no spike can be tipped by rounding."""
+    recipe = tmp_path / "tiny.toml"
+    text = RECIPE.format(epochs=1, input=0, ttfs=0, quantised=0)
+    recipe.write_text(text.replace("batch_size = 20", "batch_size = 200"))  # three steps
+    for processes in (1, 2):
+        train(recipe, tmp_path / str(processes), processes=processes)
+    first, second = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "2")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6, msg=name)
+
+
 DIES = """
 import os, signal, sys
 from firstspike.cli.main import main
