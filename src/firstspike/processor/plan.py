@@ -194,7 +194,7 @@ class Plan:
             return self._add(name, rows, columns, 0, words, 0), layer.outputs
         target, kernel = self.network.shapes[layer.name][1:], layer.weight_shape[2:]
         rows, columns = (
-            _cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
+            cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
         )
         return self._add(name, rows, columns, 0, words, 0), layer.outputs // layer.groups
 
@@ -266,16 +266,16 @@ class Plan:
 def _coverage(window: Window) -> tuple[np.ndarray, np.ndarray]:
     """How many windows see each input row and column."""
     rows, columns = (
-        _cover(size, window.kernel[axis], window.stride[axis], window.origin[axis], window.in_size[axis])
+        cover(size, window.kernel[axis], window.stride[axis], window.origin[axis], window.in_size[axis])
         for axis, size in enumerate((window.height, window.width))
     )
     return rows, columns
 
 
-def _cover(outputs: int, kernel: int, stride: int, origin: int, extent: int) -> np.ndarray:
+def cover(outputs: int, kernel: int, stride: int, origin: int, extent: int) -> np.ndarray:
     """Number of (output, kernel position) pairs that fall on each of ``extent`` input positions, int64.
 
-    >>> _cover(3, 3, 1, -1, 3).tolist(), _cover(2, 2, 2, 0, 5).tolist()
+    >>> cover(3, 3, 1, -1, 3).tolist(), cover(2, 2, 2, 0, 5).tolist()
     ([2, 3, 2], [1, 1, 1, 1, 0])
     """
     positions = origin + stride * np.arange(outputs)[:, None] + np.arange(kernel)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from firstspike.arith import NO_SPIKE, Code, LogWeights
+from firstspike.processor.plan import cover
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
 
 WORD = 8
@@ -126,7 +127,9 @@ first 200 test images; ``python experiments/multichip.py --measure`` prints them
 
 
 def measure(network: Network, times: Mapping[str, np.ndarray]) -> dict[str, Activity]:
-    """Activity of every map whose spike times are known, by name; flattenings are left out.
+    """Activity of every map whose spike times are known, by name, as the layers that read it meet it; flattenings are left out.
+
+    A pixel counts as often as windows see it: fewer see the border, where trained networks spike more.
 
     Args:
         network: whose maps.
@@ -135,9 +138,35 @@ def measure(network: Network, times: Mapping[str, np.ndarray]) -> dict[str, Acti
     found = {}
     for name in (INPUT, *(layer.name for layer in network.layers if not isinstance(layer, Flatten))):
         if name in times:
-            spikes, neurons, silent, words = map_totals(times[name])
-            found[name] = Activity(density=spikes / neurons, silent_words=silent / words)
+            fired, active = _activity(times[name])
+            reads = _reads(network, name)
+            found[name] = Activity(
+                density=float((fired.mean(axis=(0, 1)) * reads).sum() / reads.sum()),
+                silent_words=float(((1 - active.mean(axis=(0, 1))) * reads).sum() / reads.sum()),
+            )
     return found
+
+
+def _reads(network: Network, name: str) -> np.ndarray:
+    """How many windows of convolutions and poolings see each pixel of a map; 1 each where none reads it."""
+    size = network.shapes[name][1:]
+    reads = np.zeros(size, dtype=np.int64)
+    for layer in network.layers:
+        if layer.source == name and isinstance(layer, Conv2d | MaxPool2d):
+            kernel = layer.kernel if isinstance(layer, MaxPool2d) else layer.weight_shape[2:]
+            target = network.shapes[layer.name][1:]
+            rows, columns = (
+                cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis])
+                for axis in (0, 1)
+            )
+            reads += np.outer(rows, columns)
+    return reads if reads.any() else np.ones_like(reads)
+
+
+def _activity(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which neurons, and which words of 8 neighbouring channels, of a map ``[n, channels, ...]`` spike."""
+    fired = times != NO_SPIKE
+    return fired, np.logical_or.reduceat(fired, np.arange(0, times.shape[1], WORD), axis=1)
 
 
 def map_totals(times: np.ndarray) -> tuple[int, int, int, int]:
@@ -146,9 +175,7 @@ def map_totals(times: np.ndarray) -> tuple[int, int, int, int]:
     >>> map_totals(np.array([[3, 255, 255, 255, 255, 255, 255, 255, 255]], dtype=np.uint8))
     (1, 9, 1, 2)
     """
-    fired = times != NO_SPIKE
-    starts = np.arange(0, times.shape[1], WORD)
-    active = np.logical_or.reduceat(fired, starts, axis=1)
+    fired, active = _activity(times)
     return int(fired.sum()), fired.size, active.size - int(active.sum()), active.size
 
 
