@@ -122,8 +122,8 @@ class Activity:
 INPUT_ACTIVITY = Activity(density=0.996, silent_words=0.001)
 LAYER_ACTIVITY = Activity(density=0.219, silent_words=0.185)
 POOLED_ACTIVITY = Activity(density=0.352, silent_words=0.102)
-"""The encoded image, firing layers and pooled maps of the trained VGG-16 on CIFAR-10: shares of all neurons (words) of the
-first 200 test images; ``python experiments/multichip.py --measure`` prints them again."""
+"""The encoded image, firing layers and pooled maps of VGG-16 on CIFAR-10 after its first cycle of training: shares of all
+neurons (words) of the first 200 test images; ``python experiments/multichip.py --measure NET`` measures another network."""
 
 
 def measure(network: Network, times: Mapping[str, np.ndarray]) -> dict[str, Activity]:
