@@ -237,3 +237,8 @@ def test_the_scenario_is_checked_before_the_work() -> None:
     with pytest.raises(ValueError, match="dram must be one of"):
         Processor().run(snn, np.zeros((1, 3, 8, 8), dtype=np.float32), dram="none")
     assert snn.traces <= 1
+
+
+def test_no_image_has_no_price() -> None:
+    with pytest.raises(ValueError, match="images must be at least one to be priced, not 0"):
+        Processor().run(Facade(small_network()), np.zeros((0, 3, 8, 8), dtype=np.float32))

@@ -174,7 +174,10 @@ def test_annotations_must_fit(place, lines, text):
         (CATS_AND_DOGS | {"eel/": b""}, r"must hold images in every class folder, not none in 'eel'$"),
         (CATS_AND_DOGS | {"eel/notes.txt": b""}, r"must hold images in every class folder, not none in 'eel'$"),
         ({"train/a/1.png": picture(1), "test/b/1.png": picture(1)}, r"same classes in train and test, not 'a' in one$"),
-        (CATS_AND_DOGS | {"dog/9.png": b"junk"}, r"^image 'dog/9.png' in .* must be readable, not broken: "),
+        (
+            CATS_AND_DOGS | {"dog/9.png": b"junk"},
+            r"^image 'dog/9.png' in .* must be readable, not broken: it is none of PNG, ",
+        ),
         (CATS_AND_DOGS | {"cat/0.png": b""}, r"^image 'cat/0.png' in .* must be readable, not broken: "),
         (
             CATS_AND_DOGS | {"dog/9.png": encode(picture(1, height=64, width=64))[:-2000]},

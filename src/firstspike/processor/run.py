@@ -7,7 +7,7 @@ from firstspike.processor import cycles, energy, technology
 from firstspike.processor.energy import Cost
 from firstspike.processor.technology import Technology
 from firstspike.spec import processor as spec
-from firstspike.spec.network import Network
+from firstspike.spec.network import INPUT, Network
 from firstspike.spec.trace import Trace
 
 
@@ -57,6 +57,8 @@ class Processor(spec.Processor):
         chosen = technology if technology is not None else _default()
         chosen.memory(dram)
         times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+        if not len(times[INPUT]):
+            raise ValueError("images must be at least one to be priced, not 0")
         counts = cycles.count(network, times, self)
         return energy.cost(counts, weight_bits=network.weights.bits, technology=chosen, dram=dram)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from firstspike.train.sources import Listing, Source, Split, may_write
 
@@ -87,6 +87,11 @@ def _open(source: Source, name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a photograph with its preview
+    except UnidentifiedImageError as error:  # whose text shows the address of the stream
+        known = ", ".join(_FORMATS)
+        raise ValueError(
+            f"image {name!r} in {source.path} must be readable, not broken: it is none of {known}"
+        ) from error
     except Exception as error:  # on broken files Pillow raises nearly every kind there is
         raise ValueError(f"image {name!r} in {source.path} must be readable, not broken: {error}") from error
     if image.width * image.height > MAX_IMAGE_PIXELS:
