@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from firstspike.cli.reproduce import PUBLISHED
 from firstspike.processor import (
     GROUPS,
     Cost,
@@ -38,9 +39,6 @@ from firstspike.processor import (
 from firstspike.processor.rates import rates
 from firstspike.spiking import load
 from firstspike.train.data import load as load_images
-
-PUBLISHED = ("published", 91.7, 486.7)
-"""Name, accuracy in %, uJ an image (arXiv 2208.04494)."""
 
 COLOURS = ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677")
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -64,6 +62,7 @@ parser.add_argument("--map", action="store_true", help="let ZigZag map the dense
 parser.add_argument("--no-dense", action="store_true", help="leave the dense accelerator out")
 parser.add_argument("--out", default=".", help="folder of the files (%(default)s)")
 options = parser.parse_args()
+published = next((column for column in PUBLISHED if column.data == options.data), None)
 
 constants = technology.load(options.technology) if options.technology else technology.default()
 snn = load(options.network)
@@ -136,6 +135,7 @@ def write(name: str, rows: list[dict[str, object]]) -> None:
 
 def save(name: str, make: object) -> None:
     target = Path(options.out, name)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}")
     make(temporary)  # type: ignore[operator]
     os.replace(temporary, target)
@@ -177,8 +177,8 @@ for axis, dram in zip(axes, costs, strict=False):
     low = [cost.energy.value - cost.energy.low for cost in costs[dram]]
     high = [cost.energy.high - cost.energy.value for cost in costs[dram]]
     axis.errorbar(left, names, xerr=[low, high], fmt="none", ecolor="black", capsize=3, linewidth=1)
-    if dram == "flat-4pj":
-        axis.axvline(PUBLISHED[2], color="black", linestyle=":", label="published")
+    if dram == "flat-4pj" and published:
+        axis.axvline(published.energy_uj, color="black", linestyle=":", label="published")
     axis.invert_yaxis()
     axis.set_xlabel("energy, uJ per image")
     axis.set_title(f"DRAM {dram}")
@@ -191,7 +191,8 @@ for row in (row for row in rows if row["dram"] == "flat-4pj"):
         xerr=[[row["energy_uj"] - row["low_uj"]], [row["high_uj"] - row["energy_uj"]]],
         fmt="o", capsize=2, label=row["design"],
     )  # fmt: skip
-scatter.plot(PUBLISHED[2], PUBLISHED[1], "k*", markersize=12, label="published (DAC 2022)")
+if published:
+    scatter.plot(published.energy_uj, 100 * published.accuracy, "k*", markersize=12, label="published (DAC 2022)")
 scatter.set_xscale("log")
 scatter.set_xlabel("energy, uJ per image (flat-4pj)")
 scatter.set_ylabel("accuracy, %")

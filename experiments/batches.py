@@ -1,7 +1,9 @@
 """What saves energy: images that share weights, buffer sizes, entropy coding, zero codes, gating. Each with its number.
 
-Number: the tables "A better processor" of docs/energy.md.
+Number: the tables "Designs, codes, and what more would save" of docs/results.md.
 n: --limit images of the data set (96 by default, six batches of the design "batch").
+--shapes: VGG-16 of the three data sets' sizes too, with the same activity, map by map, as this network on these images (shapes
+alone: nothing is classified). A trained network of theirs is priced by `firstspike cost NET --data NAME --processor batch`.
 Other data sets: VGG-16 of their sizes with the same activity, map by map, as this network on these images (shapes alone:
 nothing is classified). A trained network of theirs is priced by `firstspike cost NET --data NAME --processor batch`.
 
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from firstspike.cli.reproduce import PUBLISHED
 from firstspike.processor import Processor, cycles, designs, energy, mapping, shapes, technology
 from firstspike.processor.energy import Cost
 from firstspike.processor.rates import memories
@@ -25,14 +28,12 @@ from firstspike.spec.program import Convolve
 from firstspike.spiking import load
 from firstspike.train.data import load as load_images
 
-PUBLISHED_UJ = {"CIFAR-10": 486.7, "CIFAR-100": 503.6, "Tiny-ImageNet": 1426.0}
-"""Energy per image as published (DAC 2022, arXiv 2208.04494)."""
-
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("network", help="model file")
 parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
 parser.add_argument("--data-root", help="where named data sets lie")
 parser.add_argument("--limit", type=int, default=96, help="how many images (%(default)s)")
+parser.add_argument("--shapes", action="store_true", help="the three data sets' networks by shape, too")
 parser.add_argument("--technology", help="technology file (the package's 28 nm)")
 parser.add_argument("--json", help="file for the records")
 options = parser.parse_args()
@@ -170,29 +171,30 @@ waits = sum(layer.events["wait_cycles"] for layer in priced["default"].layers) /
 print(f"Cycles of waiting for DRAM by default: {waits:.1%}")
 show(f"What more would save, of {found.energy_uj:.1f} uJ", losers)
 
-activity = shapes.measure(snn.network, times)
 others = []
-for name, size, classes in (("CIFAR-10", 32, 10), ("CIFAR-100", 32, 100), ("Tiny-ImageNet", 64, 200)):
-    shape = shapes.vgg16(size=size, classes=classes, hidden=512)
-    one = shapes.spikes(shape, {key: value for key, value in activity.items() if key == INPUT or key in shape.shapes})
-    spikes = {key: np.repeat(value, best.images, axis=0) for key, value in one.items()}
-    for design in ("default", "batch"):
-        processor = designs.load(design)
-        priced_shape = cost(processor, shape, spikes)
-        others.append(
-            {
-                "network": f"VGG-16, {size} x {size}, {classes} classes ({name})",
-                "design": design,
-                "energy_uj": round(priced_shape.energy_uj, 1),
-                "low_uj": round(priced_shape.energy.low, 1),
-                "high_uj": round(priced_shape.energy.high, 1),
-                "DRAM_uj": round(priced_shape.groups["DRAM"].value, 1),
-                "published_uj": PUBLISHED_UJ[name],
-                "share": round(priced_shape.energy_uj / PUBLISHED_UJ[name], 3),
-                "stages": " ".join(str(part.images) for part in stages(shape, processor)),
-            }
-        )
-show("The three data sets' networks, by shape and measured activity", others)
+if options.shapes:
+    activity = shapes.measure(snn.network, times)
+    for column, size, classes in zip(PUBLISHED, (32, 32, 64), (10, 100, 200), strict=True):
+        shape = shapes.vgg16(size=size, classes=classes, hidden=512)
+        known = {key: value for key, value in activity.items() if key == INPUT or key in shape.shapes}
+        spikes = {key: np.repeat(value, best.images, axis=0) for key, value in shapes.spikes(shape, known).items()}
+        for design in ("default", "batch"):
+            processor = designs.load(design)
+            priced_shape = cost(processor, shape, spikes)
+            others.append(
+                {
+                    "network": f"VGG-16, {size} x {size}, {classes} classes ({column.title})",
+                    "design": design,
+                    "energy_uj": round(priced_shape.energy_uj, 1),
+                    "low_uj": round(priced_shape.energy.low, 1),
+                    "high_uj": round(priced_shape.energy.high, 1),
+                    "DRAM_uj": round(priced_shape.groups["DRAM"].value, 1),
+                    "published_uj": column.energy_uj,
+                    "share": round(priced_shape.energy_uj / column.energy_uj, 3),
+                    "stages": " ".join(str(part.images) for part in stages(shape, processor)),
+                }
+            )
+    show("The three data sets' networks, by shape and measured activity", others)
 if options.json:
     record = {
         "weights_uj": weights_uj,

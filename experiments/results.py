@@ -1,6 +1,7 @@
-"""Every figure of docs/results.md, made anew: the published table beside ours, the baselines, which constant decides.
+"""Every figure of docs/results.md, made anew: the published table beside ours; for each network of the zoo the baselines, which
+constant decides, and what batches, buffers and codes save.
 
-Number: the whole page docs/results.md and its pictures in docs/images.
+Number: the whole page docs/results.md and its pictures in docs/images/NETWORK.
 n: the whole test sets for accuracy (--quick: 100 images), 96 images for cost.
 Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines]'.
 
@@ -15,9 +16,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from firstspike import zoo
+from firstspike.cli.reproduce import PUBLISHED, Published
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
-NETWORK = "zoo/vgg16-cifar10.safetensors"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data-root", help="where the data sets lie")
@@ -38,11 +41,39 @@ def run(arguments: list[str], *, statuses: tuple[int, ...] = (0,)) -> tuple[str,
     return " ".join([*shown, "--data-root", "DIR"]), done.stdout.strip()
 
 
+def sections(column: Published) -> str:
+    """What there is on one network."""
+    model, pictures = f"zoo/{column.network}.safetensors", f"docs/images/{column.network}"
+    limited = ["--accuracy-images", "100"] if options.quick else []
+    compared = run(["experiments/baselines.py", model, "--data", column.data, *limited, "--out", pictures])
+    tables = "\n".join(line for line in compared[1].splitlines() if not line.startswith("wrote "))
+    saved = run(["experiments/batches.py", model, "--data", column.data])
+    shown = pictures.removeprefix("docs/")
+    return f"""### {column.title}
+
+#### Baselines
+
+`{compared[0]}`
+
+{tables}
+
+![Energy per image of every design]({shown}/baselines.png)
+
+#### Which constant decides
+
+![Swing of the energy with each constant]({shown}/sensitivity.png)
+
+#### Designs, codes, and what more would save
+
+`{saved[0]}`
+
+{saved[1]}
+
+"""
+
+
 quick = ["--quick"] if options.quick else []
 reproduced = run(["-m", "firstspike.cli", "reproduce", *quick], statuses=(0, 1))
-limited = ["--accuracy-images", "100"] if options.quick else []
-compared = run(["experiments/baselines.py", NETWORK, "--data", "cifar10", *limited, "--out", "docs/images"])
-tables = "\n".join(line for line in compared[1].splitlines() if not line.startswith("wrote "))
 command = "python experiments/results.py --data-root DIR" + (" --quick" if options.quick else "")
 page = f"""# Results
 
@@ -61,22 +92,16 @@ then ends with status 1. "Published stands" says where the published energy lies
 {reproduced[1]}
 ```
 
-## Baselines
+## Networks
 
-`{compared[0]}`. All designs run the same network, spikes and images and are priced by the same file; what each is, and in which
-of its details it is favoured: [energy.md](energy.md#baselines). The dense accelerator is taken to be as accurate.
+For each network of the zoo: *Baselines* run the same network, spikes and images and are priced by the same file; what each is,
+and in which of its details it is favoured: [energy.md](energy.md#baselines). The dense accelerator is taken to be as accurate.
+*Which constant decides* is the energy with one constant at an end of its interval and all others at their values; in `flat-4pj`
+the energy of a DRAM bit is a convention and has no interval: the choice of the scenario moves the total more than any
+constant does. *Designs* are batches and buffer sizes, and *what more would save* is what was weighed and not built:
+[energy.md](energy.md#a-better-processor) draws the conclusions.
 
-{tables}
-
-![Energy per image of every design](images/baselines.png)
-
-## Which constant decides
-
-The energy with one constant at an end of its interval and all others at their values; the last lines above name the widest.
-In `flat-4pj` the energy of a DRAM bit is a convention and has no interval: the choice of the scenario moves the total
-more than any constant does.
-
-![Swing of the energy with each constant](images/sensitivity.png)
+{"".join(sections(column) for column in PUBLISHED if column.network in zoo.names()).rstrip()}
 """
 temporary = PAGE.with_suffix(".part")
 temporary.write_text(page, encoding="utf-8")
