@@ -190,6 +190,11 @@ def fewer_classes(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["evaluate", str(model), "--data", str(images(tmp / "data", classes=3))]
 
 
+def classes_of_other_names(tmp: Path, model: Path, run: Run) -> list[str]:
+    (images(tmp / "data") / "3").rename(tmp / "data" / "three")  # folders are classes in alphabetical order
+    return ["evaluate", str(model), "--data", str(tmp / "data")]
+
+
 def unknown_data(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["evaluate", str(model), "--data", "digit"]
 
@@ -333,6 +338,7 @@ REFUSED: dict[Setup, str] = {
     zip_without_images: "data.zip",
     colour_images: "must have the shape (1, 8, 8), not (3, 8, 8)",
     larger_images: "must have the shape (1, 8, 8), not (1, 9, 9)",
+    classes_of_other_names: "must name class 3 '3' as the network does, not '4'",
     fewer_classes: "must have the network's 10 classes, not 3",
     unknown_data: "'tiny-imagenet'], a folder or a zip archive, not 'digit'",
     no_folder_for_json: "record.json': its folder must exist",

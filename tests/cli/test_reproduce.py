@@ -110,7 +110,10 @@ def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Pat
     SpikingNetwork(network).save(wrong / "vgg16-cifar10.safetensors")
     data = str(place_of_zoo / "data")
     assert main(["reproduce", "--zoo", str(wrong), "--data-root", data]) == 2
-    assert "network 'vgg16-cifar10' must take the images and classes of 'cifar10'" in capsys.readouterr().err
+    assert (
+        "network 'vgg16-cifar10' must take the images of 'cifar10', (3, 32, 32), not (3, 2, 2)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -79,11 +79,22 @@ def test_images(options: argparse.Namespace, snn: SpikingNetwork) -> ImageSet:
         data_root=options.data_root,
         expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
     )
-    if snn.network.classes and len(images.classes) != len(snn.network.classes):
-        raise ValueError(
-            f"data {options.data!r} must have the network's {len(snn.network.classes)} classes, not {len(images.classes)}"
-        )
+    check_classes(snn, images, options.data)
     return images.limit(options.limit) if options.limit else images
+
+
+def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
+    """Refuse images whose labels mean other classes than the network's logits: their accuracy would say nothing.
+
+    Raises:
+        ValueError: if the network names its classes and those of the images differ in number, name or order.
+    """
+    wanted = snn.network.classes
+    if wanted and len(images.classes) != len(wanted):
+        raise ValueError(f"data {data!r} must have the network's {len(wanted)} classes, not {len(images.classes)}")
+    for index, (name, found) in enumerate(zip(wanted, images.classes, strict=False)):
+        if name != found:
+            raise ValueError(f"data {data!r} must name class {index} {name!r} as the network does, not {found!r}")
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterable[Item]:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from firstspike import zoo
-from firstspike.cli.common import accuracy, console, positive, run_all, write_json
+from firstspike.cli.common import accuracy, check_classes, console, positive, run_all, write_json
 from firstspike.processor import Cost, Processor, designs, technology
 from firstspike.processor.technology import Technology
 from firstspike.spec import Trace
@@ -151,11 +151,12 @@ def _column(
 
 
 def _fits(snn: SpikingNetwork, images: ImageSet, column: Published) -> None:
-    if snn.network.input_shape != images.shape or len(snn.network.classes or images.classes) != len(images.classes):
+    if snn.network.input_shape != images.shape:
         raise ValueError(
-            f"network {column.network!r} must take the images and classes of {column.data!r}, {images.shape!r} and "
-            f"{len(images.classes)}, not {snn.network.input_shape!r} and {len(snn.network.classes)}"
+            f"network {column.network!r} must take the images of {column.data!r}, {images.shape!r}, "
+            f"not {snn.network.input_shape!r}"
         )
+    check_classes(snn, images, column.data)
 
 
 def _priced(snn: SpikingNetwork, spikes: Trace, processor: Processor, chosen: Technology) -> dict[str, Cost]:
