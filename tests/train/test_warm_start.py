@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from firstspike.arith import decode
 from firstspike.cli.main import main
 from firstspike.spec import INPUT, Network
-from firstspike.spiking import SpikingNetwork, load
+from firstspike.spiking import SpikingNetwork, convert, load
 from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
 from firstspike.train.prepared import Prepared
 from firstspike.train.rebuild import normalise, rebuild, reformat
 from firstspike.train.recipe import Recipe, find_recipe
-from firstspike.train.warm_start import warm_start
+from firstspike.train.warm_start import real_weights, warm_start
 from tests.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -95,6 +95,26 @@ def test_layers_that_do_not_match_are_left_alone(recipe: Recipe, digits: Spiking
             assert not torch.equal(value, before[name]), name
 
 
+def test_a_linear_layer_of_a_larger_image_reads_the_average_of_each_channel(recipe: Recipe, images: Tensor) -> None:
+    torch.manual_seed(3)
+    small = nn.functional.avg_pool2d(images, 2)
+    start = build_network(recipe, shape=(1, 4, 4), classes=10)
+    start.stage = "quantised"
+    known = convert(start.eval(), example=small).network
+    layer = next(layer for layer in known.synaptic if layer.name == "linear1")
+    network = fresh(recipe).double()
+    assert set(warm_start(network, known, images.double())) == {layer.name for layer in known.synaptic}
+    network.stage = "clip"
+    with torch.no_grad():
+        found = network.eval().spike_values(images.double())
+    features = nn.functional.max_pool2d(found["conv2_2"], 2)
+    assert features.shape[2:] == (2, 2)
+    weight, bias = real_weights(layer, known)
+    expected = (features.mean(dim=(2, 3)) @ weight.T + bias).clamp(0, 1)
+    assert float((expected > 0).double().mean()) > 0.1
+    torch.testing.assert_close(found["linear1"], expected)
+
+
 def test_nothing_that_matches_is_an_error(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:
     narrow = replace(recipe, network=replace(recipe.network, width=0.25, hidden=(48,)))
     network = build_network(narrow, shape=(1, 8, 8), classes=10)
@@ -147,7 +167,6 @@ def test_a_rebuilt_network_has_the_same_spikes_and_logits(digits: SpikingNetwork
 
 def test_another_format_is_that_formats_integer_network(digits: SpikingNetwork, images: Tensor) -> None:
     from firstspike.arith import Code, LogWeights
-    from firstspike.spiking import convert
 
     other = reformat(rebuild(digits.network), code=Code(T=16, tau=8, mantissa_bits=6), weights=LogWeights(bits=4))
     snn = convert(other, example=images[:4])

@@ -19,6 +19,9 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
     norm gets the mean and variance of its input on ``images`` as running statistics, and the factor and shift that make
     the layer compute ``W x + b`` with them. The network then stands in stage ``"ttfs"``.
 
+    A linear layer that reads a convolution's channels there and, because images are larger, n pixels of each channel here
+    takes a channel's weight for its average over the n pixels.
+
     Args:
         prepared: the network to be trained.
         network: where to start, of the same code.
@@ -28,13 +31,19 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
         ValueError: no layer agrees in name and shape.
     """
     known = {layer.name: layer for layer in network.synaptic}
+    before = dict(zip(known, [None, *known.values()], strict=False))
     prepared.stage = "ttfs"
     taken, hooks = [], []
     for name, module in prepared.layers.items():
         layer = known.get(name)
-        if not isinstance(module, Synapses) or layer is None or layer.codes.shape != tuple(module.linear.weight.shape):
+        if not isinstance(module, Synapses) or layer is None:
             continue
         weight, bias = real_weights(layer, network)
+        pixels = _pixels(layer, before[name], tuple(module.linear.weight.shape))
+        if pixels == 0:
+            continue
+        if pixels > 1:
+            weight = weight.repeat_interleave(pixels, dim=1) / pixels
         taken.append(name)
         if module.norm is None:
             _assign(module, weight, bias)
@@ -54,6 +63,17 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
         for hook in hooks:
             hook.remove()
     return tuple(taken)
+
+
+def _pixels(layer: Synaptic, before: Synaptic | None, wanted: tuple[int, ...]) -> int:
+    """Pixels of each channel that a layer of the shape ``wanted`` reads for one that ``layer`` reads; 0 if shapes disagree."""
+    found = layer.codes.shape
+    if found == wanted:
+        return 1
+    channels = before is not None and before.codes.ndim == 4 and len(found) == 2 and found[1] == before.codes.shape[0]
+    if not channels or len(wanted) != 2 or found[0] != wanted[0] or wanted[1] % found[1]:
+        return 0
+    return wanted[1] // found[1]
 
 
 def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
