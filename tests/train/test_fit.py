@@ -424,3 +424,13 @@ def test_validation_images_are_never_trained_on(recipe: Recipe) -> None:
     assert (len(training), len(validation)) == (80, 16)
     rows = {image.numpy().tobytes() for image in training.images}
     assert not rows & {image.numpy().tobytes() for image in validation.images}
+
+
+def test_limited_training_images_leave_the_validation_images(recipe: Recipe) -> None:
+    training, validation = training_images(recipe)
+    fewer, same = training_images(replace(recipe, data=replace(recipe.data, limit=30)))
+    assert torch.equal(same.images, validation.images)
+    assert torch.equal(fewer.images, training.limit(30).images)
+    assert len(training_images(replace(recipe, data=replace(recipe.data, limit=1000)))[0]) == len(training)
+    with pytest.raises(ValueError, match="limit must be at least 1, not -2"):
+        training_images(replace(recipe, data=replace(recipe.data, limit=-2)))

@@ -113,7 +113,8 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
 def training_images(recipe: Recipe, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
     """Training and validation images of a recipe: the training set only, split by the recipe's seed."""
     images = load(recipe.data.name, split="train", data_root=data_root, size=recipe.data.size or None)
-    return split_validation(images, count=recipe.data.validation, seed=recipe.training.seed)
+    training, validation = split_validation(images, count=recipe.data.validation, seed=recipe.training.seed)
+    return training.limit(recipe.data.limit) if recipe.data.limit else training, validation
 
 
 def fit(

@@ -25,6 +25,7 @@ class DataRecipe:
         validation: images held out of the training set, stratified, for model selection.
         pad, flip, cutout: see `firstspike.train.data.Augment`; pixels, bool, pixels.
         size: resize images to this many pixels, 0 for as they are.
+        limit: train on this many images, spread evenly over those that are not held out; 0 for all.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DataRecipe:
     flip: bool = True
     cutout: int = 0
     size: int = 0
+    limit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
