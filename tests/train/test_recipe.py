@@ -25,6 +25,7 @@ pad = 1
 flip = false
 cutout = 2
 size = 16
+limit = 50
 
 [network]
 plan = "small"
@@ -85,6 +86,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert recipe.training.precision == "bf16-mixed"
     values = recipe.values()
     assert values["data.size"] == 16
+    assert values["data.limit"] == 50
     assert values["network.hidden"] == [64, 32]
     assert values["sparsity.limit"] == 4.0
     assert len(values) == sum(bool(re.match(r"\w+ = ", line)) for line in WHOLE.splitlines())
