@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Run
 
 from firstspike.cli import main
@@ -223,13 +224,43 @@ def test_train_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(fit_module, "fit", fit)
     (tmp_path / "quick.toml").write_text(QUICK)
     arguments = ["train", "vgg16", "--recipe", str(tmp_path / "quick.toml"), "--data", "cifar10", "--seed", "7"]
+    arguments += ["--precision", "bf16-mixed"]
     assert main([*arguments, "--data-root", "there", "--out", str(tmp_path / "run"), "--restart"]) == 130
     recipe = seen["recipe"]
+    assert recipe.training.precision == "bf16-mixed"
     assert (recipe.network.plan, recipe.data.name, recipe.training.seed) == ("vgg16", "cifar10", 7)
     assert recipe.training.epochs == 2
     assert seen["resume"] is False
     assert seen["data_root"] == "there"
     assert seen["out"] == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "told"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False}, "bf16-mixed", True),
+        ({"avx512_f": True, "avx512_bf16": True}, "bf16-mixed", False),
+        ({"neon": True, "bf16": True}, "bf16-mixed", False),
+        ({"avx512_f": True, "avx512_bf16": False}, "32-true", False),
+    ],
+)
+def test_train_tells_of_a_cpu_without_bfloat16(
+    capabilities: dict[str, bool],
+    precision: str,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fit(recipe: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_module, "fit", fit)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    arguments = ["train", "--recipe", "digits", "--precision", precision, "--accelerator", "cpu"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 130
+    found = " ".join(capsys.readouterr().out.split())
+    assert ("note: this CPU has no bfloat16 instructions" in found) == told
 
 
 def test_paths_that_look_like_markup(digits_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils import deterministic
 
 from firstspike.spiking import convert
 from firstspike.train import fit as fit_module
@@ -364,8 +365,10 @@ def test_interrupt_is_an_interrupt(recipe: Recipe, tmp_path: Path, monkeypatch: 
 
 def test_global_switches_are_left_as_they_were(recipe: Recipe, tmp_path: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
+    assert deterministic.fill_uninitialized_memory
     run(recipe, tmp_path, stop_after=1)
     assert not torch.are_deterministic_algorithms_enabled()
+    assert deterministic.fill_uninitialized_memory
     with pytest.raises(ValueError, match="invalid accelerator name"):
         fit(recipe, out=tmp_path, accelerator="abacus", progress=False)
     assert not torch.are_deterministic_algorithms_enabled()

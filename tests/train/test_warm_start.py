@@ -66,8 +66,8 @@ def test_the_network_starts_as_the_integer_networks_function(
         found = network.eval().spike_values(images.double())
     for name, expected in integer_values(digits, images).items():
         different = (found[name] - expected).abs() > 1e-9
-        # a membrane on a threshold falls to either side of it by rounding, and its readers follow
-        assert float(different.double().mean()) < 1e-3, name
+        # a membrane on a threshold falls to either side of it by rounding, and its readers follow: in the end all logits
+        assert float(different.double().mean()) < (3e-2 if name == "logits" else 1e-3), name
 
 
 def test_filters_have_the_size_that_initialisation_gave_them(
@@ -120,6 +120,58 @@ def test_nothing_that_matches_is_an_error(recipe: Recipe, digits: SpikingNetwork
     network = build_network(narrow, shape=(1, 8, 8), classes=10)
     with pytest.raises(ValueError, match="initial network: a layer must agree in name and shape with conv1_1"):
         warm_start(network, digits.network, images)
+
+
+def perturbed(recipe: Recipe, digits: SpikingNetwork, images: Tensor, *, noise: float) -> Network:
+    """Another network of the same shapes."""
+    network = fresh(recipe)
+    warm_start(network, digits.network, images)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(noise * parameter.abs().mean() * torch.randn_like(parameter))
+    network.stage = "quantised"
+    return convert(network.double().eval(), example=images[:4].double()).network
+
+
+def test_several_networks_start_as_the_average_of_their_parameters(
+    recipe: Recipe, digits: SpikingNetwork, images: Tensor
+) -> None:
+    others = [digits.network, perturbed(recipe, digits, images, noise=0.2)]
+    singles = []
+    for other in others:
+        single = fresh(recipe)
+        warm_start(single, other, images)
+        singles.append(dict(single.named_parameters()))
+    network = fresh(recipe).eval()
+    taken = warm_start(network, others, images)
+    assert set(taken) == {layer.name for layer in digits.network.synaptic}
+    assert not network.training
+    assert not torch.equal(singles[0]["layers.conv1_1.linear.weight"], singles[1]["layers.conv1_1.linear.weight"])
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(value, (singles[0][name] + singles[1][name]) / 2)
+    for module in network.modules():  # batch norm's statistics are those of the average, not averages of statistics
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.register_forward_hook(statistics_agree)
+    with torch.no_grad():
+        network.train()(images)
+
+
+def statistics_agree(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    assert norm.momentum == 0.1
+    axes = [axis for axis in range(inputs[0].dim()) if axis != 1]
+    torch.testing.assert_close(norm.running_mean, inputs[0].mean(axes), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, inputs[0].var(axes), rtol=1e-4, atol=1e-5)
+
+
+def test_networks_of_other_shapes_have_no_average(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:
+    wide = fresh(recipe, hidden=(48,))
+    wide.stage = "quantised"
+    other = convert(wide.double().eval(), example=images[:4].double()).network
+    with pytest.raises(ValueError, match=r"initial networks: the same layers must agree in all of them.*linear1"):
+        warm_start(fresh(recipe), [digits.network, other], images)
+    with pytest.raises(ValueError, match="initial networks: there must be at least one"):
+        warm_start(fresh(recipe), [], images)
 
 
 def test_a_run_starts_there_and_resumes_without(

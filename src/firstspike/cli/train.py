@@ -8,11 +8,15 @@ from firstspike import zoo
 from firstspike.cli.common import console, timed, write_json
 from firstspike.spec import Network, load
 from firstspike.train import processes
-from firstspike.train.recipe import PLANS, Recipe, find_recipe, recipe_names
+from firstspike.train.recipe import PLANS, PRECISIONS, Recipe, find_recipe, recipe_names
 
 NAME = "train"
 HELP = "train a network conversion-aware by a recipe"
 EXAMPLE = "firstspike train vgg16 --data cifar10 --recipe vgg16-cifar10 --out runs/vgg16-cifar10"
+
+
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
+"""Names by which `torch.cpu.get_capabilities` tells of bfloat16 instructions."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="arithmetic (default: the recipe's)")
     parser.add_argument(
         "--initial",
         metavar="FILE",
-        help="start from the weights of this model file or network of the zoo, where layers agree",
+        nargs="+",
+        help="start from the weights of this model file or network of the zoo, where layers agree; several: their average",
     )
     parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
     parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
@@ -43,6 +49,8 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
         recipe = replace(recipe, data=replace(recipe.data, name=options.data))
     if options.seed is not None:
         recipe = replace(recipe, training=replace(recipe.training, seed=options.seed))
+    if options.precision:
+        recipe = replace(recipe, training=replace(recipe.training, precision=options.precision))
     return recipe
 
 
@@ -51,13 +59,28 @@ def initial_network(name: str) -> Network:
     return load(name if Path(name).is_file() or name not in zoo.names() else zoo.path(name))
 
 
+def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
+    """Whether this CPU would compute the recipe's bfloat16 by way of float32; False where PyTorch does not say."""
+    import torch
+
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if recipe.training.precision != "bf16-mixed" or not on_cpu or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return not any(capabilities.get(name) for name in BFLOAT16)
+
+
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
     from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
 
     recipe = with_overrides(options)
     out = Path(options.out or Path("runs") / Path(options.recipe).stem)
-    initial = initial_network(options.initial) if options.initial else None
+    if slow_arithmetic(recipe, options.accelerator):
+        console.print(
+            "note: this CPU has no bfloat16 instructions, and training is slow in it; --precision 32-true is faster"
+        )
+    initial = [initial_network(name) for name in options.initial] if options.initial else None
     fitted, seconds = timed(
         lambda: fit(
             recipe,

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
+from torch.utils import deterministic
 
 from firstspike.spec import Network
 from firstspike.train import processes
@@ -123,7 +124,7 @@ def fit(
     out: str | Path,
     data_root: str | Path | None = None,
     resume: bool = True,
-    initial: Network | None = None,
+    initial: Network | Sequence[Network] | None = None,
     accelerator: str = "auto",
     progress: bool = True,
     stop_after: int | None = None,
@@ -136,7 +137,8 @@ def fit(
         data_root: where named data sets lie.
         resume: go on from the checkpoint in ``out``: the same numbers as if it had not stopped.
         initial: trained integer network whose weights to start from, where names and shapes of layers agree (for example
-            another data set's; see `warm_start`); a checkpoint in ``out`` goes before it.
+            another data set's; see `warm_start`), or several, whose average to start from; a checkpoint in ``out`` goes
+            before it.
         accelerator: Lightning's choice of device.
         progress: show a progress bar.
         stop_after: stop after this epoch, to be resumed later.
@@ -144,7 +146,7 @@ def fit(
     Raises:
         TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept. Or the
             checkpoint to resume cannot be read, or another recipe made it.
-        FileNotFoundError, ValueError: the data cannot be read.
+        FileNotFoundError, ValueError: the data cannot be read, or ``initial`` does not fit the recipe's network.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -239,12 +241,19 @@ def _check_resumable(path: Path, recipe: Recipe) -> None:
 
 @contextmanager
 def _switches_kept() -> Iterator[None]:
-    """Deterministic algorithms, which Lightning switches on for all that follows, are for this run alone."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    """Deterministic algorithms, which Lightning switches on for all that follows, are for this run alone.
+
+    With them PyTorch fills every new tensor with NaN, which costs time; nothing here reads memory that it did not write, so
+    that is off meanwhile.
+    """
+    enabled = torch.are_deterministic_algorithms_enabled()
+    fill = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(enabled)
 
 
 @contextmanager

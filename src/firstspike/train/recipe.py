@@ -15,6 +15,9 @@ _FOLDER = Path(__file__).parents[1] / "recipes"
 PLANS = {"vgg16": VGG16, "small": SMALL}
 """Networks that a recipe can name."""
 
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Arithmetic of training, by Lightning's names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
@@ -103,7 +106,7 @@ class TrainingRecipe:
             raise ValueError(f"training.momentum must be in [0, 1), not {self.momentum!r}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"training.weight_decay must be at least 0 and finite, not {self.weight_decay!r}")
-        if self.precision not in ("32-true", "bf16-mixed"):
+        if self.precision not in PRECISIONS:
             raise ValueError(f"training.precision must be '32-true' or 'bf16-mixed', not {self.precision!r}")
 
 

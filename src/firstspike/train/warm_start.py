@@ -1,4 +1,6 @@
-"""Start training from a trained integer network: every layer computes what it computed there, with batch norm live again."""
+"""Start training from trained integer networks: every layer computes what it computed there, with batch norm live again."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ from firstspike.train.layers import Synapses
 from firstspike.train.prepared import Prepared
 
 
-def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
-    """Give the layers of ``prepared`` the weights of ``network`` where name and shape agree; returns their names.
+def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images: Tensor) -> tuple[str, ...]:
+    """Give the layers of ``prepared`` the weights of a network where name and shape agree; returns their names.
 
     An integer layer computes ``W x + b``; batch norm is folded into it. Here each filter of ``W`` is scaled to the norm
     that initialisation gave it, which batch norm undoes, so that the optimiser meets weights of the usual size; batch
@@ -22,14 +24,61 @@ def warm_start(prepared: Prepared, network: Network, images: Tensor) -> tuple[st
     A linear layer that reads a convolution's channels there and, because images are larger, n pixels of each channel here
     takes a channel's weight for its average over the n pixels.
 
+    Several networks, ends of cycles of the learning rate that went on one from another, start as the average of the
+    parameters that each would give (Izmailov et al. 2018, arXiv 1803.05407), with batch norm's statistics measured anew.
+
     Args:
         prepared: the network to be trained.
-        network: where to start, of the same code.
+        networks: where to start, of the same code: one, or several to average.
         images: ``[n, *shape]`` in [0, 1], a few hundred training images.
 
     Raises:
-        ValueError: no layer agrees in name and shape.
+        ValueError: there is no network, no layer agrees in name and shape, or not the same ones in all networks.
     """
+    networks = [networks] if isinstance(networks, Network) else list(networks)
+    if not networks:
+        raise ValueError("initial networks: there must be at least one")
+    fresh = {name: value.clone() for name, value in prepared.state_dict().items()}
+    states, taken = [], []
+    for network in networks:
+        prepared.load_state_dict(fresh)
+        taken.append(_start(prepared, network, images))
+        if taken[-1] != taken[0]:
+            odd = sorted(set(taken[0]) ^ set(taken[-1]))
+            raise ValueError(
+                f"initial networks: the same layers must agree in all of them, not in some: {', '.join(odd)}"
+            )
+        states.append({name: value.clone() for name, value in prepared.state_dict().items()})
+    if len(states) > 1:
+        _load_average(prepared, states)
+        _measure(prepared, images)
+    return taken[0]
+
+
+def _load_average(prepared: Prepared, states: list[dict[str, Tensor]]) -> None:
+    average = {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    prepared.load_state_dict(average)
+
+
+def _measure(prepared: Prepared, images: Tensor) -> None:
+    """Running statistics of batch norm from one pass over ``images``."""
+    norms = [module for module in prepared.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta, training = [norm.momentum for norm in norms], prepared.training
+    for norm in norms:
+        norm.momentum = 1.0
+    try:
+        with torch.no_grad():
+            prepared.train()(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        prepared.train(training)
+
+
+def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
     known = {layer.name: layer for layer in network.synaptic}
     before = dict(zip(known, [None, *known.values()], strict=False))
     prepared.stage = "ttfs"
