@@ -67,6 +67,11 @@ weight = 0.1
 target = 0.2
 gain = 0.3
 limit = 4
+
+[averaging]
+start = 1
+every = 7
+rate = 0.25
 """
 
 
@@ -138,6 +143,13 @@ BAD = {
                         r"stages must begin in the order relu, clip, .* not at epochs \[0, 3, 2\]"),
     "stage as text": (MINIMAL + '[stages]\nquantised = "last"\n', "stages.quantised must be an int, not 'last'"),
     "stage before 0": (MINIMAL + "[stages]\nclip = -1\n", r"stages.clip must be in 0..\d+, not -1"),
+    "averaging to nowhere": (MINIMAL + "[averaging]\nstart = 1\n",
+                             r"averaging.start must be an epoch before stage 'quantised' \(None\), .* not 1"),
+    "averaging too late": (MINIMAL + "[stages]\nquantised = 1\n[averaging]\nstart = 1\n",
+                           r"averaging.start must be an epoch before stage 'quantised' \(1\), .* not 1"),
+    "averaging, start": (MINIMAL + "[averaging]\nstart = -1\n", r"averaging.start must be in 0..\d+, not -1"),
+    "averaging, every": (MINIMAL + "[averaging]\nevery = 0\n", r"averaging.every must be in 1..\d+, not 0"),
+    "averaging, rate": (MINIMAL + "[averaging]\nrate = 0\n", r"averaging.rate must be in \(0, 1\], not 0.0"),
     "sparsity": (MINIMAL + "[sparsity]\nweight = -1\n", "sparsity.weight must be at least 0 and finite, not -1.0"),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from torch.utils import deterministic
 
 from firstspike.spec import Network
 from firstspike.train import processes
+from firstspike.train.averaging import WeightAverage
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
@@ -176,7 +177,7 @@ def fit(
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        callbacks: list[Callback] = [saver]
+        callbacks: list[Callback] = [WeightAverage(recipe), saver] if recipe.averaging.start is not None else [saver]
         if progress:
             callbacks.append(TrainingProgress())
         trainer = lightning.Trainer(

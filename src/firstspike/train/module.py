@@ -103,18 +103,33 @@ class ConversionAwareTraining(lightning.LightningModule):
             nesterov=recipe.momentum > 0,
             fused=True,
         )
-        total = max(1, recipe.epochs * self.steps_per_epoch)
-        rise = max(1, round(total * recipe.warmup))
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            fall = max(recipe.final, 1 - (1 - recipe.final) * (step - rise) / max(1, total - rise))
-            quantised = self.recipe.stages.at(step // self.steps_per_epoch) == "quantised"
-            return fall * (recipe.quantised_rate if quantised else 1.0)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: rate(self.recipe, step, self.steps_per_epoch)
+        )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step as a share of the peak.
+
+    >>> from firstspike.train.recipe import find_recipe
+    >>> [round(rate(find_recipe("vgg16-cifar10-cycle"), step, 10), 3) for step in (0, 9, 75, 119, 120, 139)]
+    [0.1, 1.0, 0.5, 0.162, 0.046, 0.003]
+    """
+    training, averaging = recipe.training, recipe.averaging
+    total = max(1, training.epochs * steps_per_epoch)
+    rise = max(1, round(total * training.warmup))
+    quantised = recipe.stages.at(step // steps_per_epoch) == "quantised"
+    if averaging.start is None:
+        high, start, low, end = 1.0, rise, training.final, total
+    elif quantised:
+        high, start, low, end = averaging.rate, (recipe.stages.quantised or 0) * steps_per_epoch, training.final, total
+    else:
+        high, start, low, end = 1.0, rise, averaging.rate, averaging.start * steps_per_epoch
+    if step < rise:
+        return (step + 1) / rise
+    fall = low if step >= end else max(low, high - (high - low) * (step - start) / (end - start))
+    return fall * (training.quantised_rate if quantised else 1.0)
 
 
 def _layout(images: Tensor) -> Tensor:

@@ -169,8 +169,34 @@ class SparsityRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AveragingRecipe:
+    """Stochastic weight averaging (Izmailov et al. 2018, arXiv 1803.05407) before stage "quantised", which starts from the mean.
+
+    Attributes:
+        start: epoch (from 0) from which on states are averaged; left out for no averaging.
+        every: steps from one averaged state to the next.
+        rate: learning rate meanwhile, as a share of the peak; it falls to that until ``start``, then stays.
+    """
+
+    start: int | None = None
+    every: int = 100
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.start is not None:
+            checks.integer("averaging.start", self.start, low=0, high=1 << 20)
+        checks.integer("averaging.every", self.every, low=1, high=1 << 20)
+        if not 0 < self.rate <= 1:
+            raise ValueError(f"averaging.rate must be in (0, 1], not {self.rate!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole recipe; see `load_recipe`."""
+    """A whole recipe; see `load_recipe`.
+
+    Raises:
+        ValueError: averaging does not begin before the stage "quantised" that would start from it.
+    """
 
     data: DataRecipe
     training: TrainingRecipe
@@ -179,6 +205,15 @@ class Recipe:
     weights: LogWeights = field(default_factory=LogWeights)
     stages: StagesRecipe = field(default_factory=StagesRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
+    averaging: AveragingRecipe = field(default_factory=AveragingRecipe)
+
+    def __post_init__(self) -> None:
+        start, quantised = self.averaging.start, self.stages.quantised
+        if start is not None and (quantised is None or start >= quantised):
+            raise ValueError(
+                f"averaging.start must be an epoch before stage 'quantised' ({quantised!r}), which starts from the average, "
+                f"not {start!r}"
+            )
 
     def values(self) -> dict[str, Any]:
         """Every value by the name of its part and key, ``"training.epochs"``; tuples as lists."""

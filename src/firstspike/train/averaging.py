@@ -1,0 +1,81 @@
+"""Stochastic weight averaging as a Lightning callback: the stage "quantised" starts from the average of what training passed."""
+
+from itertools import islice
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from firstspike.train.recipe import Recipe
+
+MEASURED_BATCHES = 20
+"""Training batches on which batch norm's statistics of an average are measured."""
+
+
+class WeightAverage(Callback):
+    """Averages parameters by the recipe's table ``averaging`` (Izmailov et al. 2018, arXiv 1803.05407).
+
+    Attributes:
+        count: states averaged so far.
+        average: their mean by parameter name.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.count = 0
+        self.average: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.count, self.average = int(state_dict["count"]), dict(state_dict["average"])
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take every so many steps' state into the average."""
+        start, every = self.recipe.averaging.start, self.recipe.averaging.every
+        if start is None or trainer.current_epoch < start or self._quantised(trainer) or trainer.global_step % every:
+            return
+        self.count += 1
+        for name, parameter in module.named_parameters():
+            value = parameter.detach()
+            if self.count == 1:
+                self.average[name] = value.clone()
+            else:
+                self.average[name].lerp_(value, 1 / self.count)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Before the first epoch of stage "quantised", which then folds batch norm: the average goes into the network."""
+        if not self.count or not self._quantised(trainer):
+            return
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(self.average[name])
+        measure(module, trainer)
+        for optimiser in trainer.optimizers:
+            optimiser.state.clear()  # momentum of another place
+        self.count, self.average = 0, {}
+
+    def _quantised(self, trainer: lightning.Trainer) -> bool:
+        return self.recipe.stages.at(trainer.current_epoch) == "quantised"
+
+
+def measure(module: lightning.LightningModule, trainer: lightning.Trainer) -> None:
+    """Batch norm's running statistics as their mean over training batches, augmented as in training."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    momenta, training = [norm.momentum for norm in norms], module.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all
+    module.train()
+    batches: Any = trainer.train_dataloader
+    with torch.no_grad():
+        for images, _ in islice(batches, MEASURED_BATCHES):
+            module(images.to(module.device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.train(training)
