@@ -108,6 +108,7 @@ def test_counts_add_up(snn: SpikingNetwork, trace: Trace) -> None:
             neurons += layer.times[0].size
             assert layer.spikes.tolist() == [(image != 255).sum() for image in layer.times]
     assert trace.neurons == neurons
-    assert trace.spikes_per_neuron == spikes / neurons / len(IMAGES)
-    assert trace.sops_per_image == sum(int(layer.sops.sum()) for layer in trace.layers.values()) / len(IMAGES)
+    assert trace.spikes_per_neuron == pytest.approx(spikes / neurons / len(IMAGES), rel=1e-12)
+    sops = sum(int(layer.sops.sum()) for layer in trace.layers.values())
+    assert trace.sops_per_image == pytest.approx(sops / len(IMAGES), rel=1e-12)
     assert 0.05 < trace.spikes_per_neuron < 0.45
