@@ -74,7 +74,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert result.stdout.count("checkpoint:") == 1  # one process reports
     one, two = (column(tmp_path / str(n), "train_loss") for n in (1, 2))
     assert len(one) == 3  # a line every 20 of 60 steps
-    np.testing.assert_allclose(two, one, rtol=1e-4)
+    np.testing.assert_allclose(two, one, rtol=1e-3)  # the order of sums differs by CPU
     first, second = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "2")
     assert first.keys() == second.keys()
     for name, value in first.items():

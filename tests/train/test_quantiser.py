@@ -181,7 +181,7 @@ def test_scale_has_the_least_error_of_all(weight: np.ndarray, weights: LogWeight
         assert found == min(0, allowed[-1])
         return
     middle = -round(rho * math.log2(np.abs(weight).max()))
-    scales = range(min(middle - 3 * rho, allowed[-1]), min(middle + 18 * rho, allowed[-1]) + 1)
+    scales = range(max(-256, min(middle - 3 * rho, allowed[-1])), min(middle + 18 * rho, allowed[-1]) + 1)
     every = errors(weight, weights, scales)
     assert found in allowed
     assert found in scales
