@@ -78,7 +78,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     first, second = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "2")
     assert first.keys() == second.keys()
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=2e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(second[name], value, rtol=2e-3, atol=3e-3, msg=name)
 
 
 @pytest.mark.slow
