@@ -38,7 +38,7 @@ def test_the_quantised_stage_starts_from_the_mean_of_the_states(
 ) -> None:
     states: list[dict[str, Tensor]] = []
     started: list[dict[str, Tensor]] = []
-    taken, measured = averaging.WeightAverage.on_train_batch_end, averaging.measure
+    taken, measured = averaging.WeightAverage.on_train_batch_end, averaging.measure_statistics
 
     def watched(self: averaging.WeightAverage, trainer: Any, module: Any, *rest: Any) -> None:
         if trainer.current_epoch in (1, 2) and trainer.global_step % 4 == 0:
@@ -46,12 +46,13 @@ def test_the_quantised_stage_starts_from_the_mean_of_the_states(
         taken(self, trainer, module, *rest)
         assert self.count == len(states) * (trainer.current_epoch < 3)
 
-    def watched_measure(module: Any, trainer: Any) -> None:
-        assert trainer.current_epoch == 3
+    def watched_measure(module: Any, batches: Any) -> None:
+        assert module.current_epoch == 3
         assert module.network.stage == "ttfs"  # scales are chosen and batch norm is folded after this
         started.append({name: value.detach().clone() for name, value in module.named_parameters()})
-        measured(module, trainer)
-        batches = [images for images, _ in trainer.train_dataloader][: averaging.MEASURED_BATCHES]
+        batches = list(batches)
+        assert len(batches) > 2
+        measured(module, batches)
         first = next(layer for layer in module.network.layers.values() if getattr(layer, "norm", None) is not None)
         inputs = [first.linear(module.network.encode(images)).detach() for images in batches]
         means = torch.stack([u.mean((0, 2, 3)) for u in inputs]).mean(0)
@@ -61,7 +62,7 @@ def test_the_quantised_stage_starts_from_the_mean_of_the_states(
         )
 
     monkeypatch.setattr(averaging.WeightAverage, "on_train_batch_end", watched)
-    monkeypatch.setattr(averaging, "measure", watched_measure)
+    monkeypatch.setattr(averaging, "measure_statistics", watched_measure)
     run(recipe, tmp_path)
     assert len(states) > 5
     assert len(started) == 1

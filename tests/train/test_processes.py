@@ -74,11 +74,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert result.stdout.count("checkpoint:") == 1  # one process reports
     one, two = (column(tmp_path / str(n), "train_loss") for n in (1, 2))
     assert len(one) == 3  # a line every 20 of 60 steps
-    np.testing.assert_allclose(two, one, rtol=1e-3)  # the order of sums differs by CPU
+    np.testing.assert_allclose(two, one, rtol=1e-4)
     first, second = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "2")
     assert first.keys() == second.keys()
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=2e-3, atol=3e-3, msg=name)
+        torch.testing.assert_close(second[name], value, rtol=2e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.slow

@@ -6,9 +6,10 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from firstspike.train.recipe import Recipe
+from firstspike.train.warm_start import measure_statistics
 
 MEASURED_BATCHES = 20
 """Training batches on which batch norm's statistics of an average are measured."""
@@ -55,27 +56,12 @@ class WeightAverage(Callback):
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 parameter.copy_(self.average[name])
-        measure(module, trainer)
+        loader: Any = trainer.train_dataloader
+        batches = (images.to(module.device) for images, _ in islice(loader, MEASURED_BATCHES))
+        measure_statistics(module, batches)
         for optimiser in trainer.optimizers:
             optimiser.state.clear()  # momentum of another place
         self.count, self.average = 0, {}
 
     def _quantised(self, trainer: lightning.Trainer) -> bool:
         return self.recipe.stages.at(trainer.current_epoch) == "quantised"
-
-
-def measure(module: lightning.LightningModule, trainer: lightning.Trainer) -> None:
-    """Batch norm's running statistics as their mean over training batches, augmented as in training."""
-    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
-    momenta, training = [norm.momentum for norm in norms], module.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all
-    module.train()
-    batches: Any = trainer.train_dataloader
-    with torch.no_grad():
-        for images, _ in islice(batches, MEASURED_BATCHES):
-            module(images.to(module.device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    module.train(training)

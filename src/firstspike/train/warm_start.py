@@ -1,6 +1,6 @@
 """Start training from trained integer networks: every layer computes what it computed there, with batch norm live again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images
         states.append({name: value.clone() for name, value in prepared.state_dict().items()})
     if len(states) > 1:
         _load_average(prepared, states)
-        _measure(prepared, images)
+        measure_statistics(prepared, [images])
     return taken[0]
 
 
@@ -63,19 +63,22 @@ def _load_average(prepared: Prepared, states: list[dict[str, Tensor]]) -> None:
     prepared.load_state_dict(average)
 
 
-def _measure(prepared: Prepared, images: Tensor) -> None:
-    """Running statistics of batch norm from one pass over ``images``."""
-    norms = [module for module in prepared.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    momenta, training = [norm.momentum for norm in norms], prepared.training
+def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set batch norm's running statistics to their mean over ``batches`` of images ``[n, *shape]`` in [0, 1]."""
+    norms = [norm for norm in network.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    momenta, training = [norm.momentum for norm in norms], network.training
     for norm in norms:
-        norm.momentum = 1.0
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all
     try:
+        network.train()
         with torch.no_grad():
-            prepared.train()(images)
+            for images in batches:
+                network(images)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        prepared.train(training)
+        network.train(training)
 
 
 def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
