@@ -3,7 +3,9 @@
     python benchmarks/training.py --json training.json
 
 Number: median seconds of a step (forward, backward, SGD) by stage, and its ratio to stage "relu", n rounds after one
-warm-up round. The peer is the plain ReLU network itself, not prepared (`torch`).
+warm-up round. The peer is the plain ReLU network itself, not prepared (`torch`). With --keep-memory the steps are measured
+a second time, after the C library was told to keep freed memory as `firstspike train` does: "kept" is that time, and its
+ratio to the time before.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from torch.nn import functional
 
 import firstspike as fs
 from firstspike.train.layers import STAGES
+from firstspike.train.memory import keep_freed_memory
 
 
 def step(
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--keep-memory", action="store_true", help="measure again with freed memory kept")
     parser.add_argument("--json")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -57,13 +61,18 @@ def main() -> None:
     for name, network in networks.items():
         network.to(options.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimisers[name] = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
-    seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for turn in range(options.rounds + 1):
-        for name, network in networks.items():
-            start = time.perf_counter()
-            step(network, optimisers[name], x, labels, options.precision == "bfloat16")
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
+
+    def measured() -> dict[str, list[float]]:
+        seconds: dict[str, list[float]] = {name: [] for name in networks}
+        for turn in range(options.rounds + 1):
+            for name, network in networks.items():
+                start = time.perf_counter()
+                step(network, optimisers[name], x, labels, options.precision == "bfloat16")
+                if turn:
+                    seconds[name].append(time.perf_counter() - start)
+        return seconds
+
+    seconds = measured()
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {options.device}, torch {torch.__version__}"
     print(f"VGG-16 x{options.width:g}, batch {options.batch}, {options.precision}, n = {options.rounds}, {machine}")
     record: dict[str, object] = {"batch": options.batch, "width": options.width, "rounds": options.rounds,
@@ -73,6 +82,13 @@ def main() -> None:
         median, ratio = statistics.median(times), statistics.median(ratios)
         print(f"{name:10s} {median:8.3f} s  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x relu")
         record[f"{name}_seconds"], record[f"{name}_ratio"] = median, ratio
+    if options.keep_memory:
+        if not keep_freed_memory():
+            raise SystemExit("benchmarks/training.py: --keep-memory needs glibc")
+        for name, times in measured().items():
+            median, ratio = statistics.median(times), statistics.median(times) / statistics.median(seconds[name])
+            print(f"{name:10s} {median:8.3f} s kept  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x before")
+            record[f"{name}_kept_seconds"], record[f"{name}_kept_ratio"] = median, ratio
     if options.json:
         with open(options.json, "w", encoding="utf-8") as stream:
             json.dump(record, stream, indent=2)

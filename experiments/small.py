@@ -18,6 +18,7 @@ from firstspike.convert import ConversionError
 from firstspike.spiking import SpikingNetwork, convert
 from firstspike.train.data import ImageSet, load
 from firstspike.train.fit import Fitted, fit
+from firstspike.train.memory import keep_freed_memory
 from firstspike.train.prepared import Prepared
 from firstspike.train.recipe import Recipe, load_recipe
 
@@ -68,6 +69,7 @@ def test_set(options: Namespace, recipe: Recipe) -> ImageSet:
 
 def trained(recipe: Recipe, folder: Path, options: Namespace, **given: Any) -> Fitted:
     """The recipe's run in ``folder``, resumed or finished before."""
+    keep_freed_memory()
     return fit(recipe, out=folder, data_root=options.data_root, accelerator=options.accelerator, **given)
 
 

@@ -73,7 +73,9 @@ def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
     from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
+    from firstspike.train.memory import keep_freed_memory
 
+    keep_freed_memory()
     recipe = with_overrides(options)
     out = Path(options.out or Path("runs") / Path(options.recipe).stem)
     if slow_arithmetic(recipe, options.accelerator):
