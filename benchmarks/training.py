@@ -87,7 +87,9 @@ def main() -> None:
             raise SystemExit("benchmarks/training.py: --keep-memory needs glibc")
         for name, times in measured().items():
             median, ratio = statistics.median(times), statistics.median(times) / statistics.median(seconds[name])
-            print(f"{name:10s} {median:8.3f} s kept  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x before")
+            print(
+                f"{name:10s} {median:8.3f} s kept  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x before"
+            )
             record[f"{name}_kept_seconds"], record[f"{name}_kept_ratio"] = median, ratio
     if options.json:
         with open(options.json, "w", encoding="utf-8") as stream:
