@@ -68,17 +68,18 @@ def checkpoint(out: Path) -> dict[str, torch.Tensor]:
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text(RECIPE.format(epochs=1, input=1, ttfs=1, quantised=1))
+    text = RECIPE.format(epochs=2, input=2, ttfs=2, quantised=2)
+    recipe.write_text(text.replace("learning_rate = 0.05", "learning_rate = 0.02"))  # at 0.05 rounding itself grows
     for processes in (1, 2):
         result = train(recipe, tmp_path / str(processes), processes=processes)
         assert result.stdout.count("checkpoint:") == 1  # one process reports
     one, two = (column(tmp_path / str(n), "train_loss") for n in (1, 2))
-    assert len(one) == 1  # a line every 20 of 30 steps
-    np.testing.assert_allclose(two, one, rtol=1e-4)
+    assert len(one) == 3  # a line every 20 of 60 steps
+    np.testing.assert_allclose(two, one, rtol=1e-5)
     first, second = checkpoint(tmp_path / "1"), checkpoint(tmp_path / "2")
     assert first.keys() == second.keys()
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=2e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(second[name], value, rtol=2e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow
