@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from firstspike.train.memory import keep_freed_memory
+
 ROUNDS, MEGABYTES = 10, 64
 PROGRAM = f"""
 import resource, sys
@@ -38,7 +40,5 @@ def test_freed_memory_is_used_again() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from firstspike.train.memory import keep_freed_memory
-
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()

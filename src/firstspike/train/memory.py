@@ -4,8 +4,8 @@ import ctypes
 import platform
 
 # Parameters of glibc's mallopt (malloc.h).
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_LARGEST = 2**31 - 1
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_LARGEST = 2**31 - 1  # an int
 
 
 def keep_freed_memory() -> bool:
@@ -18,5 +18,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _LARGEST), (_TOP_PAD, 64 << 20))
-    return all(mallopt(parameter, value) == 1 for parameter, value in wanted)
+    return bool(mallopt(_MMAP_MAX, 0) == 1 and mallopt(_TRIM_THRESHOLD, _LARGEST) == 1)
