@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The CPU build of PyTorch is enough; set TORCH="torch" for the registry's newest build.
 TORCH ?= torch==2.13.0
+# Processes that the tests run in.
+JOBS ?= 2
 
 .PHONY: demo test lint types slow rtl-full native-sanitize clean
 
@@ -12,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
 
 test: lint types
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -q
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered -q
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -261,6 +261,7 @@ def test_fashion_mnist_archives(monkeypatch, tmp_path, offline):
         (b"plain", idx(np.zeros(2, np.uint8)), "must be a whole .gz file, not damaged"),
         (idx(np.zeros((2, 8, 8), np.uint8)), idx(np.zeros(2, np.uint8)), r"the shape \(1, 28, 28\), not \(1, 8, 8\)$"),
     ],
+    ids=["too-many-labels", "one-dimension", "short-header", "cut-labels", "not-gzip", "small-images"],
 )
 def test_wrong_fashion_mnist_archives(monkeypatch, tmp_path, offline, images, labels, text):
     files = register(monkeypatch, "fashion-mnist", images, labels, split="train")
