@@ -1,7 +1,8 @@
 """Card of a network in zoo/: accuracy on a full test set by the integer engine, spikes, operations, cost, and how it was trained.
 
-    python experiments/zoo_card.py vgg16-cifar10 --data ../shared/data/cifar10-test.zip \
-        --training "machine and hours of training"
+    python experiments/zoo_card.py vgg16-cifar10 --data ../shared/data/cifar10-test.zip --training training.md
+
+The section "Training" (data split, recipes, epochs, machine, hours) is that file's text; without --training it stays as it is.
 
 Number: accuracy over all test images (n = 10,000 for CIFAR-10), one run, exact, so repeating it gives the same.
 Cost: mean of the first 50 images on the default processor, DRAM at 4 pJ/bit (docs/energy.md).
@@ -31,14 +32,25 @@ def record(*arguments: str) -> dict[str, object]:
         return result
 
 
+def section(card: Path, title: str) -> str:
+    """The text under a heading of the card that is there."""
+    if not card.is_file():
+        raise SystemExit(f"{card}: there is no card yet, so --training must say how the network was trained")
+    _, found, rest = card.read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    if not found:
+        raise SystemExit(f"{card}: it must have a section {title!r}, or --training give one")
+    return rest.partition("\n## ")[0]
+
+
 def main() -> None:
     """Evaluate, price, write ``zoo/NAME.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", required=True)
-    parser.add_argument("--training", required=True, help="machine and hours of training, as text")
+    parser.add_argument("--training", type=Path, help="Markdown file: how it was trained (default: as the card says)")
     options = parser.parse_args()
-    model = zoo.path(options.name)
+    model, card = zoo.path(options.name), ROOT / "zoo" / f"{options.name}.md"
+    training = options.training.read_text(encoding="utf-8") if options.training else section(card, "Training")
     result = record("evaluate", str(model), "--data", options.data)
     cost = record("cost", str(model), "--data", options.data, "--limit", "50")
     layers = record("inspect", str(model))
@@ -58,9 +70,14 @@ def main() -> None:
         f"{cost['energy_uj_per_image_high']:.1f}), {float(cost['cycles_per_image']) / 1e6:.3f} million cycles; "  # type: ignore[arg-type]
         f"mean of {cost['images']} images, DRAM {cost['dram']} |",
         f"| file | {model.stat().st_size:,} bytes |",
-        f"| training | {options.training} |",
         *(f"| {key} | {value} |" for key, value in read_notes(model).items()),
         f"| evaluated | {date.today().isoformat()}, {platform.machine()} |",
+        "",
+        "## Training",
+        "",
+        training.strip(),
+        "",
+        "## Layers",
         "",
         "| layer | spikes per neuron | zero weights | SOPs per image |",
         "|---|---|---|---|",
@@ -71,7 +88,7 @@ def main() -> None:
         silent = "" if share is None else f"{100 * share:.1f} %"
         lines.append(f"| {layer['name']} | {fires} | {silent} | {layer['sops_per_image']:,.0f} |")
     lines += ["", f"Made by `python experiments/zoo_card.py {options.name} --data ...`.", ""]
-    (ROOT / "zoo" / f"{options.name}.md").write_text("\n".join(lines), encoding="utf-8")
+    card.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 
 
