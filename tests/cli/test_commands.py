@@ -177,6 +177,16 @@ def test_train_convert_inspect_evaluate_cost(
     ]  # fmt: skip
 
 
+def test_wider_membranes_change_nothing_else(digits_run: Run, digits_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "wide.safetensors"
+    arguments = ["convert", str(digits_run.checkpoint), "--recipe", "digits", "--out", str(out)]
+    assert main([*arguments, "--accumulator-bits", "40"]) == 0
+    wide, usual = load(out), load(digits_model)
+    assert (usual.network.accumulator_bits, wide.network.accumulator_bits) == (32, 40)
+    images = load_images("digits", split="test").limit(20).pixels()
+    assert np.array_equal(wide(images), usual(images))
+
+
 def test_evaluate_by_any_engine_and_on_all_images(digits_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     found = {}

@@ -295,6 +295,14 @@ def checkpoint_before_its_last_stage(tmp: Path, model: Path, run: Run) -> list[s
     return convert_to(tmp, tmp / "last.ckpt")
 
 
+def membranes_too_narrow(tmp: Path, model: Path, run: Run) -> list[str]:
+    return convert_to(tmp, run.checkpoint, "--accumulator-bits", "17")
+
+
+def membranes_too_wide(tmp: Path, model: Path, run: Run) -> list[str]:
+    return convert_to(tmp, run.checkpoint, "--accumulator-bits", "49")
+
+
 def missing_technology(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["cost", str(model), "--data", "digits", "--limit", "1", "--technology", str(tmp / "7nm.toml")]
 
@@ -359,6 +367,8 @@ REFUSED: dict[Setup, str] = {
     checkpoint_of_another_network: "it must hold a network of this recipe",
     no_folder_for_model: "net.safetensors': its folder must exist",
     checkpoint_before_its_last_stage: "convert needs stage 'quantised' (set network.stage), not 'ttfs'",
+    membranes_too_narrow: "17 bits",
+    membranes_too_wide: "accumulator_bits must be in 8..48, not 49",
     missing_technology: "7nm.toml",
     broken_technology: "7nm.toml",
     unknown_dram: "not 'hbm9'",

@@ -29,6 +29,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=positive, default=16, metavar="N", help="validation images of the proof (default 16)"
     )
+    parser.add_argument(
+        "--accumulator-bits",
+        type=positive,
+        default=32,
+        metavar="A",
+        help="bits of a membrane, 8..48, for a network that outgrew 32 in training; nothing it computes changes (default 32)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     _, validation = training_images(recipe, options.data_root)
     example = validation.limit(min(options.images, len(validation)))
     network = load_network(recipe, options.checkpoint, shape=example.shape, classes=len(example.classes))
+    network.accumulator_bits = options.accumulator_bits
     snn = convert(network, example=example.pixels(0, len(example)), classes=example.classes)
     snn.save(options.out, notes={"recipe": options.recipe, "dataset": example.name})
     size = Path(options.out).stat().st_size
