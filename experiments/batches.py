@@ -97,8 +97,8 @@ candidates = {
     "batch, weight buffer 45 KiB": replace(best, weight_buffer_kib=45),
     "batch, weight buffer 180 KiB": replace(best, weight_buffer_kib=180),
     "batch, words of 128 bits": replace(best, word_bits=128),
-    "batch, 64 PEs": replace(best, pes=64, weight_buffer_kib=45),
-    "batch, 256 PEs": replace(best, pes=256, weight_buffer_kib=180),
+    "batch, 64 PEs, weight buffer 45 KiB": replace(best, pes=64, weight_buffer_kib=45),
+    "batch, 256 PEs, weight buffer 180 KiB": replace(best, pes=256, weight_buffer_kib=180),
     "batch, 500 MHz": replace(best, clock_mhz=500.0),
 }
 priced = {name: cost(processor) for name, processor in candidates.items()}

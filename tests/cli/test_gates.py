@@ -1,6 +1,7 @@
 """``firstspike rtl``: area by block, timing with its slack, stalls, and what is missing by name."""
 
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,12 +27,34 @@ def test_synth_without_opensta(
     """Area is there all the same, and the command that installs OpenSTA."""
     monkeypatch.setattr(timing.shutil, "which", lambda name: None)
     out = tmp_path / "synth.json"
-    assert main(["rtl", "synth", "--top", "pe", "--liberty", str(LIBERTY), "--json", str(out)]) == 0
+    arguments = ["rtl", "synth", "--top", "pe", "--liberty", str(LIBERTY), "--clock-mhz", "500", "--json", str(out)]
+    assert main(arguments) == 0
     record = json.loads(out.read_text())
+    assert record["clock_ns"] == 2.0
     assert record["slack_ns"] is None and record["area_um2"] > 0 and record["blocks"]
     shown = " ".join(capsys.readouterr().out.split())
     assert "timing needs OpenSTA; install it with: apt-get install opensta" in shown
     assert f"{record['area_um2']:,.1f}" in shown
+
+
+@pytest.mark.parametrize(("stall", "status"), [("0", 2), ("10", 0)])
+def test_cycles_that_differ_are_an_error_unless_streams_are_stalled(
+    stall: str, status: int, digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The RTL must take the model's cycles; held back, it takes more."""
+    verify = import_module("firstspike.verify")
+
+    class Record:
+        differences, bit_exact, cycle_exact = ("layer 'conv1': 11 cycles, not 10",), True, False
+
+        def json(self) -> dict[str, object]:
+            return {"bit_exact": True, "cycle_exact": False}
+
+    monkeypatch.setattr(verify, "run", lambda *arguments, **options: Record())
+    assert main(["rtl", "run", str(digits_model), "--data", "digits", "--stall", stall]) == status
+    printed = capsys.readouterr()
+    assert "layer 'conv1': 11 cycles, not 10" in printed.out
+    assert ("must take the cycles of the cycle model" in " ".join(printed.err.split())) == (status == 2)
 
 
 def test_stall_is_a_share(capsys: pytest.CaptureFixture[str]) -> None:

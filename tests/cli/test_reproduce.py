@@ -132,7 +132,7 @@ def test_where_the_published_figure_stands(published: float, words: str) -> None
         components=dict.fromkeys(energy.COMPONENTS, Interval(low=0, value=0, high=0)) | {"dram_read": dram},
     )
     cost = energy.Cost(
-        images=1, batches=1, design="x", clock_mhz=250.0, technology=technology.default().name, dram="flat-4pj",
-        layers=(layer,), area=Interval(low=0, value=1, high=1),
+        images=1, batches=1, latency_cycles=1.0, design="x", clock_mhz=250.0, technology=technology.default().name,
+        dram="flat-4pj", layers=(layer,), area=Interval(low=0, value=1, high=1),
     )  # fmt: skip
     assert place(cost, Published(title="x", data="x", accuracy=0.5, energy_uj=published)) == words

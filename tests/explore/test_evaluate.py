@@ -71,6 +71,11 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
     assert result["frames_per_second"] == cost.frames_per_second
     assert result["latency_steps"] == snn.latency_steps
 
+    batch = evaluator.evaluate({**design, "processor.images": 4})
+    filled = images.limit(5).pixels()[[0, 1, 2, 3, 4, 0, 1, 2]]  # two whole batches
+    cost = Processor(pes=64, clock_mhz=100.0, images=4).run(snn, filled, dram="lpddr3")
+    assert (batch["latency_us"], batch["energy_uj"]) == (cost.latency_us, cost.energy_uj)
+
     assert evaluator.traced == 1
     evaluator.evaluate({**design, "processor.pes": 16})
     assert evaluator.traced == 1

@@ -148,6 +148,19 @@ def test_energy_of_a_batch() -> None:
     assert cost.power_mw == pytest.approx(1e3 * cost.energy_uj * 4 / cost.latency_us, rel=1e-12)
 
 
+def test_latency_is_a_whole_batch() -> None:
+    """What is left of the last batch takes less time, and says nothing about the others."""
+    network = next(iter(_networks(1)))[1]
+    times = _times(network, 9)
+    counts = cycles.count(network, times, replace(SMALL, images=4))
+    assert len(counts.cycles) == 3 and counts.cycles[2] < min(counts.cycles[:2])
+    cost = energy.cost(counts, weight_bits=5, technology=technology.default())
+    assert cost.latency_cycles == counts.cycles[:2].mean()
+    few = cycles.count(network, {name: layer[:3] for name, layer in times.items()}, replace(SMALL, images=4))
+    cost = energy.cost(few, weight_bits=5, technology=technology.default())
+    assert (cost.batches, cost.latency_cycles) == (1, few.cycles[0])
+
+
 def test_payloads_are_stored_once() -> None:
     """A batch's DRAM image holds the weights of a single image's, and the regions of all images."""
     network = random_vgg(VGG16[:6], (3, 16, 16))

@@ -150,7 +150,8 @@ BAD = [
     ("logic/turbo", {}, r"logic\.turbo is not a known key"),
     ("logic/leakage", None, r"logic\.leakage is missing"),
     ("dram/flat-4pj/read/unit", "pJ", r"dram\.flat-4pj\.read\.unit must be 'pJ/bit', not 'pJ'"),
-    ("dram/lpddr3/page/low", 0, r"dram\.lpddr3\.page must be above 0 bit, not 0"),
+    ("dram/lpddr3/page/low", 0, r"dram\.lpddr3\.page must be a whole number of bits, 1 at least, not 0"),
+    ("dram/lpddr3/page/low", 1.5, r"dram\.lpddr3\.page must be a whole number of bits, 1 at least, not 1\.5"),
     ("dram/lpddr3/refresh", 1, r"dram\.lpddr3\.refresh is not a known key \(value 1\)"),
     ("dram", {}, r"dram must hold at least one scenario, not \{\}"),
     ("sram/units", ["KiB"], r"sram\.units must be .*, not \['KiB'\]"),
@@ -236,6 +237,16 @@ def test_macros_side_by_side_stacked_and_between() -> None:
     assert MEMORY.buffer(capacity_kib=1, width_bits=32).read_pj.value == 1  # nothing smaller is known
     # an 8-bit word in a 32-bit macro leaves three quarters unused: 4 KiB of words need 16 KiB
     assert MEMORY.buffer(capacity_kib=4, width_bits=8).read_pj.value == 4
+
+
+@pytest.mark.parametrize("width", [32, 64, 128, 640])
+def test_more_memory_never_costs_less(width: int) -> None:
+    """Also beyond the largest macro, where macros are stacked: an explorer would pick the dip."""
+    memory = technology.default().sram
+    buffers = [memory.buffer(capacity_kib=kib, width_bits=width) for kib in range(1, 700)]
+    for name in ("read_pj", "write_pj", "leakage_mw", "area_mm2"):
+        values = [getattr(buffer, name).value for buffer in buffers]
+        assert values == sorted(values), name
 
 
 def test_wide_words_cost_five_banks_at_28_nm() -> None:

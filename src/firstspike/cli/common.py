@@ -38,8 +38,10 @@ def positive(text: str) -> int:
     return value
 
 
-def data_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """``--data``, ``--data-root``, ``--limit``."""
+def data_arguments(
+    parser: argparse.ArgumentParser, *, required: bool = True, limit: bool = True, default: str = "all"
+) -> None:
+    """``--data``, ``--data-root``, and with ``limit`` also ``--limit``, left out for ``default`` images."""
     parser.add_argument(
         "--data", required=required, metavar="SPEC",
         help=f"one of {', '.join(names())}, or a folder or zip with one sub-folder per class",
@@ -47,7 +49,10 @@ def data_arguments(parser: argparse.ArgumentParser, *, required: bool = True) ->
     parser.add_argument(
         "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="use N images, spread evenly over the set")
+    if limit:
+        parser.add_argument(
+            "--limit", type=positive, metavar="N", help=f"use N images, spread evenly over the set (default: {default})"
+        )
 
 
 def processor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +75,8 @@ def chosen_processor(options: argparse.Namespace) -> Processor:
     return replace(design, **{name: value for name, value in given.items() if value is not None})
 
 
-def test_images(options: argparse.Namespace, snn: SpikingNetwork) -> ImageSet:
-    """The test images that the arguments name, of the network's shape."""
+def test_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
+    """The test images that the arguments name, of the network's shape; ``limit`` of them, None: all."""
     shape = snn.network.input_shape
     images = load(
         options.data,
@@ -80,7 +85,7 @@ def test_images(options: argparse.Namespace, snn: SpikingNetwork) -> ImageSet:
         expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
     )
     check_classes(snn, images, options.data)
-    return images.limit(options.limit) if options.limit else images
+    return images.limit(limit) if limit else images
 
 
 def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:

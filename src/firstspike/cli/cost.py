@@ -26,7 +26,7 @@ EXAMPLE = "firstspike cost digits.safetensors --data digits --limit 20"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
-    data_arguments(parser)
+    data_arguments(parser, default=f"{CHUNK}, or the batches that hold as many")
     processor_arguments(parser)
     parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
     parser.add_argument(
@@ -35,13 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Count and print the table; without ``--limit``, 50 images are enough."""
+    """Count and print the table; without ``--limit``, 50 images are enough, in whole batches."""
     chosen = technology.load(options.technology) if options.technology else technology.default()
     chosen.memory(options.dram)
     processor = chosen_processor(options)
     snn = load(options.network)
-    options.limit = options.limit or CHUNK
-    images = test_images(options, snn)
+    images = test_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
     trace = run_all(snn, images, "trace", times=True)
     cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
     table = Table(
@@ -60,7 +59,13 @@ def run(options: argparse.Namespace) -> None:
     for key, part in cost.components.items():
         table.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
     console.print(table)
-    per = "per image" if processor.images == 1 else f"per batch of {processor.images} images"
+    size = min(processor.images, len(images))
+    per = "per image" if processor.images == 1 else f"per batch of {size} images"
+    if len(images) % processor.images:
+        console.print(
+            f"{len(images)} images do not fill batches of {processor.images}: energy and images/s are of the last, smaller "
+            f"batch too; use a multiple", soft_wrap=True,
+        )  # fmt: skip
     console.print(
         f"{cost.latency_us:,.1f} us {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
         f"{cost.power_mw:.1f} mW, "

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print one table."""
     snn = load(options.network, engine=options.engine)
-    images = test_images(options, snn)
+    images = test_images(options, snn, limit=options.limit)
     trace, seconds = timed(lambda: run_all(snn, images, "evaluate", times=False))
     record = {
         "network": str(options.network),

@@ -38,7 +38,8 @@ def synth(options: argparse.Namespace) -> None:
     else:
         parameters = Parameters(processor=processor, code=Code(), weights=LogWeights())
     fanout = FANOUT if options.top == "processor" else None
-    record = _mapped(options.top, parameters, library, max_fanout=fanout).record(macros=technology.default().sram)
+    mapped = _mapped(options.top, parameters, library, max_fanout=fanout)
+    record = mapped.record(macros=technology.default().sram)
     table = Table(title=f"{record['top']} in {record['library']}, {record['voltage']} V", title_justify="left")
     for heading in ("block", "area um2", "gate equivalents", "flip-flops"):
         table.add_column(heading, justify="left" if heading == "block" else "right")
@@ -65,8 +66,7 @@ def power(options: argparse.Namespace) -> None:
     library = _library(options)
     snn, macros = load(options.network), technology.default().sram
     processor = replace(chosen_processor(options), images=1)
-    options.limit = 1
-    times = snn.encode(test_images(options, snn).pixels(0, 1))
+    times = snn.encode(test_images(options, snn, limit=1).pixels(0, 1))
     mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=FANOUT)
     record, _ = layer_power(
         mapped, library, snn.network, mapping.program(snn.network, processor), processor, times, options.layer,
@@ -106,4 +106,4 @@ def _library(options: argparse.Namespace) -> Any:
 def _mapped(top: str, parameters: Any, library: Any, **fields: Any) -> Any:
     from firstspike.rtl.synthesise import design, synthesise
 
-    return synthesise(design(top, parameters), library, **fields)
+    return synthesise(design(top, parameters), library, clock_ns=1e3 / parameters.processor.clock_mhz, **fields)

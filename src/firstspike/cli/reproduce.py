@@ -216,6 +216,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     count = images or options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
     command = f"firstspike cost {_shown(options)}/vgg16-SET.safetensors --data SET --limit {count}"
     command += f" --processor {name} --dram {scenario}"
+    command += f" --technology {options.technology}" if options.technology else ""
     rows = (
         ("energy, uJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
         ("interval, uJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),

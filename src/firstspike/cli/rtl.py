@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="simulate and compare; write Verilog; map to gates; price",
     )
     parser.add_argument("network", nargs="?", metavar="NET", help="model file (.safetensors)")
-    data_arguments(parser, required=False)
+    data_arguments(parser, required=False, limit=False)
     parser.add_argument("--images", type=positive, default=1, metavar="N", help="images to run (%(default)s)")
     processor_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="emit: folder for the Verilog files")
@@ -66,8 +66,7 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError(f"--stall must be in [0, 100) %, not {options.stall!r}")
     stalls = verify.Stalls(per_mille=10 * options.stall, inside=10 * options.stall)
     snn, processor = load(options.network), chosen_processor(options)
-    options.limit = options.images
-    images = test_images(options, snn)
+    images = test_images(options, snn, limit=options.images)
     times = snn.encode(images.pixels(0, len(images)))
     waveform = (Path(options.waveform), *options.window) if options.waveform else None
     columns = (TextColumn("rtl"), BarColumn(), TextColumn("{task.completed}/{task.total} images"),
@@ -99,6 +98,10 @@ def _run(options: argparse.Namespace) -> None:
     write_json(options.json, record.json())
     if not record.bit_exact:
         raise RuntimeError(f"the RTL must equal the engine, not differ in {len(record.differences)} places")
+    if not record.cycle_exact and not options.stall:
+        raise RuntimeError(
+            "without --stall the RTL must take the cycles of the cycle model; the lines above say where not"
+        )
 
 
 def _figure(value: bool | int | float) -> str:
@@ -113,8 +116,7 @@ def _emit(options: argparse.Namespace) -> None:
     if options.network is None or options.data is None or options.out is None:
         raise ValueError("rtl emit needs a model file NET, --data SPEC for the testbench's images, and --out DIR")
     snn = load(options.network)
-    options.limit = options.images
-    images = test_images(options, snn)
+    images = test_images(options, snn, limit=options.images)
     times = snn.encode(images.pixels(0, len(images)))
     files = verify.emit(snn.network, times, chosen_processor(options), Path(options.out))
     for file in files:

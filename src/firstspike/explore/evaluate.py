@@ -25,7 +25,7 @@ from firstspike.spiking import SpikingNetwork
 from firstspike.train.data import load as load_images
 from firstspike.train.data import split_validation
 
-VERSION = 1
+VERSION = 2
 """Of what is kept on disk."""
 
 KEPT_NETWORKS, KEPT_COUNTS = 4, 256
@@ -129,6 +129,10 @@ class Evaluator:
         if network.accumulator_bits > processor.accumulator_bits:
             network = replace(network, accumulator_bits=processor.accumulator_bits)  # refused where a sum does not fit
         counted = replace(processor, clock_mhz=space.base.clock_mhz)  # events do not depend on the clock
+        images, batch = space.data.cost_images, processor.images
+        if images % batch:  # whole batches only, or latency and energy would be of smaller ones
+            order = np.arange(-(-images // batch) * batch) % images
+            times = {name: layer[order] for name, layer in times.items()}
         counts = self._kept(self._counts, (key, counted), KEPT_COUNTS, lambda: cycles.count(network, times, counted))
         cost = energy.cost(
             replace(counts, processor=processor),

@@ -66,8 +66,9 @@ def linear_weights(
     )
     design = "linear weights"
     return energy.price(
-        counts.layers, chosen, images=counts.images, design=design, technology=technology.name, dram=dram
-    )
+        counts.layers, chosen, images=counts.images, batch=processor.images, design=design, technology=technology.name,
+        dram=dram,
+    )  # fmt: skip
 
 
 def base_e_tables(
@@ -104,7 +105,15 @@ def base_e_tables(
         for layer in counts.layers
     ]
     design = "base-e tables"
-    return energy.price(layers, chosen, images=counts.images, design=design, technology=technology.name, dram=dram)
+    return energy.price(
+        layers,
+        chosen,
+        images=counts.images,
+        batch=processor.images,
+        design=design,
+        technology=technology.name,
+        dram=dram,
+    )
 
 
 def spinal_flow(

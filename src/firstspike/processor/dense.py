@@ -162,6 +162,7 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
     return Cost(
         images=trace.images,
         batches=-(-trace.images // design.images),
+        latency_cycles=sum(layer.events["cycles"] for layer in layers) * design.images,
         design="dense 8-bit" if design.images == 1 else f"dense 8-bit, {design.images} images a batch",
         clock_mhz=design.clock_mhz,
         technology=technology.name,

@@ -79,6 +79,8 @@ class Cost:
     Attributes:
         images: number of images.
         batches: number of runs, each with one batch of them.
+        latency_cycles: of a whole batch, from the start of its first image's load to its stored logits (mean over the whole
+            batches; of the one batch there is where the images do not fill one).
         design: name of what was priced.
         clock_mhz: its clock frequency in MHz.
         technology, dram: names of the technology and of the DRAM scenario.
@@ -88,6 +90,7 @@ class Cost:
 
     images: int
     batches: int
+    latency_cycles: float
     design: str
     clock_mhz: float
     technology: str
@@ -128,8 +131,8 @@ class Cost:
 
     @property
     def latency_us(self) -> float:
-        """Time from the start of the first image's load to the stored logits of its batch, in microseconds."""
-        return self.cycles_per_image / self.clock_mhz * self.images / self.batches
+        """Time from the start of the first image's load to the stored logits of its whole batch, in microseconds."""
+        return self.latency_cycles / self.clock_mhz
 
     @property
     def frames_per_second(self) -> float:
@@ -217,8 +220,9 @@ def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str 
     """
     chosen = rates(counts.processor, weight_bits, technology, dram)
     return price(
-        counts.layers, chosen, images=counts.images, design="firstspike", technology=technology.name, dram=dram
-    )
+        counts.layers, chosen, images=counts.images, batch=counts.processor.images, design="firstspike",
+        technology=technology.name, dram=dram,
+    )  # fmt: skip
 
 
 def price(
@@ -226,6 +230,7 @@ def price(
     chosen: Rates,
     *,
     images: int | None = None,
+    batch: int = 1,
     design: str,
     technology: str,
     dram: str,
@@ -236,6 +241,7 @@ def price(
         layers: the events of every run.
         chosen: the rates.
         images: how many images the runs had; None: one each.
+        batch: how many a run has that is whole; the last may have fewer.
 
     Raises:
         ValueError: nothing was counted.
@@ -249,9 +255,11 @@ def price(
         events = {name: int(getattr(layer, name).sum()) / images for name in EVENTS}
         components = _components(layer.kind, events, _activations(layer, chosen.dram, images), chosen)
         priced.append(LayerCost(name=layer.name, kind=layer.kind, events=events, components=components))
+    whole = max(1, images // batch)
     return Cost(
         images=images,
         batches=batches,
+        latency_cycles=sum(int(layer.cycles[:whole].sum()) for layer in layers) / whole,
         design=design,
         clock_mhz=chosen.clock_mhz,
         technology=technology,

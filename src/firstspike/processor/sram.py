@@ -68,10 +68,10 @@ class Sram:
         )
         # a word that does not fill its macros leaves bits unused, but as many words are needed
         capacity = capacity_kib * (beside * width / width_bits) / beside
-        stacked = max(1, math.ceil(capacity / column[-1].capacity_kib))
-        capacity = max(capacity / stacked, column[0].capacity_kib)
+        stacked = max(1.0, capacity / column[-1].capacity_kib)  # of the largest; a part of one has its share
+        capacity = max(capacity, column[0].capacity_kib)
 
-        def figure(name: str, count: int) -> float:
+        def figure(name: str, count: float) -> float:
             return count * _interpolate([(macro.capacity_kib, getattr(macro, name)) for macro in column], capacity)
 
         leakage, least = (figure(name, beside * stacked) for name in ("leakage_mw", "leakage_low_mw"))

@@ -293,8 +293,10 @@ class _Table:
             raise
         except ValueError as error:
             raise self.error(key, f"breaks its rule: {error}") from None
-        if unit == "bit" and constant.low <= 0:
-            raise self.error(key, f"must be above 0 {unit}, not {constant.low!r}")
+        if unit == "bit":
+            for number in numbers.values():
+                if number < 1 or number != int(number):
+                    raise self.error(key, f"must be a whole number of bits, 1 at least, not {number!r}")
         entry.close()
         return constant
 

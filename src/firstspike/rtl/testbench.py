@@ -60,7 +60,7 @@ module testbench;
         .dram__write__valid(write_valid), .dram__write__ready(write_ready), .dram__write__payload(write_data)
     );
 
-    always #2 clk = ~clk;  // 250 MHz
+    always #{half_ns:g} clk = ~clk;  // {clock_mhz:g} MHz
 
     integer batch, index, errors;
     reg [63:0] cycles;
@@ -147,6 +147,8 @@ def testbench_files(
         "logits_words": logits.shape[1],
         "latency": processor.dram_latency_cycles,
         "interval": processor.dram_cycles_per_word,
+        "clock_mhz": processor.clock_mhz,
+        "half_ns": 500 / processor.clock_mhz,
     }
     digits = width * 2
     return {
