@@ -1,5 +1,8 @@
 """The API of the README, as short as it stands there, from a plain network to what it costs."""
 
+import copy
+import pickle
+
 import numpy as np
 import torch
 
@@ -55,3 +58,37 @@ def test_everything_public_is_there():
     }  # fmt: skip
     for error in (fs.ConversionError, fs.FormatError, fs.UnsupportedError):
         assert issubclass(error, ValueError)
+
+
+def test_networks_can_be_pickled():
+    """Prepared ones for torch.save and spawned processes, spiking ones with their engine made anew."""
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    cat = fs.prepare(fs.models.vgg(fs.models.SMALL, classes=2, in_channels=1, image_size=8, hidden=(16,), width=0.25))
+    cat.stage = "quantised"
+    again = pickle.loads(pickle.dumps(cat.eval()))
+    assert again.stage == "quantised"
+    assert torch.equal(again(x), cat(x))
+    snn = fs.convert(cat, example=x)
+    for other in (pickle.loads(pickle.dumps(snn)), copy.deepcopy(snn)):
+        assert other.engine.name == snn.engine.name
+        assert torch.equal(other(x), snn(x))
+
+
+def test_weights_changed_behind_autograds_back_count():
+    """Averages of weights are often written to ``.data``, which no version counter sees."""
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    cat = fs.prepare(fs.models.vgg(fs.models.SMALL, classes=2, in_channels=1, image_size=8, hidden=(16,), width=0.25))
+    cat.stage = "quantised"
+    cat.eval()
+    with torch.no_grad():
+        before = cat(x)
+        assert torch.equal(cat(x), before)
+        for parameter in cat.parameters():
+            parameter.data.neg_()
+        after = cat(x)
+        assert not torch.equal(after, before)
+        assert torch.equal(copy.deepcopy(cat)(x), after)
+
+
+def test_the_zoo_is_there_without_an_import_of_its_own():
+    assert "vgg16-cifar10" in fs.zoo.names()

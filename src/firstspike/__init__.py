@@ -1,5 +1,6 @@
 """firstspike: time-to-first-spike networks from conversion-aware training to a processor, bit-exact, with cycles and energy."""
 
+from firstspike import zoo
 from firstspike.arith import Code, LogWeights
 from firstspike.convert import ConversionError
 from firstspike.processor import Cost, Processor, Technology, TechnologyError
@@ -27,4 +28,5 @@ __all__ = [
     "load",
     "models",
     "prepare",
+    "zoo",
 ]

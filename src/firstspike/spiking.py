@@ -36,6 +36,9 @@ class SpikingNetwork:
         self.network = network
         self.engine: Engine = create(network, engine) if engine else create(network)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.network, self.engine.name)  # an engine holds memory of its own
+
     def __repr__(self) -> str:
         net = self.network
         return (
@@ -88,6 +91,11 @@ class SpikingNetwork:
             OSError: it cannot be written; an older file of that name is kept.
         """
         save_network(self.network, Path(path), notes=notes or {})
+
+
+def _again(network: Network, engine: str) -> SpikingNetwork:
+    """What a pickle calls: the same engine, made anew."""
+    return SpikingNetwork(network, engine=engine)
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> SpikingNetwork:

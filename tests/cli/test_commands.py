@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Run
+from PIL import Image
 
 from firstspike.cli import main
 from firstspike.cli.main import COMMANDS
@@ -202,6 +203,27 @@ def test_evaluate_by_any_engine_and_on_all_images(digits_model: Path, tmp_path: 
     assert main(["evaluate", str(digits_model), "--data", "digits", "--json", str(path)]) == 0
     assert record(path)["images"] == 360
     assert record(path)["accuracy"] >= 0.97
+
+
+def test_images_without_a_test_split_are_not_called_test_images(
+    digits_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same images below ``test`` are a test set; alone they may be those of training."""
+    images = load_images("digits", split="test").limit(30)
+    for index, (pixels, label) in enumerate(zip(images.images.numpy(), images.labels.tolist(), strict=True)):
+        for folder in (tmp_path / "plain", tmp_path / "split" / "test", tmp_path / "split" / "train"):
+            path = folder / str(label) / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[0]).save(path)
+    out, found = tmp_path / "record.json", {}
+    for data in ("plain", "split"):
+        assert main(["evaluate", str(digits_model), "--data", str(tmp_path / data), "--json", str(out)]) == 0
+        found[data] = record(out)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert ("has no folders train and test" in printed) == (data == "plain")
+        assert ("30 test images" in printed) == (data == "split")
+    assert (found["plain"]["split"], found["split"]["split"]) == ("all", "test")
+    assert found["plain"]["accuracy"] == found["split"]["accuracy"]
 
 
 def test_processor_and_technology_of_cost(digits_model: Path, tmp_path: Path) -> None:

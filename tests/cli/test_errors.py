@@ -244,6 +244,14 @@ def unknown_accelerator(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["train", "--recipe", "digits", "--out", str(tmp), "--accelerator", "abacus"]
 
 
+def no_gpu(tmp: Path, model: Path, run: Run) -> list[str]:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    return ["train", "--recipe", "digits", "--out", str(tmp / "run"), "--accelerator", "gpu"]
+
+
 def negative_seed(tmp: Path, model: Path, run: Run) -> list[str]:
     return ["train", "--recipe", "digits", "--out", str(tmp / "run"), "--seed", "-1"]
 
@@ -359,6 +367,7 @@ REFUSED: dict[Setup, str] = {
     unknown_key_of_recipe: "training: unknown key 'lr'; known are epochs",
     broken_recipe: "mine.toml': Expected",
     unknown_accelerator: "abacus",
+    no_gpu: "accelerator 'gpu': it must be a device of this machine",
     negative_seed: "training.seed must be in 0..4294967295, not -1",
     damaged_checkpoint_to_resume: "last.ckpt': it is damaged or no checkpoint",
     checkpoint_of_another_seed: "it must be of this recipe, with training.seed 1, not 0",

@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
         "engine": snn.engine.name,
         "accuracy": accuracy(trace.predictions, images.labels.numpy()),
         "images": len(images),
+        "split": "all" if images.whole else "test",
         "images_per_second": len(images) / seconds,
         "spikes_per_neuron": trace.spikes_per_neuron,
         "sops_per_image": trace.sops_per_image,
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> None:
         ],
     }
     table = Table(
-        title=f"{escape(options.network)} on {escape(images.name)}: {len(images)} test images", title_justify="left"
+        title=f"{escape(options.network)} on {escape(images.name)}: {len(images)} {'' if images.whole else 'test '}images",
+        title_justify="left",
     )
     table.add_column("quantity")
     table.add_column("value", justify="right")
@@ -58,4 +60,9 @@ def run(options: argparse.Namespace) -> None:
     table.add_row("synaptic operations", f"{trace.sops_per_image / 1e6:.3f} million/image")
     table.add_row("speed", f"{len(images) / seconds:.1f} images/s (engine {snn.engine.name})")
     console.print(table)
+    if images.whole:
+        console.print(
+            f"{escape(images.name)} has no folders train and test, so these are all its images: this is a test only of a network "
+            f"that was trained on none of them", soft_wrap=True,
+        )  # fmt: skip
     write_json(options.json, record)

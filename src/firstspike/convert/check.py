@@ -45,12 +45,12 @@ def first_difference(
     """Compare every layer's spikes and the logits, with ``==``; None where all agree.
 
     Args:
-        prepared: the trained network, stage ``"quantised"``; evaluated in float64 on a copy.
+        prepared: the trained network, stage ``"quantised"``; evaluated in float64 on a copy, on the CPU.
         network: its integer network.
         x: images ``[n, *shape]`` in [0, 1].
         outputs: the integer engine's output of every layer, and the encoded input under ``"input"``.
     """
-    double = deepcopy(prepared).double().eval()
+    double = deepcopy(prepared).cpu().double().eval()
     with torch.no_grad():
         values = double.spike_values(x.double())
     names = [INPUT, *(layer.name for layer in network.layers)]

@@ -47,7 +47,10 @@ def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) ->
     except ConversionError:
         raise
     except ValueError as error:
-        raise ConversionError(f"convert: {error}") from error
+        remedy = ""
+        if "the membrane must fit" in str(error):
+            remedy = "; set accumulator_bits of the prepared network, and of the Processor, to 40, or use fewer bits or octaves"
+        raise ConversionError(f"convert: {error}{remedy}") from error
 
 
 class _Lowering:

@@ -70,8 +70,8 @@ def _replace(target: str, buffers: list[bytes]) -> None:
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = target, None  # the name that the caller knows
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, target) from error  # the name that the caller knows
         raise
     with suppress(OSError):  # the file is whole under its name; not every file system can sync a folder
         descriptor = os.open(folder, os.O_RDONLY)

@@ -62,7 +62,7 @@ def load(
         raise ValueError(f"split must be one of {sorted(SPLIT_FOLDERS)}, not {split!r}")
     if size is not None and not 1 <= size <= 4096:
         raise ValueError(f"size must lie in 1..4096, not {size!r}")
-    spec, root = str(spec), data_folder(data_root)
+    spec, root, whole = str(spec), data_folder(data_root), False
     if spec == "digits":
         images, labels, classes = _resized(_digits(split), size)
     elif spec in NAMED:
@@ -71,10 +71,11 @@ def load(
         if not Path(spec).exists():
             raise FileNotFoundError(f"data must be one of {list(names())}, a folder or a zip archive, not {spec!r}")
         keep = data_root is not None or bool(os.environ.get("FIRSTSPIKE_DATA"))
-        images, labels, classes = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
+        (images, labels, classes), whole = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
     if expect_shape is not None:
         images = _in_shape(images, expect_shape, spec)
-    return ImageSet(images=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=classes, name=spec)
+    pixels, numbers = torch.from_numpy(images), torch.from_numpy(labels)
+    return ImageSet(images=pixels, labels=numbers, classes=classes, name=spec, whole=whole)
 
 
 def _digits(split: Split) -> Arrays:
@@ -92,11 +93,12 @@ def _digits(split: Split) -> Arrays:
     return images[:, None], labels[chosen], tuple(str(name) for name in bunch.target_names)
 
 
-def _class_folders(path: Path, split: Split, cache: Path | None, size: int | None) -> Arrays:
+def _class_folders(path: Path, split: Split, cache: Path | None, size: int | None) -> tuple[Arrays, bool]:
+    """The images, and whether they are all of a source without splits."""
     with open_source(path) as source:
         listing = list_images(source, split)
         images = decode_cached(source, listing, split=split, cache=cache, size=size)
-    return images, np.array([label for _, label in listing.files], dtype=np.int64), listing.classes
+    return (images, np.array([label for _, label in listing.files], dtype=np.int64), listing.classes), listing.whole
 
 
 def _named(name: str, split: Split, root: Path, download: bool, size: int | None) -> Arrays:
@@ -107,7 +109,7 @@ def _named(name: str, split: Split, root: Path, download: bool, size: int | None
     places += [zipped for part in parts if (zipped := root / f"{name}-{part}.zip").is_file()]
     if places or name == "tiny-imagenet":
         path = places[0] if places else obtain(known.train[0], name=name, root=root, download=download)
-        images, labels, classes = _class_folders(path, split, root / ".cache", size)
+        (images, labels, classes), _ = _class_folders(path, split, root / ".cache", size)
         if name == "fashion-mnist" and classes != tuple("0123456789"):
             # in alphabetical order the names would number the classes otherwise than the official labels do
             raise ValueError(f"class folders of fashion-mnist in {path} must be named 0 to 9, not {classes!r}")

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
 from firstspike.spec import Network
@@ -150,12 +151,12 @@ def fit(
         FileNotFoundError, ValueError: the data cannot be read, or ``initial`` does not fit the recipe's network.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     training, validation = training_images(recipe, data_root)
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
     if initial is not None:
         warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels())
+    out.mkdir(parents=True, exist_ok=True)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
     seed, batch = recipe.training.seed, recipe.training.batch_size
@@ -180,24 +181,27 @@ def fit(
         callbacks: list[Callback] = [WeightAverage(recipe), saver] if recipe.averaging.start is not None else [saver]
         if progress:
             callbacks.append(TrainingProgress())
-        trainer = lightning.Trainer(
-            accelerator=accelerator,
-            **_devices(world),
-            precision=recipe.training.precision,
-            max_epochs=min(recipe.training.epochs, stop_after or recipe.training.epochs),
-            default_root_dir=out,
-            logger=[csv, TensorBoardLogger(str(out), name="log", version=csv.version)],
-            callbacks=callbacks,
-            plugins=[_CheckpointFile()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            log_every_n_steps=20,
-            deterministic=True,
-            gradient_clip_val=None,
-        )
+        try:
+            trainer = lightning.Trainer(
+                accelerator=accelerator,
+                **_devices(world),
+                precision=recipe.training.precision,
+                max_epochs=min(recipe.training.epochs, stop_after or recipe.training.epochs),
+                default_root_dir=out,
+                logger=[csv, TensorBoardLogger(str(out), name="log", version=csv.version)],
+                callbacks=callbacks,
+                plugins=[_CheckpointFile()],
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                log_every_n_steps=20,
+                deterministic=True,
+                gradient_clip_val=None,
+            )
+        except MisconfigurationException as error:
+            raise ValueError(f"accelerator {accelerator!r}: it must be a device of this machine ({error})") from error
         try:
             trainer.fit(module, batches, checks, ckpt_path=resumed, weights_only=True if resumed else None)
         except SystemExit as error:  # what Lightning makes of an interrupt

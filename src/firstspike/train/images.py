@@ -31,13 +31,15 @@ class ImageSet:
     """Labelled images of one shape.
 
     images: uint8 [N, C, H, W], C = 1 (grey) or 3 (RGB); labels: int64 [N], each below ``len(classes)``;
-    classes: names, position = label; name: what messages and records call this set.
+    classes: names, position = label; name: what messages and records call this set; whole: its source has no splits, so
+    these are all its images, whichever split was asked for.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     classes: tuple[str, ...]
     name: str
+    whole: bool = False
 
     def __post_init__(self) -> None:
         rules = (("images", self.images, torch.uint8, 4), ("labels", self.labels, torch.int64, 1))

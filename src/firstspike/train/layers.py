@@ -107,7 +107,7 @@ class Synapses(nn.Module):
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.stage = "relu"
         self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
-        self._evaluated: tuple[object, Tensor, Tensor] | None = None
+        self._evaluated: tuple[list[Tensor], Tensor, Tensor] | None = None
 
     @property
     def exponent(self) -> int:
@@ -164,12 +164,13 @@ class Synapses(nn.Module):
         if self.training:
             weight, bias = self.folded()
             return quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
-        key = (scale, tuple((id(t), t._version) for t in (*self.parameters(), *self.buffers())))
-        if self._evaluated is None or self._evaluated[0] != key:
+        now = [*self.parameters(), *self.buffers()]
+        if self._evaluated is None or not all(map(torch.equal, self._evaluated[0], now)):  # also after writes to .data
             with torch.no_grad():
                 weight, bias = self.folded(torch.float64)
                 weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
-            self._evaluated = (key, weight.to(self.linear.weight.dtype), bias.to(self.linear.weight.dtype))
+            kept = [tensor.detach().clone() for tensor in now]
+            self._evaluated = (kept, weight.to(self.linear.weight.dtype), bias.to(self.linear.weight.dtype))
         return self._evaluated[1], self._evaluated[2]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Synapses":

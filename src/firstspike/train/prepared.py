@@ -54,7 +54,7 @@ class Prepared(nn.Module):
         self.encode = Fire(code, "input")
         self.fire = nn.ModuleDict({step.name: Fire(code, "ttfs") for step in steps if step.fires or step.merges})
         self.register_buffer("_stage", torch.tensor(0, dtype=torch.int64))
-        self.register_load_state_dict_post_hook(lambda module, _: module._follow_stage())
+        self.register_load_state_dict_post_hook(_follow_stage)
         last_use: dict[str, int] = {}
         for index, step in enumerate(self.steps):
             for name in (step.source, *step.residuals):
@@ -152,3 +152,9 @@ class Prepared(nn.Module):
                     if self._last_use[name] == index:
                         del values[name]
         return values
+
+
+def _follow_stage(module: nn.Module, _: object) -> None:
+    """A hook that can be pickled: the stage may have come with the state."""
+    assert isinstance(module, Prepared)
+    module._follow_stage()

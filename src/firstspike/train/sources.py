@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -117,10 +117,14 @@ def may_write(folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Which files of a source are the images: class names in alphabetical order, (file name, label) class by class."""
+    """Which files of a source are the images: class names in alphabetical order, (file name, label) class by class.
+
+    whole: the source has no splits, so these are all its images.
+    """
 
     classes: tuple[str, ...]
     files: tuple[tuple[str, int], ...]
+    whole: bool = False
 
 
 @dataclass
@@ -167,7 +171,7 @@ def list_images(source: Source, split: Split) -> Listing:
             break
         level = inner
     if not level.folders or not level.folders.keys() <= known:
-        return _listing(_classes(level, source.path))
+        return replace(_listing(_classes(level, source.path)), whole=True)
     splits: dict[Split, dict[str, list[str]]] = {}
     for candidate, names in SPLIT_FOLDERS.items():
         present = [level.folders[name] for name in names if name in level.folders]
