@@ -48,6 +48,7 @@ def main() -> None:
         right.set_ylabel("silent weights (%)")
         for axes in (left, right):
             axes.set_xlabel("spikes per neuron")
+            axes.margins(x=0.12, y=0.1)
             axes.set_title(
                 f"{recipe.data.name}, {recipe.network.plan} at width {recipe.network.width}, {recipe.training.epochs} epochs, "
                 f"n = {good[0]['images']}",
@@ -56,7 +57,8 @@ def main() -> None:
             for line in good:
                 name = "accuracy" if axes is left else "silent_weights_share"
                 text = f"target {line['target'] or 'none'}"
-                axes.annotate(text, (line["spikes_per_neuron"], 100 * line[name]), fontsize=7)
+                place = (line["spikes_per_neuron"], 100 * line[name])
+                axes.annotate(text, place, xytext=(0, 7), textcoords="offset points", ha="center", fontsize=7)
 
 
 if __name__ == "__main__":
