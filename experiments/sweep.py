@@ -38,6 +38,7 @@ CODES = ((8, 2), (12, 2), (16, 4), (24, 4), (32, 4), (48, 8))
 BITS, LEVELS, MANTISSAS = range(3, 8), (1, 2, 4), range(2, 9)
 FINE = LogWeights(bits=8, levels_per_octave=16, mantissa_bits=8)
 
+MEMBRANES = (32, 40, 48)
 MEASURED = ("spikes_per_neuron", "latency_steps", "silent_weights_share", "accumulator_bits")
 
 Cell = dict[str, int]
@@ -93,7 +94,7 @@ def fine_tuned(
 def widened(network: Prepared, images: ImageSet) -> Record:
     """The integer engine's figures, with membranes as wide as they must be."""
     found: Record = {}
-    for bits in (32, 40, 48):
+    for bits in MEMBRANES:
         copy = deepcopy(network)
         copy.accumulator_bits = bits
         found = spiking(copy, images)
@@ -186,7 +187,12 @@ def main() -> None:
             name = "-".join(f"{key}{value}" for key, value in cell.items())
             print(f"{kind} {number}/{len(todo)}: {name}", flush=True)
             folder = out / kind / name
-            key: Record = {"source": source_hash, "images": len(images), "recipe": recipe.values()}
+            key: Record = {
+                "source": source_hash,
+                "images": len(images),
+                "recipe": recipe.values(),
+                "membranes": MEMBRANES,
+            }
             if kind == "trained":
                 key |= {"epochs": options.fine_tune, "rate": options.rate}
 

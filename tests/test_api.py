@@ -88,6 +88,10 @@ def test_weights_changed_behind_autograds_back_count():
         after = cat(x)
         assert not torch.equal(after, before)
         assert torch.equal(copy.deepcopy(cat)(x), after)
+        double = {name: parameter.double() for name, parameter in cat.named_parameters()}
+        found = torch.func.functional_call(cat, double, (x.double(),))
+        assert found.dtype == torch.float64
+        assert torch.equal(cat(x), after)
 
 
 def test_the_zoo_is_there_without_an_import_of_its_own():

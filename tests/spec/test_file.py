@@ -301,3 +301,11 @@ def test_files_too_large_to_be_read_are_not_written(tmp_path: Path, monkeypatch:
     with pytest.raises(ValueError, match=rf"header must have at most {header - 1} bytes, not {header}$"):
         save(small_network(), path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    """The caller's name, not that of the temporary file, and nothing after it."""
+    path = tmp_path / "nowhere" / "net.safetensors"
+    with pytest.raises(FileNotFoundError) as raised:
+        save(small_network(), path)
+    assert str(raised.value) == f"[Errno 2] No such file or directory: {str(path)!r}"

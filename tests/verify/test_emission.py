@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -98,4 +99,8 @@ def test_emitted_files(tmp_path: Path) -> None:
     bench = (tmp_path / "out" / "testbench.v").read_text()
     words = len((tmp_path / "out" / "dram.hex").read_text().split())
     assert f"localparam WORDS = {words};" in bench
+    assert "always #2 clk = ~clk;  // 250 MHz" in bench
+    fast = replace(SETS["small"].processor, clock_mhz=400.0)
+    emit(network, times, fast, tmp_path / "fast")
+    assert "always #1.25 clk = ~clk;  // 400 MHz" in (tmp_path / "fast" / "testbench.v").read_text()
     assert len((tmp_path / "out" / "cycles.hex").read_text().split()) == len(times)

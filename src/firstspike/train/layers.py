@@ -82,6 +82,11 @@ class Fire(nn.Module):
         return x
 
 
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal in type, device and every value."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+
+
 class Synapses(nn.Module):
     """A convolution or linear layer with its batch norm: membrane values, plus residual inputs of weight exactly 1.
 
@@ -165,7 +170,7 @@ class Synapses(nn.Module):
             weight, bias = self.folded()
             return quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
         now = [*self.parameters(), *self.buffers()]
-        if self._evaluated is None or not all(map(torch.equal, self._evaluated[0], now)):  # also after writes to .data
+        if self._evaluated is None or not all(map(_same, self._evaluated[0], now)):  # also after writes to .data
             with torch.no_grad():
                 weight, bias = self.folded(torch.float64)
                 weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
