@@ -156,6 +156,21 @@ def test_the_same_seed_gives_the_same_run_and_another_another(
     assert not same(run(other, tmp_path / "other", stop_after=1).network.state_dict(), whole[1].network.state_dict())
 
 
+def test_a_sibling_starts_alike_on_the_same_split_and_sees_other_batches(recipe: Recipe, tmp_path: Path) -> None:
+    sibling = replace(recipe, training=replace(recipe.training, order=1))
+    for ours, theirs in zip(training_images(recipe), training_images(sibling), strict=True):
+        assert torch.equal(ours.pixels(), theirs.pixels())
+    lone = [replace(part, training=replace(part.training, learning_rate=1e-30)) for part in (recipe, sibling)]
+    starts = [run(part, tmp_path / f"start{n}", stop_after=1).network for n, part in enumerate(lone)]
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(starts[0].parameters(), starts[1].parameters(), strict=True)
+        if ours.dim() > 1  # others begin at 0 and are moved by any rate
+    )
+    ends = [run(part, tmp_path / f"end{n}", stop_after=1).network for n, part in enumerate((recipe, sibling))]
+    assert not same(dict(ends[0].named_parameters()), dict(ends[1].named_parameters()))
+
+
 @pytest.mark.parametrize("epochs", [[1, 2, 3, 4], [3]], ids=str)
 def test_stopped_after_epochs_and_resumed(
     whole: tuple[Path, Fitted], recipe: Recipe, tmp_path: Path, epochs: list[int]

@@ -29,6 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
     parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
+    parser.add_argument(
+        "--order", type=int, help="batches in another order, from the same start (default: the recipe's)"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, help="arithmetic (default: the recipe's)")
     parser.add_argument(
         "--initial",
@@ -49,6 +52,8 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
         recipe = replace(recipe, data=replace(recipe.data, name=options.data))
     if options.seed is not None:
         recipe = replace(recipe, training=replace(recipe.training, seed=options.seed))
+    if options.order is not None:
+        recipe = replace(recipe, training=replace(recipe.training, order=options.order))
     if options.precision:
         recipe = replace(recipe, training=replace(recipe.training, precision=options.precision))
     return recipe

@@ -159,12 +159,12 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
-    seed, batch = recipe.training.seed, recipe.training.batch_size
+    stream, batch = recipe.training.stream, recipe.training.batch_size
     rank, world = processes.rank(), processes.world_size()
     if world > 1:
         processes.share_batch_norm(network)
     batches = Batches(
-        training, batch_size=batch, seed=seed, augment=augment, drop_last=True, rank=rank, world_size=world
+        training, batch_size=batch, seed=stream, augment=augment, drop_last=True, rank=rank, world_size=world
     )
     checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches))

@@ -45,7 +45,9 @@ class ConversionAwareTraining(lightning.LightningModule):
         checkpoint["recipe"] = self.recipe.values()
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)  # dropout, the same after a resume
+        torch.manual_seed(
+            self.recipe.training.stream * 100_003 + self.current_epoch
+        )  # dropout, the same after a resume
         stage = self.recipe.stages.at(self.current_epoch)
         if self.network.stage != stage:
             self.network.stage = stage

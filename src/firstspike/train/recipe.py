@@ -76,7 +76,8 @@ class TrainingRecipe:
             a deep network diverges at rates that it bore before.
         momentum, weight_decay: of the optimiser; no decay on biases and batch norm.
         label_smoothing: of the cross entropy.
-        seed: of initialisation, order, augmentation and dropout.
+        seed: of the validation split, initialisation, order, augmentation and dropout.
+        order: another order, augmentation and dropout from the same start and split: siblings, whose average to train on.
         precision: Lightning's name, "32-true" or "bf16-mixed".
     """
 
@@ -90,12 +91,14 @@ class TrainingRecipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     seed: int = 0
+    order: int = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
         checks.integer("training.epochs", self.epochs, low=1, high=1 << 20)
         checks.integer("training.batch_size", self.batch_size, low=1, high=1 << 20)
         checks.integer("training.seed", self.seed, low=0, high=(1 << 32) - 1)
+        checks.integer("training.order", self.order, low=0, high=1 << 10)
         for name in ("learning_rate", "quantised_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"training.{name} must be positive and finite, not {getattr(self, name)!r}")
@@ -108,6 +111,11 @@ class TrainingRecipe:
             raise ValueError(f"training.weight_decay must be at least 0 and finite, not {self.weight_decay!r}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"training.precision must be '32-true' or 'bf16-mixed', not {self.precision!r}")
+
+    @property
+    def stream(self) -> int:
+        """Seed of what ``order`` changes; ``seed`` itself for order 0."""
+        return self.seed + (self.order << 32)
 
 
 @dataclass(frozen=True, kw_only=True)
