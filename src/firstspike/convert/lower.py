@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network, Shape
 from firstspike.train.layers import AveragePool, Synapses, nearest_level
 from firstspike.train.prepared import Prepared, Step
 
@@ -48,7 +48,7 @@ def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) ->
         raise
     except ValueError as error:
         remedy = ""
-        if "the membrane must fit" in str(error):
+        if isinstance(error, MembraneError):
             remedy = "; set accumulator_bits of the prepared network, and of the Processor, to 40, or use fewer bits or octaves"
         raise ConversionError(f"convert: {error}{remedy}") from error
 

@@ -1,7 +1,18 @@
 """Contracts between the parts: the integer network, the trace of a run, the processor's parameters, the model file."""
 
 from firstspike.spec.file import FormatError, load, save
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.network import (
+    INPUT,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    MembraneError,
+    Network,
+    Shape,
+    Synaptic,
+)
 from firstspike.spec.processor import Processor
 from firstspike.spec.trace import LayerTrace, Trace
 
@@ -14,6 +25,7 @@ __all__ = [
     "LayerTrace",
     "Linear",
     "MaxPool2d",
+    "MembraneError",
     "Network",
     "Processor",
     "Shape",

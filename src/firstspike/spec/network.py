@@ -29,6 +29,10 @@ MAX_NEURONS = 1 << 28
 Shape = tuple[int, ...]
 
 
+class MembraneError(ValueError):
+    """A layer's membrane can outgrow the network's ``accumulator_bits`` (numerics, section 3)."""
+
+
 def _pair(subject: str, value: tuple[int, int], *, low: int) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
         raise TypeError(f"{subject} must be a tuple of two ints, not {value!r}")
@@ -246,8 +250,9 @@ class Network:
         classes: names of the logits, or empty.
 
     Raises:
-        TypeError, ValueError: a field, a shape or a connection breaks its rule, or a layer's membrane does not fit
-            ``accumulator_bits`` (numerics, section 3); the text names the layer, the rule and the value.
+        TypeError, ValueError: a field, a shape or a connection breaks its rule; the text names the layer, the rule and the
+            value.
+        MembraneError: a layer's membrane does not fit ``accumulator_bits`` (numerics, section 3).
     """
 
     code: Code
@@ -410,7 +415,7 @@ class Network:
             )
         low, high = self._membrane_bounds(layer, codes)
         if low < -limit or high >= limit:
-            raise ValueError(
+            raise MembraneError(
                 f"layer {layer.name!r}: the membrane must fit {self.accumulator_bits} bits "
                 f"({-limit}..{limit - 1}), not {low}..{high}"
             )
