@@ -45,6 +45,7 @@ weight_decay = 1e-3
 label_smoothing = 0.1
 seed = 5
 order = 1
+frozen = 2
 precision = "bf16-mixed"
 
 [code]
@@ -126,6 +127,7 @@ BAD = {
     "no batch": (MINIMAL + "batch_size = 0\n", "training.batch_size must be in 1"),
     "seed": (MINIMAL + "seed = -1\n", "training.seed must be in 0"),
     "order": (MINIMAL + "order = 1025\n", "training.order must be in 0..1024, not 1025"),
+    "frozen": (MINIMAL + "frozen = -1\n", "training.frozen must be in 0..1024, not -1"),
     "learning rate": (MINIMAL + "learning_rate = 0\n", "training.learning_rate must be positive and finite, not 0.0"),
     "learning rate, nan": (MINIMAL + "learning_rate = nan\n", "training.learning_rate must be positive and finite, not nan"),
     "warmup": (MINIMAL + "warmup = 1.5\n", r"training.warmup must be in \[0, 1\], not 1.5"),

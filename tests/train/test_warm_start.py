@@ -194,6 +194,41 @@ def test_a_run_starts_there_and_resumes_without(
         assert torch.equal(value, resumed.network.state_dict()[name]), name
 
 
+def test_frozen_layers_keep_their_weights_and_the_others_learn(
+    recipe: Recipe, digits: SpikingNetwork, images: Tensor, tmp_path: Path
+) -> None:
+    training = replace(recipe.training, epochs=2, learning_rate=0.01, frozen=2)
+    stages = replace(recipe.stages, clip=0, input=0, ttfs=0, quantised=1)
+    frozen = replace(recipe, training=training, stages=stages)
+    start = build_network(frozen, shape=(1, 8, 8), classes=10)
+    taken = warm_start(start, digits.network, images)
+    fit(frozen, out=tmp_path, progress=False, initial=digits.network, accelerator="cpu", stop_after=1)
+    end = fit(
+        frozen, out=tmp_path, progress=False, accelerator="cpu"
+    ).network  # the checkpoint stands for the initial one
+    for number, name in enumerate(taken):
+        weights = [network.layers[name].folded()[0] for network in (start, end)]
+        norms = [weight.flatten(1).norm(dim=1).reshape(-1, *[1] * (weight.dim() - 1)) for weight in weights]
+        same = torch.allclose(weights[0] / norms[0], weights[1] / norms[1], rtol=0, atol=1e-6)
+        assert same == (number < 2), name
+
+
+@pytest.mark.parametrize(
+    ("frozen", "initial", "text"),
+    [
+        (1, False, "frozen must count layers that an initial network gives .*, not 1 with layer 'conv1_1'"),
+        (6, True, "frozen must leave one of 6 layers to train, not be 6"),
+    ],
+)
+def test_layers_that_cannot_be_frozen(
+    frozen: int, initial: bool, text: str, recipe: Recipe, digits: SpikingNetwork, tmp_path: Path
+) -> None:
+    wanted = replace(recipe, training=replace(recipe.training, frozen=frozen))
+    with pytest.raises(ValueError, match=text):
+        fit(wanted, out=tmp_path, progress=False, initial=digits.network if initial else None, accelerator="cpu")
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("none.safetensors", r"none\.safetensors.*no such file"), ("vgg99-cifar10", r"vgg99-cifar10.*no such file")],

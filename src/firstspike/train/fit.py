@@ -23,6 +23,7 @@ from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
+from firstspike.train.layers import Synapses
 from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
 from firstspike.train.prepare import prepare
@@ -154,8 +155,10 @@ def fit(
     training, validation = training_images(recipe, data_root)
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
-    if initial is not None:
-        warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels())
+    checkpoint = out / CHECKPOINT
+    resumed = str(checkpoint) if resume and checkpoint.is_file() else None
+    taken = warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels()) if initial is not None else ()
+    _freeze(network, recipe.training.frozen, taken=None if resumed else taken)
     out.mkdir(parents=True, exist_ok=True)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
@@ -168,8 +171,6 @@ def fit(
     )
     checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches))
-    checkpoint = out / CHECKPOINT
-    resumed = str(checkpoint) if resume and checkpoint.is_file() else None
     if resumed:
         _check_resumable(checkpoint, recipe)
     saver, csv = _Checkpoint(checkpoint), CSVLogger(out, name="log")
@@ -242,6 +243,19 @@ def _check_resumable(path: Path, recipe: Recipe) -> None:
                 f"checkpoint {str(path)!r}: it must be of this recipe, with {key} {ours.get(key)!r}, not {value!r}; use "
                 f"another folder (--out), or begin anew (--restart)"
             )
+
+
+def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> None:
+    """Train only what comes after the first ``count`` layers with weights; ``taken`` have them from an initial network."""
+    layers = {name: layer for name, layer in network.layers.items() if isinstance(layer, Synapses)}
+    if count >= len(layers):
+        raise ValueError(f"training.frozen must leave one of {len(layers)} layers to train, not be {count!r}")
+    for name, layer in list(layers.items())[:count]:
+        if taken is not None and name not in taken:
+            raise ValueError(
+                f"training.frozen must count layers that an initial network gives (--initial), not {count!r} with layer {name!r}"
+            )
+        layer.requires_grad_(False)
 
 
 @contextmanager

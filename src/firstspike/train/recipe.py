@@ -77,6 +77,7 @@ class TrainingRecipe:
         momentum, weight_decay: of the optimiser; no decay on biases and batch norm.
         label_smoothing: of the cross entropy.
         seed: of the validation split, initialisation, order, augmentation and dropout.
+        frozen: the first so many layers with weights keep those of the initial network, which saves their gradients.
         order: another order, augmentation and dropout from the same start and split: siblings, whose average to train on.
         precision: Lightning's name, "32-true" or "bf16-mixed".
     """
@@ -92,6 +93,7 @@ class TrainingRecipe:
     label_smoothing: float = 0.0
     seed: int = 0
     order: int = 0
+    frozen: int = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ class TrainingRecipe:
         checks.integer("training.batch_size", self.batch_size, low=1, high=1 << 20)
         checks.integer("training.seed", self.seed, low=0, high=(1 << 32) - 1)
         checks.integer("training.order", self.order, low=0, high=1 << 10)
+        checks.integer("training.frozen", self.frozen, low=0, high=1 << 10)
         for name in ("learning_rate", "quantised_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"training.{name} must be positive and finite, not {getattr(self, name)!r}")

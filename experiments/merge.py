@@ -1,0 +1,77 @@
+"""Integer network of the average of runs of one recipe: siblings that differ in --order, each averaged by table `averaging`.
+
+    python experiments/merge.py runs/a/last.ckpt runs/b/last.ckpt --recipe NAME --data-root DIR --out FILE
+
+For runs that end in stage ttfs: the runs' averages are averaged, batch norm is measured anew on training images, weights
+take the nearest logarithmic levels without training (so accuracy falls), and the network is converted and proven as by
+`firstspike convert`. For a start to train on (`firstspike train --initial FILE`).
+
+Number: validation accuracy in stage ttfs and quantised, all held-out images.
+"""
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from firstspike.spiking import convert
+from firstspike.train.averaging import MEASURED_BATCHES
+from firstspike.train.data import Augment, Batches, ImageSet
+from firstspike.train.fit import load_network, training_images
+from firstspike.train.prepared import Prepared
+from firstspike.train.recipe import find_recipe
+from firstspike.train.warm_start import measure_statistics
+
+
+def accuracy(network: Prepared, images: ImageSet) -> float:
+    """Share of images that the network classifies as labelled, in its stage."""
+    network.eval()
+    right = 0
+    with torch.no_grad():
+        for pixels, labels in Batches(images, batch_size=250, shuffle=False):
+            logits = network(pixels.contiguous(memory_format=torch.channels_last))
+            right += int((logits.argmax(dim=1) == labels).sum())
+    return right / len(images)
+
+
+def averaged(checkpoint: str) -> dict[str, torch.Tensor]:
+    """The average of parameters that a run's checkpoint holds, by name."""
+    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    averages = [state for state in callbacks.values() if state.get("count")]
+    if not averages:
+        raise SystemExit(f"{checkpoint}: the checkpoint must hold an average (table averaging, an epoch in stage ttfs)")
+    result: dict[str, torch.Tensor] = averages[0]["average"]
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    recipe = find_recipe(options.recipe)
+    training, validation = training_images(recipe, options.data_root)
+    network = load_network(recipe, options.checkpoints[0], shape=training.shape, classes=len(training.classes))
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averages = [averaged(checkpoint) for checkpoint in options.checkpoints]
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(torch.stack([average[f"network.{name}"] for average in averages]).mean(dim=0))
+    network.stage = "ttfs"
+    data = recipe.data
+    augment = Augment(pad=data.pad, flip=data.flip, cutout=data.cutout)
+    batches = Batches(training, batch_size=recipe.training.batch_size, seed=recipe.training.seed, augment=augment)
+    measure_statistics(network, (images for images, _ in islice(batches, MEASURED_BATCHES)))
+    print(f"ttfs: {accuracy(network, validation):.4f} of {len(validation)} validation images", flush=True)
+    network.stage = "quantised"
+    print(f"quantised: {accuracy(network, validation):.4f}", flush=True)
+    example = validation.limit(16)
+    snn = convert(network, example=example.pixels(), classes=example.classes)
+    snn.save(options.out, notes={"recipe": options.recipe, "dataset": example.name})
+
+
+if __name__ == "__main__":
+    main()
