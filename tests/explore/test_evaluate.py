@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 
+import firstspike as fs
 from explore.spaces import TEXT
 from firstspike.arith import Code, LogWeights, decode_weights, level_values
 from firstspike.explore import space
@@ -38,6 +41,28 @@ def test_weights_go_to_the_nearest_level_and_biases_to_the_new_grid(digits_model
         assert np.array_equal(np.abs(before - after), distance)
         step = Fraction(2) ** (found.exponent(new) - network.exponent(old))
         assert new.bias.tolist() == [round(int(bias) * step) for bias in old.bias]
+
+
+def test_an_average_takes_the_level_nearest_to_its_share() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(3, stride=1), nn.Conv2d(4, 4, 1, groups=4, bias=False), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64, 2),
+    )  # fmt: skip
+    image, weights = torch.rand(1, 1, 8, 8), LogWeights(levels_per_octave=4)
+    networks = []
+    for wanted in (LogWeights(), weights):
+        cat = fs.prepare(net, weights=wanted)
+        cat.stage = "quantised"
+        networks.append(fs.convert(cat, example=image).network)
+    found = recode(networks[0], code=networks[0].code, weights=weights)
+    (average,) = (n for n, layer in enumerate(found.layers) if layer.name == "2")
+    assert (found.layers[average].codes == networks[1].layers[average].codes).all()
+    assert found.layers[average].scale == networks[1].layers[average].scale
+    level = float(weights.level(int(found.layers[average].codes.flat[0]) + found.layers[average].scale))
+    assert level == float(min(map(weights.level, range(30)), key=lambda value: abs(value - Fraction(1, 9))))
+    trained = found.layers[average + 1]  # depthwise too, but learned: every weight the level nearest to its own
+    before = decode_weights(networks[0].layers[average + 1].codes, LogWeights(), networks[0].layers[average + 1].scale)
+    assert len(np.unique(decode_weights(trained.codes, weights, trained.scale))) == len(np.unique(before)) == 4
 
 
 def test_a_code_in_which_a_layer_does_not_fit_is_refused(digits_model: Path) -> None:

@@ -98,12 +98,12 @@ def integer_kernel(code: Code) -> Integer[np.ndarray, "256"]:
 
 
 def encode(values: Float[np.ndarray, "*shape"], code: Code) -> UInt8[np.ndarray, "*shape"]:
-    """First spike times of real values: ``min {t : value >= kappa(t)}``, ``NO_SPIKE`` below ``kappa(T-1)``.
+    """First spike times of real values: ``min {t : value >= kappa(t)}``, ``NO_SPIKE`` below ``kappa(T-1)`` and for NaN.
 
-    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0]), Code()).tolist()
-    [0, 0, 1, 2, 255, 255]
+    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0, np.nan]), Code()).tolist()
+    [0, 0, 1, 2, 255, 255, 255]
     """
-    return _first_crossing(values, kernel(code)[::-1])
+    return _first_crossing(np.where(np.isnan(values), -np.inf, values), kernel(code)[::-1])
 
 
 def decode(times: UInt8[np.ndarray, "*shape"], code: Code) -> Float[np.ndarray, "*shape"]:

@@ -52,8 +52,8 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
 def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
     """First spike times of real values, as `firstspike.arith.encode`: compiled where that is built and the type fits.
 
-    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0]), Code()).tolist()
-    [0, 0, 1, 2, 255, 255]
+    >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0, np.nan]), Code()).tolist()
+    [0, 0, 1, 2, 255, 255, 255]
     """
     if values.dtype in (np.float32, np.float64):
         try:

@@ -137,25 +137,29 @@ class Synapses(nn.Module):
             bias = bias + norm.bias.to(weight.dtype)
         return weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), bias
 
-    def choose_scale(self) -> None:
+    def choose_scale(self, *, residuals: int = 0, octaves: int = 0) -> None:
         """Set the scale that quantises the folded weights with the least squared error among those that fit.
 
         A scale fits if the largest membrane that its codes allow, half as much again for what training still changes,
         stays within ``accumulator_bits`` (numerics, section 3).
+
+        Args:
+            residuals: residual inputs, each of which adds up to 1 to a membrane.
+            octaves: of a layer that takes in an average of ``2^octaves`` inputs, whose membranes are so much finer.
         """
         weight, bias = self.folded(torch.float64)
         weight, bias = weight.detach(), bias.detach()
-        largest = 256
-        while True:
-            scale = best_scale(weight, self.code, self.weights, accumulator_bits=self.accumulator_bits, largest=largest)
-            self.scale.fill_(scale)
+
+        def fits(scale: int) -> bool:
             rows = quantise(weight, self.weights, scale).flatten(1)
-            high = (rows.clamp(min=0).sum(dim=1) + bias).max()
+            high = (rows.clamp(min=0).sum(dim=1) + bias).max() + residuals
             low = (rows.clamp(max=0).sum(dim=1) + bias).min()
             reach = MARGIN * max(float(high), -float(low), 1.0)
-            if reach * 2.0**self.exponent < 2.0 ** (self.accumulator_bits - 1) or scale == -256:
-                return
-            largest = scale - 1
+            exponent = membrane_exponent(self.code, self.weights, scale) + octaves
+            return reach * 2.0**exponent < 2.0 ** (self.accumulator_bits - 1)
+
+        scale = best_scale(weight, self.code, self.weights, accumulator_bits=self.accumulator_bits - octaves, fits=fits)
+        self.scale.fill_(scale)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""

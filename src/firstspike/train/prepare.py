@@ -221,8 +221,8 @@ class _Builder:
         if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
             path = value.name if isinstance(value, _Spikes) else value.after[-1][0]
             raise UnsupportedError(
-                f"{path}: the last layer must be linear (its values are the logits), not one that fires or pools; end "
-                f"with an nn.Linear"
+                f"{path}: the last layer must be linear or an average (its values are the logits), not one that fires or "
+                f"pools; end with an nn.Linear"
             )
         flattens = tuple(entry for entry in value.after if entry[1] == "flatten")
         self._emit(replace(value, after=flattens), fires=False)

@@ -60,10 +60,16 @@ class Prepared(nn.Module):
             for name in (step.source, *step.residuals):
                 last_use[name] = index
         self._last_use = last_use
+        self._octaves: dict[
+            str, int
+        ] = {}  # of the averages that merged in the last run, and of what only passes them on
 
     @property
     def stage(self) -> str:
         """Stage of conversion-aware training: one of `STAGES`. Setting ``"quantised"`` chooses every layer's scale.
+
+        Where an average merges, its reader's scale leaves room for that from the network's first run on, which shows the
+        window.
 
         Raises:
             ValueError: the value set is no stage, or weights to be quantised are not finite.
@@ -74,12 +80,13 @@ class Prepared(nn.Module):
     def stage(self, stage: str) -> None:
         rank = stage_rank(stage)
         if stage == "quantised" and self.stage != "quantised":
-            for name, layer in self.layers.items():
+            for step in self.steps:
+                layer = self.layers[step.name]
                 if isinstance(layer, Synapses):
                     try:
-                        layer.choose_scale()
+                        layer.choose_scale(residuals=len(step.residuals), octaves=self._octaves.get(step.source, 0))
                     except ValueError as error:
-                        raise ValueError(f"layer {name!r}: {error}") from error
+                        raise ValueError(f"layer {step.name!r}: {error}") from error
         self._stage.fill_(rank)
         self._follow_stage()
 
@@ -144,7 +151,16 @@ class Prepared(nn.Module):
             source = values[step.source]
             residuals = [values[name] for name in step.residuals]
             y = self.layers[step.name](source, *residuals)
-            if step.fires or (step.merges and not self.merged(step, (int(source.shape[-2]), int(source.shape[-1])))):
+            if step.kind in ("flatten", "dropout"):
+                self._octaves[step.name] = self._octaves.get(step.source, 0)
+            elif step.merges:
+                size = (int(source.shape[-2]), int(source.shape[-1]))
+                merges = self.merged(step, size)
+                pixels = size[0] * size[1] // (int(y.shape[-2]) * int(y.shape[-1]))
+                self._octaves[step.name] = pixels.bit_length() - 1 if merges else 0
+                if not merges:
+                    y = self.fire[step.name](y)
+            if step.fires:
                 y = self.fire[step.name](y)
             values[step.name] = y
             if not keep:

@@ -1,6 +1,7 @@
 """Logarithmic weight quantiser: nearest level with a per-layer scale, and straight-through training through it."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -68,13 +69,19 @@ def round_bias(bias: Tensor, exponent: int) -> Tensor:
 
 
 def best_scale(
-    weight: Tensor, code: Code, weights: LogWeights, *, accumulator_bits: int = 32, largest: int = 256
+    weight: Tensor,
+    code: Code,
+    weights: LogWeights,
+    *,
+    accumulator_bits: int = 32,
+    fits: Callable[[int], bool] | None = None,
 ) -> int:
-    """The scale ``k`` in -256..``largest`` with the least squared error on ``weight``; of equally good ones the smaller.
+    """The scale ``k`` in -256..256 with the least squared error on ``weight``; of equally good ones the smaller.
 
     Not considered are scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level, so that sums
-    find room in ``accumulator_bits``, and scales so coarse that no weight is nearest to the largest level (one level
-    finer is as good). The search ends where clipping alone costs more than the best scale so far.
+    find room in ``accumulator_bits``, scales that ``fits`` refuses, and scales so coarse that no weight is nearest to the
+    largest level (one level finer is as good). The search ends where clipping alone costs more than the best scale so far.
+    If no other scale is left, the finest of the coarse ones that fits is taken, at last -256.
 
     Raises:
         ValueError: a weight is not finite.
@@ -85,18 +92,17 @@ def best_scale(
     magnitude = weight.abs()
     peak = float(magnitude.max()) if weight.numel() else 0.0
     rho = weights.levels_per_octave
-    largest = min(largest, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
-    if peak == 0.0:
-        return max(-256, min(0, largest))
-    first = max(-256, -rho * (math.frexp(peak)[1] + 1))
-    while first < largest and weights.level(first) + weights.level(first + 1) > 2 * Fraction(peak):
+    largest = min(256, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
+    first = 0 if peak == 0.0 else max(-256, -rho * (math.frexp(peak)[1] + 1))
+    while peak and first < largest and weights.level(first) + weights.level(first + 1) > 2 * Fraction(peak):
         first += 1
-    best, least = min(first, largest), math.inf
-    for scale in range(best, largest + 1):
+    best, least = None, math.inf
+    for scale in range(first, largest + 1 if peak else first):
         levels, boundaries = rising_levels(weights, scale)
         if float((magnitude - levels[-1]).clamp_(min=0).square_().sum()) > least:
             break
         error = float((quantise_forward(weight, levels, boundaries) - weight).square_().sum())
-        if error < least:
+        if error < least and (fits is None or fits(scale)):
             best, least = scale, error
-    return best
+    coarse = range(min(first, largest), -256, -1)
+    return next((scale for scale in coarse if fits is None or fits(scale)), -256) if best is None else best
