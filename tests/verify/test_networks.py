@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from firstspike.arith import encode_weights
 from firstspike.engine import create
 from firstspike.processor import mapping
 from firstspike.rtl import emit
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d
+from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
 from firstspike.verify import Simulator, run
 from firstspike.verify.simulator import Stalls
 
@@ -35,6 +36,40 @@ def _exact(name: str, seeds: range, simulator: Simulator) -> None:
 def test_random_networks(name: str, seeds: range, simulator: Build) -> None:
     """Bit-exact and cycle-exact with an ideal DRAM."""
     _exact(name, seeds, simulator(name))
+
+
+def test_windows_of_padding_alone_equal_thresholds_and_a_read_out_with_residuals(simulator: Build) -> None:
+    """What the random networks do not draw: nothing to pool, no input pixel under a kernel, all thresholds 1, sums as logits."""
+    parameters, rng = SETS["small"], np.random.default_rng(0)
+    top = parameters.weights.zero_level
+
+    def codes(*shape: int) -> np.ndarray:
+        return encode_weights(rng.integers(0, top + 1, shape), rng.random(shape) < 0.3, parameters.weights)
+
+    padded = MaxPool2d(name="pool", source=INPUT, kernel=(1, 1), stride=(1, 1), padding=(1, 2))
+    wide = Conv2d(
+        name="wide", source="pool", codes=codes(4, 3, 1, 2), scale=0, bias=rng.integers(-9, 1 << 18, 4), padding=(2, 3)
+    )
+    equal = Conv2d(name="equal", source="wide", codes=codes(4, 4, 1, 1), scale=-60, bias=rng.integers(-400, 400, 4))
+    sums = Conv2d(
+        name="sums", source="equal", codes=codes(4, 4, 1, 1), scale=1, bias=rng.integers(-99, 99, 4), fires=False,
+        residuals=("wide", "equal"),
+    )  # fmt: skip
+    network = Network(
+        code=parameters.code,
+        weights=parameters.weights,
+        input_shape=(3, 3, 3),
+        layers=(padded, wide, equal, sums),
+        accumulator_bits=parameters.processor.accumulator_bits,
+    )
+    assert set(network.thresholds(equal).tolist()) == {1}
+    times = np.where(rng.random((3, 3, 3, 3)) < 0.7, rng.integers(0, parameters.code.T, (3, 3, 3, 3)), 255)
+    outputs = create(network).layers(times.astype(np.uint8))
+    assert (outputs["pool"][:, :, 0] == 255).all() and (outputs["pool"] != 255).any()
+    assert all((outputs[name] == 255).any() and (outputs[name] != 255).any() for name in ("wide", "equal"))
+    record = run(network, times.astype(np.uint8), parameters.processor, simulator=simulator("small"))
+    assert record.bit_exact and record.cycle_exact, record.differences
+    assert record.layers_compared == 5  # the input, three that fire or pool, the logits
 
 
 @pytest.mark.slow
