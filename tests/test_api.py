@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pytest
 import torch
 
 import firstspike as fs
@@ -96,3 +97,23 @@ def test_weights_changed_behind_autograds_back_count():
 
 def test_the_zoo_is_there_without_an_import_of_its_own():
     assert "vgg16-cifar10" in fs.zoo.names()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"classes": 0}, "classes must be in 1..1048576, not 0"),
+        ({"classes": "3"}, "classes must be an int, not '3'"),
+        ({"classes": 2, "width": -1.0}, r"width must be in \(0, 16\], not -1.0"),
+        ({"classes": 2, "plan": "abc"}, "plan must be an int, not 'a'"),
+        ({"classes": 2, "image_size": 8}, "image_size must be at least 32 for 5 poolings, not 8"),
+    ],
+)
+def test_a_vgg_that_cannot_be(arguments, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        fs.models.vgg(**arguments)
+
+
+def test_a_processor_runs_converted_networks_only():
+    with pytest.raises(TypeError, match=r"snn must be a network of firstspike.convert or firstspike.load, not str"):
+        fs.Processor().run("snn", torch.rand(1, 1, 8, 8))

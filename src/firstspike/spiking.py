@@ -88,7 +88,8 @@ class SpikingNetwork:
         """Write the model file (docs/format.md), whole or not at all; ``notes`` are free text kept beside it.
 
         Raises:
-            OSError: it cannot be written; an older file of that name is kept.
+            OSError, ValueError: it cannot be written there; an older file of that name is kept.
+            TypeError: a note is no text.
         """
         save_network(self.network, Path(path), notes=notes or {})
 
@@ -124,6 +125,7 @@ def convert(
 
     Raises:
         TypeError: ``prepared`` is no prepared network, or ``example`` no images.
+        ValueError: the example holds no image, NaN or values outside [0, 1].
         ConversionError: the stage is not ``"quantised"``, a layer does not fit, or a layer differs on the example.
     """
     if not isinstance(example, Tensor | np.ndarray):

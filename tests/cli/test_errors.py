@@ -372,7 +372,7 @@ REFUSED: dict[Setup, str] = {
     damaged_checkpoint_to_resume: "last.ckpt': it is damaged or no checkpoint",
     checkpoint_of_another_seed: "it must be of this recipe, with training.seed 1, not 0",
     missing_checkpoint: "none.ckpt': there is no such file",
-    damaged_checkpoint: "last.ckpt': it must hold a network of this recipe",
+    damaged_checkpoint: "last.ckpt': it is damaged or no checkpoint of `firstspike train`",
     checkpoint_of_another_network: "it must hold a network of this recipe",
     no_folder_for_model: "net.safetensors': its folder must exist",
     checkpoint_before_its_last_stage: "convert needs stage 'quantised' (set network.stage), not 'ttfs'",

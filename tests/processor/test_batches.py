@@ -223,6 +223,9 @@ def test_designs(tmp_path: object) -> None:
         designs.load("big")
     with pytest.raises(FileNotFoundError):
         designs.load("absent.toml")
+    (tmp_path / "binary.toml").write_bytes(b"pes = 16\xff")  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"binary\.toml: it must be text in UTF-8 .*0xff"):
+        designs.load(tmp_path / "binary.toml")  # type: ignore[operator]
 
 
 def test_the_batch_design_is_small() -> None:

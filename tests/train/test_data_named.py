@@ -393,7 +393,7 @@ def test_a_download_with_a_wrong_checksum_leaves_nothing(monkeypatch, tmp_path, 
     (server.folder / file).write_bytes(b"another one")
     with pytest.raises(FileNotFoundError, match=r"the download failed: MD5 hash of downloaded file .* does not match"):
         load("cifar10", data_root=tmp_path / "root")
-    assert not list((tmp_path / "root").rglob("*"))
+    assert not list(tmp_path.glob("root*"))
 
 
 def test_a_damaged_archive_is_downloaded_again(monkeypatch, tmp_path, server):

@@ -273,7 +273,7 @@ def test_damaged_checkpoints_are_refused(whole: tuple[Path, Fitted], recipe: Rec
         run(recipe, tmp_path)
     assert path.read_bytes() == before
     with pytest.raises(
-        ValueError, match=rf"checkpoint '{re.escape(str(path))}': it must hold a network of this recipe"
+        ValueError, match=rf"checkpoint '{re.escape(str(path))}': it is damaged or no checkpoint of `firstspike train`"
     ):
         load_network(recipe, path, shape=(1, 8, 8), classes=2)
 

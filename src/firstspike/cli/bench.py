@@ -16,7 +16,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("inference",), help="what to measure")
     parser.add_argument("--network", metavar="NET", help="model file (default: a VGG-16 of random codes)")
     parser.add_argument(
-        "--density", type=float, default=0.3, metavar="D", help="spikes per neuron of random codes (%(default)s)"
+        "--density",
+        type=float,
+        default=0.3,
+        metavar="D",
+        help="share of spiking inputs of the random network (%(default)s)",
     )
     parser.add_argument("--batch", type=positive, default=32, metavar="N", help="images of one call (%(default)s)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of both (default: one per processor)")
@@ -43,5 +47,8 @@ def run(options: argparse.Namespace) -> None:
     for name, key in (("PyTorch float32", "fp32"), ("PyTorch bfloat16", "bf16")):
         table.add_row(name, f"{record[f'torch_{key}_images_per_second']:.1f}", f"{record[f'ratio_{key}']:.2f} x")
     console.print(table)
-    console.print(f"spikes per neuron {record['density']:.3f}, {record['threads']} threads")
+    console.print(
+        f"spikes per neuron {record['spikes_per_neuron']:.3f}; of the inputs of synapses, {record['density']:.3f} spike; "
+        f"{record['threads']} threads", soft_wrap=True,
+    )  # fmt: skip
     write_json(options.json, record)

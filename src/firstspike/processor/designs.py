@@ -31,7 +31,11 @@ def load(design: str | Path) -> Processor:
     if str(design) in names():
         text, name = files("firstspike.processor").joinpath("designs", f"{design}.toml").read_text("utf-8"), str(design)
     elif Path(design).suffix == ".toml":
-        text, name = Path(design).read_text("utf-8"), Path(design).name
+        name = Path(design).name
+        try:
+            text = Path(design).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}: it must be text in UTF-8 ({error})") from error
     else:
         raise ValueError(
             f"processor must be a file ending in .toml or one of {', '.join(names())}, not {str(design)!r}"

@@ -42,8 +42,11 @@ class Processor(spec.Processor):
             dram: name of one of the technology's DRAM scenarios.
 
         Raises:
+            TypeError: ``snn`` is no converted network.
             ValueError: the network does not fit the processor, the images break a rule, or the scenario is unknown.
         """
+        if not isinstance(getattr(snn, "network", None), Network):
+            raise TypeError(f"snn must be a network of firstspike.convert or firstspike.load, not {type(snn).__name__}")
         return self.price(snn.network, snn.trace(x), technology=technology, dram=dram)
 
     def price(

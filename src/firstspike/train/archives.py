@@ -98,6 +98,7 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
         problem = f"{root} is read-only"
     elif download:
         folder = root / name
+        fresh = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
@@ -106,7 +107,8 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
         except (OSError, ValueError) as error:  # no network, no room, no permission; wrong checksum
             problem = f"the download failed: {error}"
             with suppress(OSError):
-                folder.rmdir()  # leave no empty folder behind
+                for place in fresh:
+                    place.rmdir()  # leave no empty folder behind
     raise FileNotFoundError(
         f"data set {name!r} must lie in {root}{damaged}, and {problem}. Put {archive.url} (MD5 {archive.md5}) at "
         f"{root / name / archive.file}, or its images at {root / name}/train/CLASS/*.png and "

@@ -117,7 +117,10 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
 def training_images(recipe: Recipe, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
     """Training and validation images of a recipe: the training set only, split by the recipe's seed."""
     images = load(recipe.data.name, split="train", data_root=data_root, size=recipe.data.size or None)
-    training, validation = split_validation(images, count=recipe.data.validation, seed=recipe.training.seed)
+    try:
+        training, validation = split_validation(images, count=recipe.data.validation, seed=recipe.training.seed)
+    except ValueError as error:
+        raise ValueError(f"data.validation: {error}") from error
     return training.limit(recipe.data.limit) if recipe.data.limit else training, validation
 
 
@@ -302,6 +305,9 @@ def load_network(recipe: Recipe, checkpoint: str | Path, *, shape: tuple[int, in
     network = build_network(recipe, shape=shape, classes=classes)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise ValueError(f"checkpoint {str(path)!r}: it is damaged or no checkpoint of `firstspike train`") from error
+    try:
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:

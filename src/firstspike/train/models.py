@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import nn
 
+from firstspike.arith import checks
+
 Plan = Sequence[int | Literal["M"]]
 
 VGG16: Plan = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
@@ -37,8 +39,15 @@ def vgg(
         dropout: probability before each fully connected layer.
 
     Raises:
-        ValueError: the image is too small for the poolings.
+        TypeError, ValueError: an argument breaks its rule, or the image is too small for the poolings; the text names it.
     """
+    for name, count in (("classes", classes), ("in_channels", in_channels), ("image_size", image_size)):
+        checks.integer(name, count, low=1, high=1 << 20)
+    for entry in plan:
+        if entry != "M":
+            checks.integer("plan", entry, low=1, high=1 << 20)
+    if not 0 < width <= 16:
+        raise ValueError(f"width must be in (0, 16], not {width!r}")
     poolings = sum(entry == "M" for entry in plan)
     if image_size >> poolings < 1:
         raise ValueError(f"image_size must be at least {1 << poolings} for {poolings} poolings, not {image_size!r}")

@@ -219,7 +219,12 @@ class Recipe:
     averaging: AveragingRecipe = field(default_factory=AveragingRecipe)
 
     def __post_init__(self) -> None:
-        start, quantised = self.averaging.start, self.stages.quantised
+        start, quantised, epochs = self.averaging.start, self.stages.quantised, self.training.epochs
+        for stage in STAGES[1:]:
+            begin = getattr(self.stages, stage)
+            last = epochs - (stage != "quantised" or start is None)  # siblings end before stage quantised, to be merged
+            if begin is not None and begin > last:
+                raise ValueError(f"stages.{stage} must begin in one of {epochs} epochs, 0..{last}, not {begin!r}")
         if start is not None and (quantised is None or start >= quantised):
             raise ValueError(
                 f"averaging.start must be an epoch before stage 'quantised' ({quantised!r}), which starts from the average, "
