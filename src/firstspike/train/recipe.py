@@ -219,12 +219,7 @@ class Recipe:
     averaging: AveragingRecipe = field(default_factory=AveragingRecipe)
 
     def __post_init__(self) -> None:
-        start, quantised, epochs = self.averaging.start, self.stages.quantised, self.training.epochs
-        for stage in STAGES[1:]:
-            begin = getattr(self.stages, stage)
-            last = epochs - (stage != "quantised" or start is None)  # siblings end before stage quantised, to be merged
-            if begin is not None and begin > last:
-                raise ValueError(f"stages.{stage} must begin in one of {epochs} epochs, 0..{last}, not {begin!r}")
+        start, quantised = self.averaging.start, self.stages.quantised
         if start is not None and (quantised is None or start >= quantised):
             raise ValueError(
                 f"averaging.start must be an epoch before stage 'quantised' ({quantised!r}), which starts from the average, "
@@ -253,7 +248,15 @@ def load_recipe(path: str | Path) -> Recipe:
         raise FileNotFoundError(f"recipe {str(path)!r}: there is no such file")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _build(Recipe, document, "recipe")
+        recipe: Recipe = _build(Recipe, document, "recipe")
+        epochs = recipe.training.epochs
+        for stage in STAGES[1:]:
+            begin = getattr(recipe.stages, stage)
+            if begin is not None and begin > epochs:
+                raise ValueError(
+                    f"stages.{stage} must begin within training's {epochs} epochs, 0..{epochs}, not {begin!r}"
+                )
+        return recipe
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise ValueError(f"recipe {str(path)!r}: {error}") from error
 
