@@ -203,9 +203,8 @@ def test_frozen_layers_keep_their_weights_and_the_others_learn(
     start = build_network(frozen, shape=(1, 8, 8), classes=10)
     taken = warm_start(start, digits.network, images)
     fit(frozen, out=tmp_path, progress=False, initial=digits.network, accelerator="cpu", stop_after=1)
-    end = fit(
-        frozen, out=tmp_path, progress=False, accelerator="cpu"
-    ).network  # the checkpoint stands for the initial one
+    resumed = fit(frozen, out=tmp_path, progress=False, accelerator="cpu")  # the checkpoint stands for the initial one
+    end = resumed.network
     for number, name in enumerate(taken):
         weights = [network.layers[name].folded()[0] for network in (start, end)]
         norms = [weight.flatten(1).norm(dim=1).reshape(-1, *[1] * (weight.dim() - 1)) for weight in weights]
