@@ -123,6 +123,14 @@ def test_a_firing_level_that_does_not_fit() -> None:
         fs.convert(prepared, example=images())
 
 
+@pytest.mark.parametrize(("bits", "error"), [(49, ValueError), (7, ValueError), (32.0, TypeError), (True, TypeError)])
+def test_bits_that_no_membrane_has(bits: int, error: type[Exception]) -> None:
+    prepared = quantised(accumulator_bits=22)
+    with pytest.raises(error, match="accumulator_bits must be"):
+        prepared.accumulator_bits = bits
+    assert prepared.accumulator_bits == 22
+
+
 def test_a_residual_that_would_not_be_exact() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from firstspike.arith import integer_kernel, integer_weights
-from firstspike.spec import Network, load, save
+from firstspike.spec import Network, fingerprint, load, save
 from firstspike.spec.codes import pack, packed_size, unpack
 from firstspike.spec.file import VERSION, read_notes
 from spec.model_files import parts, same, small_network
@@ -32,6 +32,23 @@ SHARED_FOLDER = settings(
 def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many files that no crash need survive."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.mark.usefixtures("_no_sync")
+def test_a_fingerprint_is_that_of_the_file_without_notes(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    found = fingerprint(small_network())
+    save(small_network(), path)
+    with safe_open(path, "np") as file:
+        assert file.metadata()["sha256"] == found
+    save(small_network(), path, notes={"recipe": "digits"})
+    with safe_open(path, "np") as file:
+        assert file.metadata()["sha256"] != found
+    assert fingerprint(load(path)) == found
+    for change in ("codes", "bias"):
+        other = small_network()
+        getattr(other.layers[0], change).flat[0] ^= 1
+        assert fingerprint(other) != found
 
 
 @pytest.mark.usefixtures("_no_sync")

@@ -74,6 +74,10 @@ limit = 4
 start = 1
 every = 7
 rate = 0.25
+
+[distillation]
+weight = 0.5
+temperature = 4
 """
 
 
@@ -155,6 +159,9 @@ BAD = {
     "averaging, start": (MINIMAL + "[averaging]\nstart = -1\n", r"averaging.start must be in 0..\d+, not -1"),
     "averaging, every": (MINIMAL + "[averaging]\nevery = 0\n", r"averaging.every must be in 1..\d+, not 0"),
     "averaging, rate": (MINIMAL + "[averaging]\nrate = 0\n", r"averaging.rate must be in \(0, 1\], not 0.0"),
+    "distillation": (MINIMAL + "[distillation]\nweight = 1.5\n", r"distillation.weight must be in \[0, 1\], not 1.5"),
+    "temperature": (MINIMAL + "[distillation]\ntemperature = 0\n", "distillation.temperature must be positive and finite, not 0"),
+    "temperature, nan": (MINIMAL + "[distillation]\ntemperature = nan\n", "distillation.temperature must be positive .* not nan"),
     "sparsity": (MINIMAL + "[sparsity]\nweight = -1\n", "sparsity.weight must be at least 0 and finite, not -1.0"),
 }  # fmt: skip
 

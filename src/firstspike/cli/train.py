@@ -39,6 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="start from the weights of this model file or network of the zoo, where layers agree; several: their average",
     )
+    parser.add_argument(
+        "--teacher",
+        metavar="FILE",
+        nargs="+",
+        help="learn from what these model files or networks of the zoo say too (a recipe with a table distillation)",
+    )
     parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
     parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
 
@@ -95,6 +101,7 @@ def run(options: argparse.Namespace) -> None:
             data_root=options.data_root,
             resume=not options.restart,
             initial=initial,
+            teachers=[initial_network(name) for name in options.teacher or ()],
             accelerator=options.accelerator,
         )
     )

@@ -1,6 +1,6 @@
 """Contracts between the parts: the integer network, the trace of a run, the processor's parameters, the model file."""
 
-from firstspike.spec.file import FormatError, load, save
+from firstspike.spec.file import FormatError, fingerprint, load, save
 from firstspike.spec.network import (
     INPUT,
     Conv2d,
@@ -31,6 +31,7 @@ __all__ = [
     "Shape",
     "Synaptic",
     "Trace",
+    "fingerprint",
     "load",
     "save",
 ]

@@ -94,6 +94,11 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
         raise FormatError(f"{os.fspath(path)}: {error}") from None
 
 
+def fingerprint(network: Network) -> str:
+    """SHA-256, in hexadecimal, of all that a network computes from: that of its file if it is saved without notes."""
+    return _digest({"firstspike": container.dump(_describe(network))}, _tensors(network))
+
+
 def _check_notes_size(notes: str) -> None:
     if len(notes) > MAX_NOTES:
         raise ValueError(f"notes must have at most {MAX_NOTES} characters as JSON, not {len(notes)!r}")

@@ -23,6 +23,7 @@ from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
 from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
+from firstspike.train.distillation import Teachers
 from firstspike.train.layers import Synapses
 from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
@@ -131,6 +132,7 @@ def fit(
     data_root: str | Path | None = None,
     resume: bool = True,
     initial: Network | Sequence[Network] | None = None,
+    teachers: Sequence[Network] = (),
     accelerator: str = "auto",
     progress: bool = True,
     stop_after: int | None = None,
@@ -145,16 +147,21 @@ def fit(
         initial: trained integer network whose weights to start from, where names and shapes of layers agree (for example
             another data set's; see `warm_start`), or several, whose average to start from; a checkpoint in ``out`` goes
             before it.
+        teachers: trained integer networks for the recipe's table ``distillation``; the same ones when resuming.
         accelerator: Lightning's choice of device.
         progress: show a progress bar.
         stop_after: stop after this epoch, to be resumed later.
 
     Raises:
         TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept. Or the
-            checkpoint to resume cannot be read, or another recipe made it.
-        FileNotFoundError, ValueError: the data cannot be read, or ``initial`` does not fit the recipe's network.
+            checkpoint to resume cannot be read, or another recipe or other teachers made it.
+        FileNotFoundError, ValueError: the data cannot be read, ``initial`` does not fit the recipe's network, teachers do not
+            fit its data, or the recipe asks for teachers where there are none or the other way round.
     """
     out = Path(out)
+    if bool(teachers) != (recipe.distillation.weight > 0):
+        rule = "above 0 with teachers" if teachers else "0 without teachers (--teacher)"
+        raise ValueError(f"distillation.weight must be {rule}, not {recipe.distillation.weight!r}")
     training, validation = training_images(recipe, data_root)
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
@@ -173,9 +180,12 @@ def fit(
         training, batch_size=batch, seed=stream, augment=augment, drop_last=True, rank=rank, world_size=world
     )
     checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
-    module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches))
+    taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
+    if taught is not None:
+        taught.to(memory_format=torch.channels_last)
+    module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches), teachers=taught)
     if resumed:
-        _check_resumable(checkpoint, recipe)
+        _check_resumable(checkpoint, recipe, taught.fingerprints if taught is not None else [])
     saver, csv = _Checkpoint(checkpoint), CSVLogger(out, name="log")
     interrupt = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings(), _quiet_lightning(), _switches_kept():
@@ -223,8 +233,8 @@ def _devices(world: int) -> dict[str, Any]:
     return {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
 
 
-def _check_resumable(path: Path, recipe: Recipe) -> None:
-    """Refuse a checkpoint that is damaged or of another recipe, before anything is overwritten."""
+def _check_resumable(path: Path, recipe: Recipe, teachers: Sequence[str]) -> None:
+    """Refuse a checkpoint that is damaged, of another recipe or of other teachers, before anything is overwritten."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         made_by = state.get("recipe", {})
@@ -246,6 +256,16 @@ def _check_resumable(path: Path, recipe: Recipe) -> None:
                 f"checkpoint {str(path)!r}: it must be of this recipe, with {key} {ours.get(key)!r}, not {value!r}; use "
                 f"another folder (--out), or begin anew (--restart)"
             )
+    learned_from = list(state.get("teachers", []))
+    if learned_from != list(teachers):
+        raise TrainingError(
+            f"checkpoint {str(path)!r}: it must be of these teachers in this order (--teacher), {_brief(teachers)}, not of "
+            f"{_brief(learned_from)}; use another folder (--out), or begin anew (--restart)"
+        )
+
+
+def _brief(fingerprints: Sequence[str]) -> str:
+    return ", ".join(fingerprint[:12] for fingerprint in fingerprints) or "none"
 
 
 def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from firstspike.train.distillation import Teachers
 from firstspike.train.prepared import Prepared
 from firstspike.train.processes import mean_over_processes
 from firstspike.train.recipe import Recipe
@@ -24,14 +25,18 @@ class ConversionAwareTraining(lightning.LightningModule):
         network: the prepared network.
         penalty_weight: current factor of the mean activation in the loss.
         steps_per_epoch: optimiser steps in an epoch.
+        teachers: networks of the recipe's table ``distillation``; no part of the state.
     """
 
     penalty_weight: Tensor
 
-    def __init__(self, network: Prepared, recipe: Recipe, *, steps_per_epoch: int) -> None:
+    def __init__(
+        self, network: Prepared, recipe: Recipe, *, steps_per_epoch: int, teachers: Teachers | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.recipe = recipe
+        self.teachers = teachers
         self.steps_per_epoch = steps_per_epoch
         self.register_buffer("penalty_weight", torch.tensor(recipe.sparsity.weight, dtype=torch.float64))
         self._seen: list[Tensor] = []
@@ -43,6 +48,11 @@ class ConversionAwareTraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.recipe.values()
+        checkpoint["teachers"] = self.teachers.fingerprints if self.teachers is not None else []
+
+    def on_fit_start(self) -> None:
+        if self.teachers is not None:
+            self.teachers.to(device=self.device)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(
@@ -61,6 +71,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         logits = self(_layout(images))
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing)
         self.log("train_loss", loss, prog_bar=True, sync_dist=True)
+        if self.teachers is not None:
+            distillation = self.recipe.distillation
+            step = self.current_epoch * self.steps_per_epoch + index
+            soft = self.teachers.loss(_layout(images), logits, step=step, temperature=distillation.temperature)
+            loss = (1 - distillation.weight) * loss + distillation.weight * soft
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
         if steer and sparsity.weight > 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from firstspike.arith import Code, LogWeights
+from firstspike.arith import Code, LogWeights, checks
 from firstspike.train.layers import STAGES, AveragePool, Fire, Synapses, stage_rank
 
 INPUT = "input"
@@ -63,6 +63,20 @@ class Prepared(nn.Module):
         self._octaves: dict[
             str, int
         ] = {}  # of the averages that merged in the last run, and of what only passes them on
+
+    @property
+    def accumulator_bits(self) -> int:
+        """``A``, bits of a membrane, for which conversion checks the network; layers keep theirs, by which they chose scales.
+
+        Raises:
+            TypeError, ValueError: the value set is no int in 8..48.
+        """
+        return self._accumulator_bits
+
+    @accumulator_bits.setter
+    def accumulator_bits(self, bits: int) -> None:
+        checks.integer("accumulator_bits", bits, low=8, high=48)
+        self._accumulator_bits = bits
 
     @property
     def stage(self) -> str:

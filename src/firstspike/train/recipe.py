@@ -202,6 +202,25 @@ class AveragingRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillationRecipe:
+    """Soft labels of trained networks in the loss; see `firstspike.train.distillation.Teachers`.
+
+    Attributes:
+        weight: share of the soft labels' cross entropy in the loss, the rest being that of the labels; 0 for none.
+        temperature: divides the logits of teacher and student.
+    """
+
+    weight: float = 0.0
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"distillation.weight must be in [0, 1], not {self.weight!r}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"distillation.temperature must be positive and finite, not {self.temperature!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe; see `load_recipe`.
 
@@ -217,6 +236,7 @@ class Recipe:
     stages: StagesRecipe = field(default_factory=StagesRecipe)
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     averaging: AveragingRecipe = field(default_factory=AveragingRecipe)
+    distillation: DistillationRecipe = field(default_factory=DistillationRecipe)
 
     def __post_init__(self) -> None:
         start, quantised = self.averaging.start, self.stages.quantised

@@ -1,0 +1,131 @@
+"""experiments/merge.py: siblings' averages become one integer network."""
+
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from firstspike.arith import LogWeights, decode_weights
+from firstspike.spec import Network, load
+from firstspike.train.averaging import WeightAverage
+from firstspike.train.fit import CHECKPOINT, fit
+from firstspike.train.recipe import find_recipe
+
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "merge.py"
+TEXT = """
+[data]
+name = "digits"
+validation = 200
+limit = 200
+
+[network]
+plan = "small"
+width = 0.25
+hidden = [16]
+
+[training]
+epochs = 2
+batch_size = 50
+learning_rate = 0.05
+
+[stages]
+clip = 0
+input = 0
+ttfs = 0
+quantised = 2
+
+[averaging]
+start = 0
+every = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("merge") / "siblings.toml"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def siblings(recipe: Path) -> list[Path]:
+    """Checkpoints of two runs that differ in the order of batches."""
+    paths = []
+    for order in (0, 1):
+        wanted = find_recipe(str(recipe))
+        wanted = replace(wanted, training=replace(wanted.training, order=order))
+        fit(wanted, out=recipe.parent / str(order), progress=False, accelerator="cpu")
+        paths.append(recipe.parent / str(order) / CHECKPOINT)
+    return paths
+
+
+def merge(recipe: Path, checkpoints: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [str(SCRIPT), *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def readout(network: Network) -> np.ndarray:
+    layer = network.synaptic[-1]
+    return decode_weights(layer.codes, network.weights, layer.scale)
+
+
+def average(checkpoint: Path) -> np.ndarray:
+    """The average of the read-out's weights in a run's last epochs, as the callback keeps it."""
+    callbacks = torch.load(checkpoint, weights_only=True)["callbacks"]
+    state = callbacks[WeightAverage.__name__]
+    assert state["count"] == 8  # 200 images in batches of 50, twice
+    return np.asarray(state["average"]["network.layers.logits.linear.weight"].double().numpy())
+
+
+def test_weights_are_the_levels_nearest_to_the_mean_of_the_averages(
+    recipe: Path,
+    siblings: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    merge(recipe, siblings, tmp_path / "both", monkeypatch)
+    printed = capsys.readouterr().out
+    assert "ttfs: 0." in printed
+    assert "of 200 validation images" in printed
+    found = load(tmp_path / "both")
+    first, second = map(average, siblings)
+    assert np.abs(first - second).max() > 1e-3
+    weights, scale = LogWeights(), found.synaptic[-1].scale
+    sizes = [0.0, *(float(weights.level(q + scale)) for q in range((1 << weights.bits - 1) - 1))]
+    levels = np.array(sorted({sign * size for size in sizes for sign in (1, -1)}))
+    mean = (first + second) / 2
+    distance = np.abs(readout(found) - mean)
+    nearest = np.abs(mean[..., None] - levels).min(axis=-1)
+    np.testing.assert_allclose(distance, nearest, atol=1e-6)
+    assert len(np.unique(readout(found))) > 10
+
+
+def test_the_order_of_checkpoints_does_not_matter_and_one_is_itself(
+    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = {"both": siblings, "turned": siblings[::-1], "one": siblings[:1], "twice": siblings[:1] * 2}
+    for name, checkpoints in ways.items():
+        merge(recipe, checkpoints, tmp_path / name, monkeypatch)
+    found = {name: (tmp_path / name).read_bytes() for name in ways}
+    assert found["both"] == found["turned"]
+    assert found["one"] == found["twice"]
+    assert found["one"] != found["both"]
+
+
+def test_a_checkpoint_without_an_average_is_refused(
+    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = torch.load(siblings[0], weights_only=True)
+    state["callbacks"][WeightAverage.__name__]["count"] = 0
+    torch.save(state, tmp_path / "empty.ckpt")
+    with pytest.raises(SystemExit, match=r"empty.ckpt: the checkpoint must hold an average"):
+        merge(recipe, [siblings[1], tmp_path / "empty.ckpt"], tmp_path / "out", monkeypatch)
+    assert not (tmp_path / "out").exists()
