@@ -2,16 +2,21 @@
 
     python experiments/merge.py runs/a/last.ckpt runs/b/last.ckpt --recipe NAME --data-root DIR --out FILE
 
-For runs that end in stage ttfs: the runs' averages are averaged, batch norm is measured anew on training images, weights
-take the nearest logarithmic levels without training (so accuracy falls), and the network is converted and proven as by
-`firstspike convert`. For a start to train on (`firstspike train --initial FILE`).
+For runs that end in stage ttfs, or were stopped there (`firstspike train --stop-after`): the runs' averages are averaged, batch
+norm is measured anew on training images, weights take the nearest logarithmic levels without training (so accuracy falls),
+and the network is converted and proven as by `firstspike convert`. For a start to train on (`firstspike train --initial FILE`).
+
+With ``--checkpoint DIR/last.ckpt`` the first run's checkpoint is written there too, its average replaced by that of all: where
+the recipe goes on with stage quantised, `firstspike train --recipe NAME --out DIR` does so from the merged average.
 
 Number: validation accuracy in stage ttfs and quantised, all held-out images.
 """
 
 import argparse
+import os
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,14 +40,24 @@ def accuracy(network: Prepared, images: ImageSet) -> float:
     return right / len(images)
 
 
-def averaged(checkpoint: str) -> dict[str, torch.Tensor]:
-    """The average of parameters that a run's checkpoint holds, by name."""
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
-    averages = [state for state in callbacks.values() if state.get("count")]
+def averaged(checkpoint: dict[str, Any], path: str) -> dict[str, Any]:
+    """The state of weight averaging in a run's checkpoint: ``count``, and ``average``, parameters by name."""
+    averages = [state for state in checkpoint["callbacks"].values() if state.get("count")]
     if not averages:
-        raise SystemExit(f"{checkpoint}: the checkpoint must hold an average (table averaging, an epoch in stage ttfs)")
-    result: dict[str, torch.Tensor] = averages[0]["average"]
-    return result
+        raise SystemExit(f"{path}: the checkpoint must hold an average (table averaging, an epoch in stage ttfs)")
+    found: dict[str, Any] = averages[0]
+    return found
+
+
+def write(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint to a temporary file beside it, then rename that."""
+    partial = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.save(checkpoint, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -51,15 +66,25 @@ def main() -> None:
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--checkpoint", type=Path, help="where to write the first run's checkpoint with the average of all"
+    )
     options = parser.parse_args()
     recipe = find_recipe(options.recipe)
     training, validation = training_images(recipe, options.data_root)
     network = load_network(recipe, options.checkpoints[0], shape=training.shape, classes=len(training.classes))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averages = [averaged(checkpoint) for checkpoint in options.checkpoints]
+    checkpoints = [torch.load(path, map_location="cpu", weights_only=True) for path in options.checkpoints]
+    states = [averaged(*found) for found in zip(checkpoints, options.checkpoints, strict=True)]
+    merged = {
+        name: torch.stack([state["average"][name] for state in states]).mean(dim=0) for name in states[0]["average"]
+    }
+    if options.checkpoint:
+        states[0].update(average=merged, count=sum(state["count"] for state in states))
+        write(checkpoints[0], options.checkpoint)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            parameter.copy_(torch.stack([average[f"network.{name}"] for average in averages]).mean(dim=0))
+            parameter.copy_(merged[f"network.{name}"])
     network.stage = "ttfs"
     data = recipe.data
     augment = Augment(pad=data.pad, flip=data.flip, cutout=data.cutout)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from firstspike.arith import LogWeights, decode_weights
+from firstspike.cli.main import main
 from firstspike.spec import Network, load
 from firstspike.train.averaging import WeightAverage
 from firstspike.train.fit import CHECKPOINT, fit
@@ -65,8 +66,8 @@ def siblings(recipe: Path) -> list[Path]:
     return paths
 
 
-def merge(recipe: Path, checkpoints: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [str(SCRIPT), *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out)]
+def merge(recipe: Path, checkpoints: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    command = [str(SCRIPT), *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out), *more]
     monkeypatch.setattr(sys, "argv", command)
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
@@ -118,6 +119,32 @@ def test_the_order_of_checkpoints_does_not_matter_and_one_is_itself(
     assert found["both"] == found["turned"]
     assert found["one"] == found["twice"]
     assert found["one"] != found["both"]
+
+
+def test_training_goes_on_from_the_merged_average(
+    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a rate to speak of, the quantised epoch leaves the weights at the mean of both averages."""
+    longer = tmp_path / "longer.toml"
+    longer.write_text(
+        TEXT.replace("epochs = 2", "epochs = 3\nquantised_rate = 1e-12\nweight_decay = 0"), encoding="utf-8"
+    )
+    command = ["train", "--recipe", str(longer), "--accelerator", "cpu"]
+    paths = []
+    for order in ("0", "1"):
+        folder = tmp_path / order
+        assert main([*command, "--order", order, "--stop-after", "2", "--out", str(folder)]) == 0
+        paths.append(folder / CHECKPOINT)
+    before = [path.read_bytes() for path in paths]
+    merge(longer, paths, tmp_path / "merged", monkeypatch, "--checkpoint", str(tmp_path / "on" / CHECKPOINT))
+    assert [path.read_bytes() for path in paths] == before
+    mean = (average(paths[0]) + average(paths[1])) / 2
+    assert main([*command, "--out", str(tmp_path / "on")]) == 0
+    state = torch.load(tmp_path / "on" / CHECKPOINT, weights_only=True)
+    assert state["epoch"] == 2
+    found = state["state_dict"]["network.layers.logits.linear.weight"].double().numpy()
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+    assert main([*command, "--stop-after", "0", "--out", str(tmp_path / "none")]) == 2
 
 
 def test_a_checkpoint_without_an_average_is_refused(

@@ -45,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="learn from what these model files or networks of the zoo say too (a recipe with a table distillation)",
     )
+    parser.add_argument(
+        "--stop-after", type=int, metavar="EPOCHS", help="stop after so many epochs; run it again to go on"
+    )
     parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
     parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
 
@@ -103,6 +106,7 @@ def run(options: argparse.Namespace) -> None:
             initial=initial,
             teachers=[initial_network(name) for name in options.teacher or ()],
             accelerator=options.accelerator,
+            stop_after=options.stop_after,
         )
     )
     if processes.rank() > 0:  # under torchrun the first process reports

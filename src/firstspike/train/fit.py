@@ -19,6 +19,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
+from firstspike.arith import checks
 from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
@@ -150,7 +151,7 @@ def fit(
         teachers: trained integer networks for the recipe's table ``distillation``; the same ones when resuming.
         accelerator: Lightning's choice of device.
         progress: show a progress bar.
-        stop_after: stop after this epoch, to be resumed later.
+        stop_after: stop after so many epochs from the first, at least 1, to be resumed later.
 
     Raises:
         TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept. Or the
@@ -159,6 +160,8 @@ def fit(
             fit its data, or the recipe asks for teachers where there are none or the other way round.
     """
     out = Path(out)
+    if stop_after is not None:
+        checks.integer("stop_after", stop_after, low=1, high=1 << 20)
     if bool(teachers) != (recipe.distillation.weight > 0):
         rule = "above 0 with teachers" if teachers else "0 without teachers (--teacher)"
         raise ValueError(f"distillation.weight must be {rule}, not {recipe.distillation.weight!r}")
@@ -179,7 +182,7 @@ def fit(
     batches = Batches(
         training, batch_size=batch, seed=stream, augment=augment, drop_last=True, rank=rank, world_size=world
     )
-    checks = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
+    held_out = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
     taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
     if taught is not None:
         taught.to(memory_format=torch.channels_last)
@@ -217,7 +220,7 @@ def fit(
         except MisconfigurationException as error:
             raise ValueError(f"accelerator {accelerator!r}: it must be a device of this machine ({error})") from error
         try:
-            trainer.fit(module, batches, checks, ckpt_path=resumed, weights_only=True if resumed else None)
+            trainer.fit(module, batches, held_out, ckpt_path=resumed, weights_only=True if resumed else None)
         except SystemExit as error:  # what Lightning makes of an interrupt
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from error
