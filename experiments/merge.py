@@ -13,7 +13,6 @@ Number: validation accuracy in stage ttfs and quantised, all held-out images.
 """
 
 import argparse
-import os
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import torch
 from firstspike.spiking import convert
 from firstspike.train.averaging import MEASURED_BATCHES
 from firstspike.train.data import Augment, Batches, ImageSet
-from firstspike.train.fit import load_network, training_images
+from firstspike.train.fit import load_network, training_images, write_checkpoint
 from firstspike.train.prepared import Prepared
 from firstspike.train.recipe import find_recipe
 from firstspike.train.warm_start import measure_statistics
@@ -49,17 +48,6 @@ def averaged(checkpoint: dict[str, Any], path: str) -> dict[str, Any]:
     return found
 
 
-def write(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint to a temporary file beside it, then rename that."""
-    partial = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
@@ -81,7 +69,8 @@ def main() -> None:
     }
     if options.checkpoint:
         states[0].update(average=merged, count=sum(state["count"] for state in states))
-        write(checkpoints[0], options.checkpoint)
+        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(checkpoints[0], options.checkpoint)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(merged[f"network.{name}"])

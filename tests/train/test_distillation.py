@@ -141,9 +141,13 @@ def test_teachers_and_the_recipes_weight_go_together(
     assert not list(tmp_path.iterdir())
 
 
-def test_teachers_of_other_data_are_refused(teachers: Sequence[Network]) -> None:
-    for shape, classes, wanted in (((3, 8, 8), 10, "3x8x8 and tell 10"), (DIGITS, 11, "1x8x8 and tell 11")):
-        with pytest.raises(ValueError, match=f"it must take images of {wanted} classes, not take 1x8x8 and tell 10"):
+def test_teachers_of_other_data_are_refused(recipe: Recipe, teachers: Sequence[Network], tmp_path: Path) -> None:
+    larger = replace(recipe, data=replace(recipe.data, size=16))
+    with pytest.raises(ValueError, match="must take images of 1x16x16 and have 10 classes, not take 1x8x8 and have 10"):
+        run(larger, tmp_path / "run", teachers)
+    assert not (tmp_path / "run").exists()
+    for shape, classes, wanted in (((3, 8, 8), 10, "3x8x8 and have 10"), (DIGITS, 11, "1x8x8 and have 11")):
+        with pytest.raises(ValueError, match=f"it must take images of {wanted} classes, not take 1x8x8 and have 10"):
             Teachers(teachers, shape=shape, classes=classes)
     with pytest.raises(ValueError, match="teachers: there must be at least one network"):
         Teachers([], shape=DIGITS, classes=10)

@@ -68,7 +68,7 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def initial_network(name: str) -> Network:
+def find_network(name: str) -> Network:
     """The integer network of a model file, or of the zoo."""
     return load(name if Path(name).is_file() or name not in zoo.names() else zoo.path(name))
 
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(
             "note: this CPU has no bfloat16 instructions, and training is slow in it; --precision 32-true is faster"
         )
-    initial = [initial_network(name) for name in options.initial] if options.initial else None
+    initial = [find_network(name) for name in options.initial] if options.initial else None
     fitted, seconds = timed(
         lambda: fit(
             recipe,
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
             data_root=options.data_root,
             resume=not options.restart,
             initial=initial,
-            teachers=[initial_network(name) for name in options.teacher or ()],
+            teachers=[find_network(name) for name in options.teacher or ()],
             accelerator=options.accelerator,
             stop_after=options.stop_after,
         )

@@ -14,9 +14,6 @@ from firstspike.train.rebuild import rebuild
 class Teachers:
     """Integer networks that say how likely they hold each class (Hinton et al. 2015, arXiv 1503.02531).
 
-    Attributes:
-        fingerprints: of the networks, in order.
-
     They take turns, one a step: in expectation the loss, which is linear in their probabilities, is that of their mean,
     an ensemble's, at the cost of one.
 
@@ -24,6 +21,9 @@ class Teachers:
         networks: at least one.
         shape: of the images ``[channels, height, width]``.
         classes: how many there are.
+
+    Attributes:
+        fingerprints: of the networks, in order.
 
     Raises:
         ValueError: there is no network, or one is for other images or another number of classes.
@@ -36,8 +36,8 @@ class Teachers:
             found = (tuple(network.input_shape), network.shapes[network.layers[-1].name])
             if found != (tuple(shape), (classes,)):
                 raise ValueError(
-                    f"teacher: it must take images of {_times(shape)} and tell {classes} classes, not take "
-                    f"{_times(found[0])} and tell {_times(found[1])}"
+                    f"teacher: it must take images of {_times(shape)} and have {classes} classes, not take "
+                    f"{_times(found[0])} and have {_times(found[1])}"
                 )
         self.fingerprints = [fingerprint(network) for network in networks]
         self._networks = [rebuild(network).float().requires_grad_(False) for network in networks]

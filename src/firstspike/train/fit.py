@@ -49,22 +49,31 @@ class Fitted:
     epochs: int
 
 
+def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint to a temporary file beside it and rename that, so that there is always a whole one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    partial = Path(path).with_suffix(".partial")
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(buffer.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 class _CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file beside it and renames that, so that there is always a whole one."""
+    """Lets Lightning write checkpoints by `write_checkpoint`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        partial = Path(path).with_suffix(".partial")
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        try:
-            with open(partial, "wb") as stream:
-                stream.write(buffer.getbuffer())
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        write_checkpoint(checkpoint, path)
 
 
 class _Checkpoint(Callback):
@@ -166,6 +175,7 @@ def fit(
         rule = "above 0 with teachers" if teachers else "0 without teachers (--teacher)"
         raise ValueError(f"distillation.weight must be {rule}, not {recipe.distillation.weight!r}")
     training, validation = training_images(recipe, data_root)
+    taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
     checkpoint = out / CHECKPOINT
@@ -183,7 +193,6 @@ def fit(
         training, batch_size=batch, seed=stream, augment=augment, drop_last=True, rank=rank, world_size=world
     )
     held_out = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
-    taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
     if taught is not None:
         taught.to(memory_format=torch.channels_last)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches), teachers=taught)
