@@ -1,6 +1,7 @@
 """``firstspike reproduce``: what is there is run, what is missing says so and is null; nothing is invented."""
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,27 @@ def test_what_is_there_is_run_and_the_rest_is_null(place_of_zoo: Path, capsys: p
     assert "Incomplete: CIFAR-100 (not trained), Tiny-ImageNet (not trained)." in shown
     assert "firstspike cost" in shown
     assert "firstspike evaluate" in shown
+
+
+def test_a_technology_of_ones_own_prices_and_is_named(
+    place_of_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (resources.files("firstspike.processor") / "technologies" / "28nm.toml").read_text()
+    head, part, tail = text.partition("[dram.flat-4pj.read]\n")
+    rate = "value = {0}\nlow = {0}\nhigh = {0}\n"
+    assert tail.startswith(rate.format(4.0))
+    dear = tmp_path / "dear.toml"
+    dear.write_text(head + part + tail.replace(rate.format(4.0), rate.format(7.0), 1))
+    target = tmp_path / "record.json"
+    arguments = ["--processor", "default", "--json", str(target), "--technology", str(dear)]
+    assert reproduce(place_of_zoo, *arguments) == 1
+    cost = Processor().run(
+        load(place_of_zoo / "zoo" / "vgg16-cifar10.safetensors"),
+        load_images("cifar10", split="test", data_root=place_of_zoo / "data").pixels(0, 20),
+    )
+    more = cost.energy.value + 0.75 * cost.components["dram_read"].value
+    assert json.loads(target.read_text())["cifar10"]["energy_uj"] == pytest.approx(more, rel=1e-12)
+    assert f"--technology{dear}" in "".join(capsys.readouterr().out.split())
 
 
 def test_without_data_nothing_is_invented(place_of_zoo: Path, tmp_path: Path) -> None:
