@@ -196,6 +196,7 @@ if published:
 scatter.set_xscale("log")
 scatter.set_xlabel("energy, uJ per image (flat-4pj)")
 scatter.set_ylabel("accuracy, %")
+scatter.set_ylim(0, 100)  # a narrower axis makes points out of test images
 scatter.set_title("energy against accuracy")
 scatter.legend(fontsize=7)
 figure.suptitle(f"{Path(options.network).stem}, {len(priced)} images of {options.data}, technology {constants.name}")
