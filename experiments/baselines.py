@@ -22,6 +22,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import ticker
 
 from firstspike.cli.reproduce import PUBLISHED
 from firstspike.processor import (
@@ -194,6 +195,9 @@ for row in (row for row in rows if row["dram"] == "flat-4pj"):
 if published:
     scatter.plot(published.energy_uj, 100 * published.accuracy, "k*", markersize=12, label="published (DAC 2022)")
 scatter.set_xscale("log")
+scatter.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+scatter.xaxis.set_major_formatter("{x:.0f}")
+scatter.xaxis.set_minor_formatter(ticker.NullFormatter())
 scatter.set_xlabel("energy, uJ per image (flat-4pj)")
 scatter.set_ylabel("accuracy, %")
 scatter.set_ylim(0, 100)  # a narrower axis makes points out of test images

@@ -16,6 +16,7 @@ name = "digits"
 validation = 836
 pad = 1
 flip = false
+cutmix = 0.5
 
 [network]
 plan = "small"

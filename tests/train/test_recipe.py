@@ -24,6 +24,7 @@ validation = 100
 pad = 1
 flip = false
 cutout = 2
+cutmix = 0.25
 size = 16
 limit = 50
 
@@ -96,6 +97,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert isinstance(recipe.training.learning_rate, float)
     assert recipe.training.precision == "bf16-mixed"
     values = recipe.values()
+    assert values["data.cutmix"] == 0.25
     assert values["data.size"] == 16
     assert values["data.limit"] == 50
     assert values["network.hidden"] == [64, 32]
@@ -127,6 +129,7 @@ BAD = {
     "bool for float": (MINIMAL + "learning_rate = true\n", "training.learning_rate must be float, not True"),
     "int for text": ("[data]\nname = 3\n[training]\nepochs = 2\n", "data.name must be str, not 3"),
     "int for bool": ('[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n', "data.flip must be bool, not 1"),
+    "cutmix": ('[data]\nname = "digits"\ncutmix = 1.5\n[training]\nepochs = 2\n', r"data.cutmix must be in \[0, 1\], not 1.5"),
     "late stage": (MINIMAL + "[stages]\nttfs = 3\n", r"stages.ttfs must begin within training's 2 epochs, 0..2, not 3"),
     "no epochs": ('[data]\nname = "digits"\n[training]\nepochs = 0\n', r"training.epochs must be in 1..\d+, not 0"),
     "no batch": (MINIMAL + "batch_size = 0\n", "training.batch_size must be in 1"),

@@ -174,6 +174,12 @@ def fit(
     if bool(teachers) != (recipe.distillation.weight > 0):
         rule = "above 0 with teachers" if teachers else "0 without teachers (--teacher)"
         raise ValueError(f"distillation.weight must be {rule}, not {recipe.distillation.weight!r}")
+    stream, batch = recipe.training.stream, recipe.training.batch_size
+    rank, world = processes.rank(), processes.world_size()
+    if world > 1 and recipe.data.cutmix > 0 and batch % (2 * world):
+        raise ValueError(
+            f"training.batch_size must be even in each of {world} processes for data.cutmix, not {batch!r}"
+        )
     training, validation = training_images(recipe, data_root)
     taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
@@ -185,8 +191,6 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
-    stream, batch = recipe.training.stream, recipe.training.batch_size
-    rank, world = processes.rank(), processes.world_size()
     if world > 1:
         processes.share_batch_norm(network)
     batches = Batches(

@@ -4,10 +4,12 @@ import math
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from firstspike.train.cutmix import cutmix
 from firstspike.train.distillation import Teachers
 from firstspike.train.prepared import Prepared
 from firstspike.train.processes import mean_over_processes
@@ -64,17 +66,19 @@ class ConversionAwareTraining(lightning.LightningModule):
         self.network.train()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        images, labels = batch
+        step = self.current_epoch * self.steps_per_epoch + index
+        drawn = _generator(step, self.recipe.training.stream)  # a step is one word: no two pairs are alike
+        mixed = cutmix(*batch, probability=self.recipe.data.cutmix, generator=drawn)
+        images = _layout(mixed.images)
         sparsity = self.recipe.sparsity
         steer = sparsity.target > 0 and index % 10 == 0
         self.network.observe(sparsity.weight > 0, spikes=steer)
-        logits = self(_layout(images))
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.training.label_smoothing)
+        logits = self(images)
+        loss = mixed.loss(logits, label_smoothing=self.recipe.training.label_smoothing)
         self.log("train_loss", loss, prog_bar=True, sync_dist=True)
         if self.teachers is not None:
             distillation = self.recipe.distillation
-            step = self.current_epoch * self.steps_per_epoch + index
-            soft = self.teachers.loss(_layout(images), logits, step=step, temperature=distillation.temperature)
+            soft = self.teachers.loss(images, logits, step=step, temperature=distillation.temperature)
             loss = (1 - distillation.weight) * loss + distillation.weight * soft
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
@@ -147,6 +151,11 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return (step + 1) / rise
     fall = low if step >= end else max(low, high - (high - low) * (step - start) / (end - start))
     return fall * (training.quantised_rate if quantised else 1.0)
+
+
+def _generator(*seed: int) -> torch.Generator:
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
 def _layout(images: Tensor) -> Tensor:

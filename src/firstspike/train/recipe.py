@@ -27,6 +27,7 @@ class DataRecipe:
         name: name or path of the data set.
         validation: images held out of the training set, stratified, for model selection.
         pad, flip, cutout: see `firstspike.train.data.Augment`; pixels, bool, pixels.
+        cutmix: probability that a batch is mixed, see `firstspike.train.cutmix`.
         size: resize images to this many pixels, 0 for as they are.
         limit: train on this many images, spread evenly over those that are not held out; 0 for all.
     """
@@ -36,8 +37,13 @@ class DataRecipe:
     pad: int = 4
     flip: bool = True
     cutout: int = 0
+    cutmix: float = 0.0
     size: int = 0
     limit: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cutmix <= 1:
+            raise ValueError(f"data.cutmix must be in [0, 1], not {self.cutmix!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
