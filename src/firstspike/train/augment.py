@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+
+
+def generator(*seed: int) -> torch.Generator:
+    """A generator for what is drawn of a batch or an epoch, by several numbers of at least 0."""
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
 @dataclass(frozen=True, kw_only=True)

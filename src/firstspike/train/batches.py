@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
-from firstspike.train.augment import Augment
+from firstspike.train.augment import Augment, generator
 from firstspike.train.images import ImageSet, to_pixels
 
 
@@ -88,15 +87,13 @@ class Batches:
         return len(self._bounds())
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        generator = torch.Generator()
-        state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
-        generator.manual_seed(int(state[0]) >> 1)
+        drawn = generator(self.seed, self.epoch)
         n, (_, height, width), device = len(self.data), self.data.shape, self.data.images.device
-        order = (torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)).to(device)
+        order = (torch.randperm(n, generator=drawn) if self.shuffle else torch.arange(n)).to(device)
         for start, stop, first, last in self._bounds():
             index = order[first:last]
             images = self.data.images[index]
             if self.augment is not None:
-                draw = self.augment.draw(stop - start, height, width, generator)
+                draw = self.augment.draw(stop - start, height, width, drawn)
                 images = self.augment.apply(images, draw.part(first - start, last - start))
             yield to_pixels(images), self.data.labels[index]

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from firstspike.train.augment import generator
 from firstspike.train.cutmix import cutmix
 from firstspike.train.distillation import Teachers
 from firstspike.train.prepared import Prepared
@@ -67,7 +67,7 @@ class ConversionAwareTraining(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         step = self.current_epoch * self.steps_per_epoch + index
-        drawn = _generator(step, self.recipe.training.stream)  # a step is one word: no two pairs are alike
+        drawn = generator(step, self.recipe.training.stream)  # a step is one word: no two pairs are alike
         mixed = cutmix(*batch, probability=self.recipe.data.cutmix, generator=drawn)
         images = _layout(mixed.images)
         sparsity = self.recipe.sparsity
@@ -151,11 +151,6 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return (step + 1) / rise
     fall = low if step >= end else max(low, high - (high - low) * (step - start) / (end - start))
     return fall * (training.quantised_rate if quantised else 1.0)
-
-
-def _generator(*seed: int) -> torch.Generator:
-    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
 def _layout(images: Tensor) -> Tensor:
