@@ -9,6 +9,9 @@ and the network is converted and proven as by `firstspike convert`. For a start 
 With ``--checkpoint DIR/last.ckpt`` the first run's checkpoint is written there too, its average replaced by that of all: where
 the recipe goes on with stage quantised, `firstspike train --recipe NAME --out DIR` does so from the merged average.
 
+With ``--initial FILE --share S`` the average is moved back by S towards the network that the runs started from (Wortsman et al.
+2022, arXiv 2109.01903): S of its parameters, 1 - S of the average's.
+
 Number: validation accuracy in stage ttfs and quantised, all held-out images.
 """
 
@@ -17,15 +20,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 
+from firstspike.cli.train import find_network
 from firstspike.spiking import convert
 from firstspike.train.averaging import MEASURED_BATCHES
 from firstspike.train.data import Augment, Batches, ImageSet
-from firstspike.train.fit import load_network, training_images, write_checkpoint
+from firstspike.train.fit import WARM_START_IMAGES, build_network, load_network, training_images, write_checkpoint
 from firstspike.train.prepared import Prepared
 from firstspike.train.recipe import find_recipe
-from firstspike.train.warm_start import measure_statistics
+from firstspike.train.warm_start import measure_statistics, warm_start
 
 
 def accuracy(network: Prepared, images: ImageSet) -> float:
@@ -48,6 +53,12 @@ def averaged(checkpoint: dict[str, Any], path: str) -> dict[str, Any]:
     return found
 
 
+def started(network: Prepared, initial: str, training: ImageSet) -> dict[str, torch.Tensor]:
+    """Parameters that `firstspike train --initial` starts from, by the names of an average."""
+    warm_start(network, find_network(initial), training.limit(WARM_START_IMAGES).pixels())
+    return {f"network.{name}": parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
@@ -57,16 +68,27 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", type=Path, help="where to write the first run's checkpoint with the average of all"
     )
+    parser.add_argument("--initial", metavar="FILE", help="network that the runs started from, with --share")
+    parser.add_argument("--share", type=float, default=0.0, help="of its parameters, in [0, 1) (default: %(default)s)")
     options = parser.parse_args()
+    if not 0 <= options.share < 1:
+        raise SystemExit(f"--share must be in [0, 1), not {options.share}")
+    if (options.share > 0) != (options.initial is not None):
+        raise SystemExit(f"--initial and --share belong together, not {options.initial} and {options.share}")
     recipe = find_recipe(options.recipe)
     training, validation = training_images(recipe, options.data_root)
-    network = load_network(recipe, options.checkpoints[0], shape=training.shape, classes=len(training.classes))
+    shape, classes = training.shape, len(training.classes)
+    network = load_network(recipe, options.checkpoints[0], shape=shape, classes=classes)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     checkpoints = [torch.load(path, map_location="cpu", weights_only=True) for path in options.checkpoints]
     states = [averaged(*found) for found in zip(checkpoints, options.checkpoints, strict=True)]
     merged = {
         name: torch.stack([state["average"][name] for state in states]).mean(dim=0) for name in states[0]["average"]
     }
+    if options.initial is not None:
+        lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
+        start = started(build_network(recipe, shape=shape, classes=classes), options.initial, training)
+        merged = {name: value.lerp(start[name], options.share) for name, value in merged.items()}
     if options.checkpoint:
         states[0].update(average=merged, count=sum(state["count"] for state in states))
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)

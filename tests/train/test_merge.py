@@ -156,3 +156,53 @@ def test_a_checkpoint_without_an_average_is_refused(
     with pytest.raises(SystemExit, match=r"empty.ckpt: the checkpoint must hold an average"):
         merge(recipe, [siblings[1], tmp_path / "empty.ckpt"], tmp_path / "out", monkeypatch)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_average_moves_towards_the_network_that_runs_started_from(
+    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they started is what a run without a rate to speak of leaves in its checkpoint."""
+    initial, still = tmp_path / "initial", tmp_path / "still.toml"
+    merge(recipe, siblings, initial, monkeypatch)
+    text = TEXT.replace("learning_rate = 0.05", "learning_rate = 1e-12\nweight_decay = 0").replace(
+        "epochs = 2", "epochs = 1"
+    )
+    still.write_text(text.replace("quantised = 2", "quantised = 1"), encoding="utf-8")
+    command = ["train", "--recipe", str(still), "--accelerator", "cpu", "--initial", str(initial)]
+    assert main([*command, "--out", str(tmp_path / "start")]) == 0
+    start = torch.load(tmp_path / "start" / CHECKPOINT, weights_only=True)["state_dict"]
+
+    shared = tmp_path / "shared" / CHECKPOINT
+    more = ["--initial", str(initial), "--share", "0.25", "--checkpoint", str(shared)]
+    merge(recipe, siblings, tmp_path / "out", monkeypatch, *more)
+    found = torch.load(shared, weights_only=True)["callbacks"][WeightAverage.__name__]["average"]
+    averages = [
+        torch.load(path, weights_only=True)["callbacks"][WeightAverage.__name__]["average"] for path in siblings
+    ]
+    for name, value in found.items():
+        mean = (averages[0][name] + averages[1][name]) / 2
+        torch.testing.assert_close(value, 0.75 * mean + 0.25 * start[name], rtol=1e-5, atol=1e-5)
+    weights = "network.layers.conv2_1.linear.weight"
+    assert (found[weights] - averages[0][weights]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--initial", "FILE", "--share", "1"], r"--share must be in \[0, 1\), not 1.0"),
+        (["--initial", "FILE", "--share", "-0.1"], r"--share must be in \[0, 1\), not -0.1"),
+        (["--initial", "FILE"], "--initial and --share belong together, not FILE and 0.0"),
+        (["--share", "0.3"], "--initial and --share belong together, not None and 0.3"),
+    ],
+)
+def test_a_share_that_makes_no_sense_is_refused(
+    more: list[str],
+    message: str,
+    recipe: Path,
+    siblings: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        merge(recipe, siblings, tmp_path / "out", monkeypatch, *more)
+    assert not (tmp_path / "out").exists()
