@@ -50,9 +50,8 @@ def test_an_average_takes_the_level_nearest_to_its_share() -> None:
         nn.Flatten(), nn.Linear(64, 2),
     )  # fmt: skip
     with torch.no_grad():
-        net[3].weight.copy_(
-            torch.tensor([0.9, -0.35, 0.5, -0.06]).reshape(4, 1, 1, 1)
-        )  # on four levels of either format
+        # on four levels of either format
+        net[3].weight.copy_(torch.tensor([0.9, -0.35, 0.5, -0.06]).reshape(4, 1, 1, 1))
     image, weights = torch.rand(1, 1, 8, 8), LogWeights(levels_per_octave=4)
     networks = []
     for wanted in (LogWeights(), weights):
