@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 import firstspike as fs
-from firstspike.train.layers import STAGES
+from firstspike.cat.layers import STAGES
 from firstspike.train.memory import keep_freed_memory
 
 

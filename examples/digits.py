@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 import firstspike as fs
-from firstspike.train.data import Batches, load
+from firstspike.data import Batches, load
 
 torch.manual_seed(0)
 train, test = load("digits", split="train"), load("digits", split="test")

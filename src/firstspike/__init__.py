@@ -2,13 +2,13 @@
 
 from firstspike import zoo
 from firstspike.arith import Code, LogWeights
+from firstspike.cat import models
+from firstspike.cat.prepare import UnsupportedError, prepare
+from firstspike.cat.prepared import Prepared
 from firstspike.convert import ConversionError
 from firstspike.processor import Cost, Processor, Technology, TechnologyError
 from firstspike.spec import FormatError, Network, Trace
 from firstspike.spiking import SpikingNetwork, convert, load
-from firstspike.train import models
-from firstspike.train.prepare import UnsupportedError, prepare
-from firstspike.train.prepared import Prepared
 
 __all__ = [
     "Code",

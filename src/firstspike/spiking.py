@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from firstspike.cat.prepared import Prepared
 from firstspike.convert import ConversionError, first_difference, lower
-from firstspike.engine import Engine, create, encode
+from firstspike.engine import Engine, create
 from firstspike.engine.events import flat
 from firstspike.engine.events import trace as trace_events
-from firstspike.spec import INPUT, LayerTrace, Network, Trace
+from firstspike.engine.images import encode_images, to_float
+from firstspike.spec import INPUT, Network, Trace
 from firstspike.spec import load as load_network
 from firstspike.spec import save as save_network
-from firstspike.train.prepared import Prepared
+from firstspike.spec.trace import join
 
 Images = Tensor | np.ndarray
 
@@ -141,59 +143,6 @@ def convert(
     if difference is not None:
         raise ConversionError(f"convert: the integer network differs on the example: {difference}")
     return snn
-
-
-def to_float(x: Images) -> np.ndarray:
-    """Images as a float array on the CPU: floats as they are (half types as float32), uint8 ``p`` as ``float32(p)/255``."""
-    array = x.detach().cpu().contiguous() if isinstance(x, Tensor) else x
-    if isinstance(array, Tensor):
-        array = (array.float() if array.dtype in (torch.bfloat16, torch.float16) else array).numpy()
-    if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    return array
-
-
-def encode_images(network: Network, x: Images) -> np.ndarray:
-    """Spike times of images for a network; see `SpikingNetwork.encode`."""
-    if not isinstance(x, Tensor | np.ndarray):
-        raise TypeError(f"images must be a torch tensor or a NumPy array, not {type(x).__name__}")
-    array = to_float(x)
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"images must hold floats in [0, 1] or uint8, not {array.dtype}")
-    if array.shape[1:] != network.input_shape or array.ndim != len(network.input_shape) + 1:
-        raise ValueError(f"images must have shape [n, {', '.join(map(str, network.input_shape))}], not {array.shape!r}")
-    if array.size:
-        low, high = float(array.min()), float(array.max())
-        if np.isnan(low) or np.isnan(high):
-            raise ValueError("images must hold values in [0, 1], not nan")
-        if low < 0 or high > 1:
-            raise ValueError(f"images must hold values in [0, 1], not {low if low < 0 else high!r}")
-    return encode(array, network.code)
-
-
-def join(traces: list[Trace]) -> Trace:
-    """One trace of several runs of the same network, images in order."""
-    first = traces[0]
-    if len(traces) == 1:
-        return first
-    layers = {}
-    for name, layer in first.layers.items():
-        parts = [trace.layers[name] for trace in traces]
-        times = [part.times for part in parts if part.times is not None]
-        layers[name] = LayerTrace(
-            name=name,
-            kind=layer.kind,
-            shape=layer.shape,
-            times=np.concatenate(times) if times else None,
-            spikes=np.concatenate([part.spikes for part in parts]),
-            sops=np.concatenate([part.sops for part in parts]),
-            sops_nonzero=np.concatenate([part.sops_nonzero for part in parts]),
-            neuron=layer.neuron,
-        )
-    logits = np.concatenate([trace.logits for trace in traces])
-    return Trace(layers=layers, logits=logits, latency_steps=first.latency_steps)
 
 
 def _batches(times: np.ndarray) -> Iterator[np.ndarray]:

@@ -14,10 +14,10 @@ from PIL import Image
 
 from firstspike.cli import main
 from firstspike.cli.main import COMMANDS
+from firstspike.data import load as load_images
 from firstspike.engine import NAMES
 from firstspike.spiking import load
 from firstspike.train import fit as fit_module
-from firstspike.train.data import load as load_images
 
 DEMO_KEYS = [
     "dataset", "test_images", "cat_accuracy", "snn_accuracy", "agreement", "weight_bits", "T", "tau", "latency_steps",

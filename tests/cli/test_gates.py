@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from firstspike.cli import gates, main
-from firstspike.rtl import timing
+from firstspike.gates import timing
 
-LIBERTY = Path(__file__).resolve().parents[1] / "rtl" / "tiny.lib"
+LIBERTY = Path(__file__).resolve().parents[1] / "gates" / "tiny.lib"
 
 
 def test_slack_as_text() -> None:

@@ -12,10 +12,10 @@ from firstspike import spec
 from firstspike.arith import Code, LogWeights
 from firstspike.cli import main
 from firstspike.cli.reproduce import PUBLISHED, Published, place
+from firstspike.data import load as load_images
 from firstspike.processor import Interval, Processor, energy, technology
 from firstspike.spec import Flatten, Linear, MaxPool2d
 from firstspike.spiking import SpikingNetwork, load
-from firstspike.train.data import load as load_images
 
 KEYS = [
     "accuracy", "energy_uj", "energy_uj_low", "energy_uj_high", "published_accuracy", "published_energy_uj",

@@ -11,10 +11,10 @@ from oracles import network as oracle
 
 from convert import table_oracle
 from firstspike.arith import encode
+from firstspike.data import load
 from firstspike.engine import ReferenceEngine
 from firstspike.spec import Synaptic, Trace
 from firstspike.spiking import SpikingNetwork, convert
-from firstspike.train.data import load
 
 IMAGES = load("digits", split="test")
 PIXELS = IMAGES.pixels()

@@ -12,11 +12,12 @@ from torch import nn
 
 import firstspike as fs
 from firstspike import spiking
+from firstspike.cat import layers
+from firstspike.cat.layers import Synapses
 from firstspike.convert import ConversionError, first_difference, lower
 from firstspike.engine import ReferenceEngine
+from firstspike.engine.images import encode_images
 from firstspike.spec import INPUT, Conv2d, Linear, Network
-from firstspike.train import layers
-from firstspike.train.layers import Synapses
 
 
 def plain_net(seed: int = 0) -> nn.Sequential:
@@ -226,7 +227,7 @@ def test_a_difference_in_one_logit_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     prepared, x = quantised(), images(5)
     network = lower(prepared, (1, 6, 6))
     engine = ReferenceEngine(network)
-    times = spiking.encode_images(network, x)
+    times = encode_images(network, x)
     outputs = {INPUT: times, **engine.layers(times)}
     assert first_difference(prepared, network, x, outputs) is None
     changed = {**outputs, "7": outputs["7"].copy()}

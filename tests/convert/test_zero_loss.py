@@ -13,12 +13,12 @@ from oracles import tables
 
 from convert.modules import SEEDS, RandomNet, Shape, plain_networks
 from firstspike.arith import Code, LogWeights
+from firstspike.cat.layers import AveragePool, Synapses
+from firstspike.cat.prepare import prepare
+from firstspike.cat.prepared import Prepared
 from firstspike.convert import ConversionError, lower
 from firstspike.spec import INPUT, Conv2d, Linear, Network, Synaptic
 from firstspike.spiking import SpikingNetwork, convert
-from firstspike.train.layers import AveragePool, Synapses
-from firstspike.train.prepare import prepare
-from firstspike.train.prepared import Prepared
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 FORMATS = st.one_of(st.just((Code(), LogWeights())), st.tuples(codes(), weight_formats()))

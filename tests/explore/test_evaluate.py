@@ -14,13 +14,13 @@ pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 import firstspike as fs
 from explore.spaces import TEXT
 from firstspike.arith import Code, LogWeights, decode_weights, level_values
+from firstspike.convert.recode import recode
+from firstspike.data import load as load_images
+from firstspike.data import split_validation
 from firstspike.explore import space
 from firstspike.explore.evaluate import Evaluator, evaluate_all, prepare
-from firstspike.explore.recode import recode
 from firstspike.processor import Processor
 from firstspike.spiking import SpikingNetwork, load
-from firstspike.train.data import load as load_images
-from firstspike.train.data import split_validation
 
 
 def test_a_network_keeps_its_own_code(digits_model: Path) -> None:

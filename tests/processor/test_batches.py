@@ -11,11 +11,12 @@ from rtl.random_networks import random_network, random_times
 from rtl.vgg import VGG16, random_vgg
 
 from firstspike.arith import Code, LogWeights
+from firstspike.compiler import mapping
+from firstspike.compiler.image import assemble
+from firstspike.compiler.stages import operations, stage_of, stages, traffic
+from firstspike.compiler.storage import allocate
 from firstspike.engine import create
-from firstspike.processor import cycles, designs, energy, mapping, technology
-from firstspike.processor.stages import operations, stage_of, stages, traffic
-from firstspike.processor.storage import allocate
-from firstspike.rtl.compiler import assemble
+from firstspike.processor import cycles, designs, energy, technology
 from firstspike.spec import INPUT, Conv2d, Flatten, Network, Processor
 from firstspike.spec.program import Convolve, Pool
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from firstspike.arith import Code, LogWeights
+from firstspike.compiler import mapping
+from firstspike.compiler.storage import allocate
 from firstspike.engine import create
-from firstspike.processor import cycles, mapping
+from firstspike.processor import cycles
 from firstspike.processor.plan import Plan
-from firstspike.processor.storage import allocate
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Processor
 from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
 

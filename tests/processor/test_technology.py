@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import runpy
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from firstspike.processor import technology
 from firstspike.processor.interval import Interval, total
 from firstspike.processor.sram import Macro, Sram
+from studies import technology_constants
 
 TEXT = resources.files("firstspike.processor").joinpath("technologies/28nm.toml").read_text(encoding="utf-8")
 
@@ -55,9 +55,8 @@ def test_default_constants_carry_unit_source_and_bounds() -> None:
 
 
 def test_measured_constants_follow_from_their_records() -> None:
-    """What experiments/technology_constants.py works out of the gate-level records stands in the file."""
-    script = Path(__file__).resolve().parents[2] / "experiments" / "technology_constants.py"
-    measured = runpy.run_path(str(script))["constants"]()
+    """What studies/technology_constants.py works out of the gate-level records stands in the file."""
+    measured = technology_constants.constants()
     held = technology.default().constants()
     assert {key for key in held if key.startswith("logic.")} <= set(measured)
     for key, figure in measured.items():
@@ -66,7 +65,7 @@ def test_measured_constants_follow_from_their_records() -> None:
 
 def test_constants_give_the_measured_energy_back() -> None:
     """Events of the measured cycles times the constants: the energy of all logic of 128 elements, where it was measured."""
-    folder = Path(__file__).resolve().parents[2] / "experiments" / "records"
+    folder = Path(__file__).resolve().parents[2] / "studies" / "records"
     logic = technology.default().logic
     for node, bound, factor in ((130, "low", 0.06986), (7, "high", 7.568)):
         record = json.loads((folder / f"processor-128-{node}.json").read_text())

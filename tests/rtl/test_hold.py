@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
-from firstspike.rtl.hold import Hold
+from firstspike.rtl.blocks.hold import Hold
 
 
 @pytest.mark.parametrize(("holding", "ready"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5), (0.9, 0.3)])

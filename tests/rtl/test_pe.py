@@ -5,8 +5,8 @@ import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
 from firstspike.arith import Code, LogWeights, product_table
+from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
-from firstspike.rtl.pe import LogPE
 from firstspike.spec import Processor
 
 SETS = [

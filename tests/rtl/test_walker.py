@@ -5,8 +5,8 @@ import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
 from firstspike.arith import Code, LogWeights
+from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.parameters import Parameters
-from firstspike.rtl.walker import Walker
 from firstspike.spec import Processor
 
 PARAMETERS = Parameters(processor=Processor(pes=8, word_bits=32), code=Code(), weights=LogWeights())

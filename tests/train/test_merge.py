@@ -1,7 +1,5 @@
-"""experiments/merge.py: siblings' averages become one integer network."""
+"""`firstspike merge`: siblings' averages become one integer network."""
 
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from firstspike.train.recipe import find_recipe
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "merge.py"
 TEXT = """
 [data]
 name = "digits"
@@ -66,10 +63,8 @@ def siblings(recipe: Path) -> list[Path]:
     return paths
 
 
-def merge(recipe: Path, checkpoints: list[Path], out: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
-    command = [str(SCRIPT), *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out), *more]
-    monkeypatch.setattr(sys, "argv", command)
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+def merge(recipe: Path, checkpoints: list[Path], out: Path, *more: str) -> int:
+    return main(["merge", *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out), *more])
 
 
 def readout(network: Network) -> np.ndarray:
@@ -89,10 +84,9 @@ def test_weights_are_the_levels_nearest_to_the_mean_of_the_averages(
     recipe: Path,
     siblings: list[Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    merge(recipe, siblings, tmp_path / "both", monkeypatch)
+    assert merge(recipe, siblings, tmp_path / "both") == 0
     printed = capsys.readouterr().out
     assert "ttfs: 0." in printed
     assert "of 200 validation images" in printed
@@ -110,20 +104,18 @@ def test_weights_are_the_levels_nearest_to_the_mean_of_the_averages(
 
 
 def test_the_order_of_checkpoints_does_not_matter_and_one_is_itself(
-    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, siblings: list[Path], tmp_path: Path
 ) -> None:
     ways = {"both": siblings, "turned": siblings[::-1], "one": siblings[:1], "twice": siblings[:1] * 2}
     for name, checkpoints in ways.items():
-        merge(recipe, checkpoints, tmp_path / name, monkeypatch)
+        assert merge(recipe, checkpoints, tmp_path / name) == 0
     found = {name: (tmp_path / name).read_bytes() for name in ways}
     assert found["both"] == found["turned"]
     assert found["one"] == found["twice"]
     assert found["one"] != found["both"]
 
 
-def test_training_goes_on_from_the_merged_average(
-    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_goes_on_from_the_merged_average(recipe: Path, siblings: list[Path], tmp_path: Path) -> None:
     """Without a rate to speak of, the quantised epoch leaves the weights at the mean of both averages."""
     longer = tmp_path / "longer.toml"
     longer.write_text(
@@ -136,7 +128,7 @@ def test_training_goes_on_from_the_merged_average(
         assert main([*command, "--order", order, "--stop-after", "2", "--out", str(folder)]) == 0
         paths.append(folder / CHECKPOINT)
     before = [path.read_bytes() for path in paths]
-    merge(longer, paths, tmp_path / "merged", monkeypatch, "--checkpoint", str(tmp_path / "on" / CHECKPOINT))
+    assert merge(longer, paths, tmp_path / "merged", "--checkpoint", str(tmp_path / "on" / CHECKPOINT)) == 0
     assert [path.read_bytes() for path in paths] == before
     mean = (average(paths[0]) + average(paths[1])) / 2
     assert main([*command, "--out", str(tmp_path / "on")]) == 0
@@ -148,22 +140,22 @@ def test_training_goes_on_from_the_merged_average(
 
 
 def test_a_checkpoint_without_an_average_is_refused(
-    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, siblings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = torch.load(siblings[0], weights_only=True)
     state["callbacks"][WeightAverage.__name__]["count"] = 0
     torch.save(state, tmp_path / "empty.ckpt")
-    with pytest.raises(SystemExit, match=r"empty.ckpt: the checkpoint must hold an average"):
-        merge(recipe, [siblings[1], tmp_path / "empty.ckpt"], tmp_path / "out", monkeypatch)
+    assert merge(recipe, [siblings[1], tmp_path / "empty.ckpt"], tmp_path / "out") == 2
+    assert "empty.ckpt: the checkpoint must hold an average" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_the_average_moves_towards_the_network_that_runs_started_from(
-    recipe: Path, siblings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Path, siblings: list[Path], tmp_path: Path
 ) -> None:
     """Where they started is what a run without a rate to speak of leaves in its checkpoint."""
     initial, still = tmp_path / "initial", tmp_path / "still.toml"
-    merge(recipe, siblings, initial, monkeypatch)
+    assert merge(recipe, siblings, initial) == 0
     text = TEXT.replace("learning_rate = 0.05", "learning_rate = 1e-12\nweight_decay = 0").replace(
         "epochs = 2", "epochs = 1"
     )
@@ -174,7 +166,7 @@ def test_the_average_moves_towards_the_network_that_runs_started_from(
 
     shared = tmp_path / "shared" / CHECKPOINT
     more = ["--initial", str(initial), "--share", "0.25", "--checkpoint", str(shared)]
-    merge(recipe, siblings, tmp_path / "out", monkeypatch, *more)
+    assert merge(recipe, siblings, tmp_path / "out", *more) == 0
     found = torch.load(shared, weights_only=True)["callbacks"][WeightAverage.__name__]["average"]
     averages = [
         torch.load(path, weights_only=True)["callbacks"][WeightAverage.__name__]["average"] for path in siblings
@@ -189,8 +181,8 @@ def test_the_average_moves_towards_the_network_that_runs_started_from(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--initial", "FILE", "--share", "1"], r"--share must be in \[0, 1\), not 1.0"),
-        (["--initial", "FILE", "--share", "-0.1"], r"--share must be in \[0, 1\), not -0.1"),
+        (["--initial", "FILE", "--share", "1"], "--share must be in [0, 1), not 1.0"),
+        (["--initial", "FILE", "--share", "-0.1"], "--share must be in [0, 1), not -0.1"),
         (["--initial", "FILE"], "--initial and --share belong together, not FILE and 0.0"),
         (["--share", "0.3"], "--initial and --share belong together, not None and 0.3"),
     ],
@@ -201,8 +193,8 @@ def test_a_share_that_makes_no_sense_is_refused(
     recipe: Path,
     siblings: list[Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit, match=message):
-        merge(recipe, siblings, tmp_path / "out", monkeypatch, *more)
+    assert merge(recipe, siblings, tmp_path / "out", *more) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

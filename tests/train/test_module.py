@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from firstspike.cat.prepare import prepare
 from firstspike.train.module import ConversionAwareTraining, TrainingError
-from firstspike.train.prepare import prepare
 from firstspike.train.recipe import DataRecipe, Recipe, SparsityRecipe, StagesRecipe, TrainingRecipe
 
 

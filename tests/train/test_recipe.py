@@ -188,7 +188,7 @@ def test_recipes_of_the_package(tmp_path: Path) -> None:
     for name in recipe_names():
         recipe = find_recipe(name)
         last = recipe.stages.at(recipe.training.epochs - 1)
-        merged = recipe.averaging.start is not None  # by experiments/merge.py
+        merged = recipe.averaging.start is not None  # by src/firstspike/train/merge.py
         assert last == "quantised" or merged, name  # else it could not be converted
     assert find_recipe("vgg16-cifar10").code == Code(T=24, tau=4, mantissa_bits=5)
     path = tmp_path / "mine.toml"

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import decode
+from firstspike.cat.prepared import Prepared
+from firstspike.cat.rebuild import normalise, real_weights, rebuild, reformat
 from firstspike.cli.main import main
 from firstspike.spec import INPUT, Network
 from firstspike.spiking import SpikingNetwork, convert, load
 from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
-from firstspike.train.prepared import Prepared
-from firstspike.train.rebuild import normalise, rebuild, reformat
 from firstspike.train.recipe import Recipe, find_recipe
-from firstspike.train.warm_start import real_weights, warm_start
+from firstspike.train.warm_start import warm_start
 from tests.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("single_thread")

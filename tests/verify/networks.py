@@ -3,7 +3,7 @@
 import numpy as np
 from rtl.random_networks import random_network, random_times
 
-from firstspike.processor import mapping
+from firstspike.compiler import mapping
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rtl.random_networks import random_codes, random_network, random_times, with_bias
 
-from firstspike.processor import mapping
-from firstspike.processor.stages import stages
+from firstspike.compiler import mapping
+from firstspike.compiler.stages import stages
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, Network
 from firstspike.spec.program import Convolve, Load, Pool, Store
 from firstspike.verify import Simulator, emission, emit, run

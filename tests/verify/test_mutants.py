@@ -9,23 +9,12 @@ from unittest import mock
 
 import pytest
 
-from firstspike.rtl import (
-    array,
-    emit,
-    executor,
-    fire,
-    lane,
-    loader,
-    merge,
-    pe,
-    pool,
-    processor,
-    spike_list,
-    walker,
-    weights,
-)
-from firstspike.verify import Simulator, ToolMissing, formal, run
+from firstspike.rtl import emit
+from firstspike.rtl.blocks import array, executor, fire, lane, loader, pe, pool, processor, walker, weights
+from firstspike.verify import Simulator, ToolMissing, run
 from firstspike.verify.simulator import Stalls
+from studies.sorting import merge, spike_list
+from verify import formal
 
 from .conftest import SETS
 from .networks import draw

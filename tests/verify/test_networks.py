@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from firstspike.arith import encode_weights
+from firstspike.compiler import mapping
 from firstspike.engine import create
-from firstspike.processor import mapping
 from firstspike.rtl import emit
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
 from firstspike.verify import Simulator, run

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from firstspike import engine
-from firstspike.verify import Simulator, ToolMissing, formal, run, simulator
+from firstspike.verify import Simulator, ToolMissing, run, simulator
+from verify import formal
 
 from .conftest import SETS
 from .networks import draw

@@ -6,7 +6,7 @@ from rtl.vgg import DIGITS, VGG16, random_vgg
 from sklearn.datasets import load_digits
 
 from firstspike.arith import encode
-from firstspike.processor import mapping
+from firstspike.compiler import mapping
 from firstspike.spec import Processor
 from firstspike.verify import ToolMissing, run
 

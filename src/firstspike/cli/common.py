@@ -15,10 +15,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from firstspike.data import ImageSet, load, names
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
-from firstspike.spiking import SpikingNetwork, join
-from firstspike.train.data import ImageSet, load, names
+from firstspike.spec.trace import join
+from firstspike.spiking import SpikingNetwork
 
 Item = TypeVar("Item")
 

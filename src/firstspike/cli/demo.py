@@ -10,10 +10,10 @@ import torch
 from rich.markup import escape
 
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
+from firstspike.data import load as load_images
 from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
 from firstspike.report import demo_page, demo_table, write_html
 from firstspike.spiking import convert, load
-from firstspike.train.data import load as load_images
 from firstspike.train.recipe import find_recipe
 
 NAME = "demo"

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from firstspike.arith import Code, LogWeights
 from firstspike.cli.common import chosen_processor, console, test_images, write_json
-from firstspike.processor import mapping, technology
+from firstspike.compiler import mapping
+from firstspike.processor import technology
 from firstspike.spiking import load
 
 FANOUT = 12
@@ -58,7 +59,7 @@ def synth(options: argparse.Namespace) -> None:
 
 def power(options: argparse.Namespace) -> None:
     """Energy by block on a real layer of a real image."""
-    from firstspike.rtl.budget import layer_power
+    from firstspike.gates.budget import layer_power
     from firstspike.rtl.parameters import Parameters
 
     if options.network is None or options.data is None or options.layer is None:
@@ -96,7 +97,7 @@ def _timing(figures: dict[str, Any], clock_ns: float) -> str:
 
 
 def _library(options: argparse.Namespace) -> Any:
-    from firstspike.rtl.liberty import Library
+    from firstspike.gates.liberty import Library
 
     if not options.liberty:
         raise ValueError(f"rtl {options.action} needs --liberty FILE")
@@ -104,6 +105,6 @@ def _library(options: argparse.Namespace) -> Any:
 
 
 def _mapped(top: str, parameters: Any, library: Any, **fields: Any) -> Any:
-    from firstspike.rtl.synthesise import design, synthesise
+    from firstspike.gates.synthesise import design, synthesise
 
     return synthesise(design(top, parameters), library, clock_ns=1e3 / parameters.processor.clock_mhz, **fields)

@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, reproduce, rtl, train
+from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, train
 from firstspike.cli.common import check_output
 
-COMMANDS = (demo, train, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
+COMMANDS = (demo, train, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
 
 
 def parser() -> argparse.ArgumentParser:

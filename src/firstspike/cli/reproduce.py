@@ -10,11 +10,11 @@ from rich.table import Table
 
 from firstspike import zoo
 from firstspike.cli.common import accuracy, check_classes, console, positive, run_all, write_json
+from firstspike.data import ImageSet, load
 from firstspike.processor import Cost, Processor, designs, technology
 from firstspike.processor.technology import Technology
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork
-from firstspike.train.data import ImageSet, load
 from firstspike.train.recipe import recipe_names
 
 NAME = "reproduce"

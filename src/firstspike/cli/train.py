@@ -6,7 +6,6 @@ from pathlib import Path
 
 from firstspike import zoo
 from firstspike.cli.common import console, timed, write_json
-from firstspike.spec import Network, load
 from firstspike.train import processes
 from firstspike.train.recipe import PLANS, PRECISIONS, Recipe, find_recipe, recipe_names
 
@@ -68,11 +67,6 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def find_network(name: str) -> Network:
-    """The integer network of a model file, or of the zoo."""
-    return load(name if Path(name).is_file() or name not in zoo.names() else zoo.path(name))
-
-
 def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
     """Whether this CPU would compute the recipe's bfloat16 by way of float32; False where PyTorch does not say."""
     import torch
@@ -96,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(
             "note: this CPU has no bfloat16 instructions, and training is slow in it; --precision 32-true is faster"
         )
-    initial = [find_network(name) for name in options.initial] if options.initial else None
+    initial = [zoo.find(name) for name in options.initial] if options.initial else None
     fitted, seconds = timed(
         lambda: fit(
             recipe,
@@ -104,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
             data_root=options.data_root,
             resume=not options.restart,
             initial=initial,
-            teachers=[find_network(name) for name in options.teacher or ()],
+            teachers=[zoo.find(name) for name in options.teacher or ()],
             accelerator=options.accelerator,
             stop_after=options.stop_after,
         )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from firstspike.arith import decode
+from firstspike.cat.prepared import Prepared
 from firstspike.spec.network import INPUT, Network
-from firstspike.train.prepared import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)

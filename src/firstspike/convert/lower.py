@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
+from firstspike.cat.layers import AveragePool, Synapses, nearest_level
+from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network, Shape
-from firstspike.train.layers import AveragePool, Synapses, nearest_level
-from firstspike.train.prepared import Prepared, Step
 
 
 class ConversionError(ValueError):

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from firstspike.arith import Code, LogWeights
-from firstspike.explore.recode import recode
+from firstspike.convert.recode import recode
+from firstspike.data import load as load_images
+from firstspike.data import split_validation
 from firstspike.explore.space import Design, Space
 from firstspike.processor import cycles, energy
 from firstspike.processor.cycles import Counts
@@ -22,8 +24,6 @@ from firstspike.spec import Network
 from firstspike.spec import load as load_network
 from firstspike.spec.network import INPUT
 from firstspike.spiking import SpikingNetwork
-from firstspike.train.data import load as load_images
-from firstspike.train.data import split_validation
 
 VERSION = 2
 """Of what is kept on disk."""

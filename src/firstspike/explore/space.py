@@ -88,7 +88,7 @@ class Data:
     """Images that accuracy and cost are measured on: always of the validation split, never test images.
 
     Attributes:
-        name: data set, as in `firstspike.train.data.load`.
+        name: data set, as in `firstspike.data.load`.
         root: where named sets lie.
         validation_images, seed: the split of the training images that training holds out (its recipe's numbers).
         accuracy_images: of these, how many accuracy is measured on.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from firstspike.processor import mapping
-from firstspike.processor.stages import payload_words
+from firstspike.compiler import mapping
+from firstspike.compiler.stages import payload_words
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
 from firstspike.spec.processor import Processor

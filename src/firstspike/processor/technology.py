@@ -118,7 +118,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Constants of the link between two chips (`firstspike.processor.multichip`); units in `LINK_UNITS`.
+    """Constants of the link between two chips (`studies.rivals.multichip`); units in `LINK_UNITS`.
 
     Attributes:
         transfer: energy of one bit sent and received.

@@ -1,1 +1,1 @@
-"""The processor as Amaranth components, one block a file; `emit` writes Verilog, `compiler` memory images."""
+"""The processor as Amaranth components: `blocks` one a file, `emit` writes Verilog, `testbench` drives it."""

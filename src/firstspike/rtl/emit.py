@@ -7,10 +7,10 @@ from pathlib import Path
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
-from firstspike.rtl.lane import Lane
+from firstspike.rtl.blocks.lane import Lane
+from firstspike.rtl.blocks.processor import ProcessorTop
+from firstspike.rtl.blocks.sram import VERILOG as MEMORIES
 from firstspike.rtl.parameters import Parameters
-from firstspike.rtl.processor import ProcessorTop
-from firstspike.rtl.sram import VERILOG as MEMORIES
 
 TOP = "firstspike"
 """Name of the Verilog top module."""

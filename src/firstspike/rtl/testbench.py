@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from firstspike.rtl.compiler import MemoryImage
+from firstspike.compiler.image import MemoryImage
 from firstspike.spec.processor import Processor
 
 TEMPLATE = """\

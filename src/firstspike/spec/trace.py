@@ -74,3 +74,26 @@ class Trace:
     def sops_nonzero_per_image(self) -> float:
         """Mean synaptic operations per image without zero weights."""
         return sum(int(layer.sops_nonzero.sum()) for layer in self.layers.values()) / max(1, self.images)
+
+
+def join(traces: list[Trace]) -> Trace:
+    """One trace of several runs of the same network, images in order."""
+    first = traces[0]
+    if len(traces) == 1:
+        return first
+    layers = {}
+    for name, layer in first.layers.items():
+        parts = [trace.layers[name] for trace in traces]
+        times = [part.times for part in parts if part.times is not None]
+        layers[name] = LayerTrace(
+            name=name,
+            kind=layer.kind,
+            shape=layer.shape,
+            times=np.concatenate(times) if times else None,
+            spikes=np.concatenate([part.spikes for part in parts]),
+            sops=np.concatenate([part.sops for part in parts]),
+            sops_nonzero=np.concatenate([part.sops_nonzero for part in parts]),
+            neuron=layer.neuron,
+        )
+    logits = np.concatenate([trace.logits for trace in traces])
+    return Trace(layers=layers, logits=logits, latency_steps=first.latency_steps)

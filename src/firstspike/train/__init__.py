@@ -1,1 +1,1 @@
-"""Conversion-aware training (PyTorch)."""
+"""Training: recipes, the loop, averaging, merging, distillation, warm starts (PyTorch, Lightning)."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from firstspike.cat.rebuild import rebuild
 from firstspike.spec import Network, fingerprint
-from firstspike.train.rebuild import rebuild
 
 
 class Teachers:

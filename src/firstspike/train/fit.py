@@ -20,16 +20,16 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
 from firstspike.arith import checks
+from firstspike.cat.layers import Synapses
+from firstspike.cat.models import vgg
+from firstspike.cat.prepare import prepare
+from firstspike.cat.prepared import Prepared
+from firstspike.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
-from firstspike.train.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.train.distillation import Teachers
-from firstspike.train.layers import Synapses
-from firstspike.train.models import vgg
 from firstspike.train.module import ConversionAwareTraining, TrainingError
-from firstspike.train.prepare import prepare
-from firstspike.train.prepared import Prepared
 from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
 from firstspike.train.warm_start import warm_start

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from firstspike.train.augment import generator
-from firstspike.train.cutmix import cutmix
+from firstspike.cat.prepared import Prepared
+from firstspike.data.augment import generator
+from firstspike.data.cutmix import cutmix
 from firstspike.train.distillation import Teachers
-from firstspike.train.prepared import Prepared
 from firstspike.train.processes import mean_over_processes
 from firstspike.train.recipe import Recipe
 

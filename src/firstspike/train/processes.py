@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from firstspike.train.layers import Synapses
-from firstspike.train.prepared import Prepared
+from firstspike.cat.layers import Synapses
+from firstspike.cat.prepared import Prepared
 
 
 def rank() -> int:

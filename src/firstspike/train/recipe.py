@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from firstspike.arith import Code, LogWeights, checks
-from firstspike.train.layers import STAGES
-from firstspike.train.models import SMALL, VGG16
+from firstspike.cat.layers import STAGES
+from firstspike.cat.models import SMALL, VGG16
 
 _FOLDER = Path(__file__).parents[1] / "recipes"
 
@@ -26,8 +26,8 @@ class DataRecipe:
     Attributes:
         name: name or path of the data set.
         validation: images held out of the training set, stratified, for model selection.
-        pad, flip, cutout: see `firstspike.train.data.Augment`; pixels, bool, pixels.
-        cutmix: probability that a batch is mixed, see `firstspike.train.cutmix`.
+        pad, flip, cutout: see `firstspike.data.Augment`; pixels, bool, pixels.
+        cutmix: probability that a batch is mixed, see `firstspike.data.cutmix`.
         size: resize images to this many pixels, 0 for as they are.
         limit: train on this many images, spread evenly over those that are not held out; 0 for all.
     """

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from firstspike.arith import decode_weights
+from firstspike.cat.layers import Synapses
+from firstspike.cat.prepared import Prepared
+from firstspike.cat.rebuild import real_weights
 from firstspike.spec import Network
 from firstspike.spec.network import Synaptic
-from firstspike.train.layers import Synapses
-from firstspike.train.prepared import Prepared
 
 
 def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images: Tensor) -> tuple[str, ...]:
@@ -126,12 +125,6 @@ def _pixels(layer: Synaptic, before: Synaptic | None, wanted: tuple[int, ...]) -
     if not channels or len(wanted) != 2 or found[0] != wanted[0] or wanted[1] % found[1]:
         return 0
     return wanted[1] // found[1]
-
-
-def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
-    """Weight and bias of an integer layer as real numbers, float64: exact."""
-    weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
-    return weight, torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer)))
 
 
 def _assign(module: Synapses, weight: Tensor, bias: Tensor) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from firstspike import engine
-from firstspike.processor import cycles, mapping
+from firstspike.compiler import mapping
+from firstspike.compiler.image import assemble, store_map
+from firstspike.processor import cycles
 from firstspike.rtl import emit as verilog
-from firstspike.rtl.compiler import assemble, store_map
 from firstspike.rtl.parameters import Parameters
 from firstspike.rtl.testbench import testbench_files
 from firstspike.spec.network import INPUT, Network

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from firstspike import engine
-from firstspike.processor import cycles, mapping
+from firstspike.compiler import mapping
+from firstspike.compiler.image import assemble, store_map
+from firstspike.compiler.stages import Stage, stages
+from firstspike.processor import cycles
 from firstspike.processor.plan import Plan
-from firstspike.processor.stages import Stage, stages
-from firstspike.rtl.compiler import assemble, store_map
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import Processor

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from firstspike.processor.storage import Map
+from firstspike.compiler.image import MemoryImage
+from firstspike.compiler.storage import Map
 from firstspike.rtl import emit
-from firstspike.rtl.compiler import MemoryImage
+from firstspike.rtl.blocks.processor import HOLDS
 from firstspike.rtl.parameters import Parameters
-from firstspike.rtl.processor import HOLDS
 
 TRACES = ("vcd", "fst")
 """Formats of waveforms, and the ends of their files' names."""

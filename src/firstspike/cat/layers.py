@@ -1,0 +1,260 @@
+"""Layers of a prepared network: one per layer of the integer network, each computing the function of the current stage."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from firstspike.arith import Code, LogWeights, membrane_exponent
+from firstspike.cat.activation import kernel_levels, summed_clip, summed_ttfs
+from firstspike.cat.quantiser import best_scale, level_index, quantise, rising_levels, round_bias
+
+STAGES = ("relu", "clip", "input", "ttfs", "quantised")
+"""Stages of conversion-aware training, each containing the ones before it: plain ReLU; clipping to [0, 1]; the input image
+encoded as spikes; spikes in hidden layers; logarithmic weights and folded batch norm (the integer network itself)."""
+
+MARGIN = 1.5
+"""Room left in a membrane when a layer's scale is chosen, as a factor on its largest value."""
+
+
+def stage_rank(stage: str) -> int:
+    """Position of a stage in `STAGES`.
+
+    Raises:
+        ValueError: there is no such stage.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"stage must be one of {', '.join(STAGES)}, not {stage!r}")
+    return STAGES.index(stage)
+
+
+class Fire(nn.Module):
+    """The activation of a stage: ReLU, clip or decode(encode(u)), and the spike statistics of training.
+
+    Attributes:
+        from_stage: first stage in which values are spikes.
+        activity: sum of the last output per image (with gradient), for the spike penalty; None before a run.
+        spikes: spikes per image of the last run while ``count_spikes`` is set (a detached tensor).
+    """
+
+    def __init__(self, code: Code, from_stage: str) -> None:
+        super().__init__()
+        self.code = code
+        self.from_stage = from_stage
+        self.stage = "relu"
+        self.observe = False
+        self.count_spikes = False
+        self.activity: Tensor | None = None
+        self.spikes: Tensor | None = None
+        self.neurons = 0
+        self._levels: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def levels(self, like: Tensor) -> Tensor:
+        """`kernel_levels` on the device and in the type of ``like``, kept from the first use on.
+
+        Raises:
+            ValueError: a level is not exact in that type, so that ties would not be either.
+        """
+        key = (like.device, like.dtype)
+        if key not in self._levels:
+            exact = kernel_levels(self.code)
+            levels = exact.to(like)
+            if not torch.equal(levels.double().cpu(), exact):
+                raise ValueError(f"{self.code} must have kernel values that are exact in {like.dtype}; use float32")
+            self._levels[key] = levels
+        return self._levels[key]
+
+    def forward(self, u: Tensor) -> Tensor:
+        if stage_rank(self.stage) >= stage_rank(self.from_stage):
+            x, total = summed_ttfs(u, self.levels(u), summed=self.observe)
+        elif self.stage == "relu":
+            x = functional.relu(u)
+            total = x.sum(dtype=torch.float32) if self.observe else None
+        else:
+            x, total = summed_clip(u, summed=self.observe)
+        if total is not None:
+            self.neurons = x[0].numel()
+            self.activity = total / len(x)
+            if self.count_spikes:
+                self.spikes = (x.detach() >= self.levels(x)[1]).sum() / len(x)
+        return x
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal in type, device and every value."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+
+
+class Synapses(nn.Module):
+    """A convolution or linear layer with its batch norm: membrane values, plus residual inputs of weight exactly 1.
+
+    Up to stage ``ttfs`` it is the float layer. In stage ``quantised`` batch norm is folded (running statistics, frozen),
+    weights are the nearest logarithmic levels and the bias is rounded: exactly the integer layer's numbers. Evaluation
+    mode folds in float64 whatever the parameters' type, so that codes never depend on it.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self,
+        linear: nn.Conv2d | nn.Linear,
+        norm: nn.BatchNorm2d | nn.BatchNorm1d | None,
+        *,
+        code: Code,
+        weights: LogWeights,
+        accumulator_bits: int,
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm = norm
+        self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
+        self.stage = "relu"
+        self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
+        self._evaluated: tuple[list[Tensor], Tensor, Tensor] | None = None
+
+    @property
+    def exponent(self) -> int:
+        """``G`` of the layer: the bias lies on the grid ``2^-G``."""
+        return membrane_exponent(self.code, self.weights, int(self.scale))
+
+    def folded(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Weight and bias with batch norm folded by its running statistics, in ``dtype`` (default: as they are)."""
+        weight, bias = self.linear.weight, self.linear.bias
+        weight = weight.to(dtype or weight.dtype)
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.to(weight.dtype)
+        norm = self.norm
+        if norm is None:
+            return weight, bias
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        factor = (norm.running_var.to(weight.dtype) + norm.eps).rsqrt()
+        if norm.affine:
+            factor = factor * norm.weight.to(weight.dtype)
+        bias = (bias - norm.running_mean.to(weight.dtype)) * factor
+        if norm.affine:
+            bias = bias + norm.bias.to(weight.dtype)
+        return weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), bias
+
+    def choose_scale(self, *, residuals: int = 0, octaves: int = 0) -> None:
+        """Set the scale that quantises the folded weights with the least squared error among those that fit.
+
+        A scale fits if the largest membrane that its codes allow, half as much again for what training still changes,
+        stays within ``accumulator_bits`` (numerics, section 3).
+
+        Args:
+            residuals: residual inputs, each of which adds up to 1 to a membrane.
+            octaves: of a layer that takes in an average of ``2^octaves`` inputs, whose membranes are so much finer.
+        """
+        weight, bias = self.folded(torch.float64)
+        weight, bias = weight.detach(), bias.detach()
+
+        def fits(scale: int) -> bool:
+            rows = quantise(weight, self.weights, scale).flatten(1)
+            high = (rows.clamp(min=0).sum(dim=1) + bias).max() + residuals
+            low = (rows.clamp(max=0).sum(dim=1) + bias).min()
+            reach = MARGIN * max(float(high), -float(low), 1.0)
+            exponent = membrane_exponent(self.code, self.weights, scale) + octaves
+            return reach * 2.0**exponent < 2.0 ** (self.accumulator_bits - 1)
+
+        scale = best_scale(weight, self.code, self.weights, accumulator_bits=self.accumulator_bits - octaves, fits=fits)
+        self.scale.fill_(scale)
+
+    def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""
+        weight, bias = self.folded(torch.float64)
+        _, boundaries = rising_levels(self.weights, int(self.scale))
+        return level_index(weight, boundaries.to(weight.device)), weight < 0, round_bias(bias, self.exponent)
+
+    def quantised(self) -> tuple[Tensor, Tensor]:
+        """Quantised weight and rounded bias: with gradients while training, cached and exact in evaluation."""
+        scale = int(self.scale)
+        if self.training:
+            weight, bias = self.folded()
+            return quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
+        now = [*self.parameters(), *self.buffers()]
+        if self._evaluated is None or not all(map(_same, self._evaluated[0], now)):  # also after writes to .data
+            with torch.no_grad():
+                weight, bias = self.folded(torch.float64)
+                weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
+            kept = [tensor.detach().clone() for tensor in now]
+            self._evaluated = (kept, weight.to(self.linear.weight.dtype), bias.to(self.linear.weight.dtype))
+        return self._evaluated[1], self._evaluated[2]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Synapses":
+        self._evaluated = None  # another type or device
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
+
+    def train(self, mode: bool = True) -> "Synapses":
+        super().train(mode)
+        self._evaluated = None
+        if self.stage == "quantised" and self.norm is not None:
+            self.norm.eval()
+        return self
+
+    def forward(self, x: Tensor, *residuals: Tensor) -> Tensor:
+        if self.stage == "quantised":
+            weight, bias = self.quantised()
+            if isinstance(self.linear, nn.Linear):
+                u = functional.linear(x, weight, bias)
+            else:
+                conv = self.linear
+                u = functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        else:
+            u = self.linear(x)
+            if self.norm is not None:
+                u = self.norm(u)
+        for residual in residuals:
+            u = u + residual
+        return u
+
+
+class AveragePool(nn.Module):
+    """Average over windows with the weight level nearest to ``1/n`` (numerics, section 4), plus residual inputs.
+
+    Args:
+        kernel: window in pixels, or None for the whole image (global average).
+    """
+
+    def __init__(
+        self,
+        kernel: tuple[int, int] | None,
+        stride: tuple[int, int] | None,
+        padding: tuple[int, int],
+        *,
+        weights: LogWeights,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding, self.weights = kernel, stride, padding, weights
+        self.stage = "relu"
+
+    def window(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The window for an image of ``size`` pixels."""
+        return self.kernel or size
+
+    def forward(self, x: Tensor, *residuals: Tensor) -> Tensor:
+        height, width = int(x.shape[-2]), int(x.shape[-1])
+        window = self.window((height, width))
+        count = window[0] * window[1]
+        level = float(self.weights.level(nearest_level(count, self.weights)))
+        if count == 1 and self.padding == (0, 0) and self.stride in (None, (1, 1)):
+            u = x * level
+        else:  # a sum, then one exact factor
+            u = functional.avg_pool2d(x, window, self.stride or window, self.padding, divisor_override=1) * level
+        for residual in residuals:
+            u = u + residual
+        return u
+
+
+def nearest_level(count: int, weights: LogWeights) -> int:
+    """The ``j`` whose level ``W(j)`` is nearest to ``1/count``; the smaller ``j`` on a tie.
+
+    >>> [nearest_level(n, LogWeights()) for n in (1, 4, 9)]
+    [0, 4, 6]
+    """
+    target = Fraction(1, count)
+    j = 0
+    while weights.level(j) > target:
+        j += 1
+    return min(range(max(0, j - weights.levels_per_octave), j + 1), key=lambda i: (abs(weights.level(i) - target), i))

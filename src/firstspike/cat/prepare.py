@@ -1,0 +1,284 @@
+"""`prepare`: rebuild a traced ReLU network from layers that can be converted, or say what cannot be."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import fx, nn
+
+from firstspike.arith import Code, LogWeights, checks
+from firstspike.cat.layers import AveragePool, Synapses
+from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
+from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.tracing import Traced
+
+__all__ = ["UnsupportedError", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spikes:
+    """A value that is spikes: the output of a step."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Membrane:
+    """A value that has not fired yet: a linear operation on spikes, and what is to follow its firing."""
+
+    path: str
+    source: str
+    linear: nn.Module
+    norm: nn.Module | None = None
+    residuals: tuple[str, ...] = ()
+    after: tuple[tuple[str, str, nn.Module], ...] = field(default_factory=tuple)
+
+    @property
+    def pools(self) -> bool:
+        return isinstance(self.linear, AveragePool)
+
+
+_Value = _Spikes | _Membrane
+
+
+def prepare(
+    net: nn.Module, *, code: Code | None = None, weights: LogWeights | None = None, accumulator_bits: int = 32
+) -> Prepared:
+    """A copy of ``net`` for conversion-aware training, in stage ``"relu"``: the same function, ready for the other stages.
+
+    Supported, as modules or functions: Conv2d (zero padding, groups), Linear, BatchNorm1d/2d after them, ReLU, MaxPool2d,
+    AvgPool2d, AdaptiveAvgPool2d(1), mean over the image, Flatten, Dropout, Identity, and addition of a residual. An
+    average over a number of pixels that is no power of two takes the weight level nearest to ``1/n`` from the start. A
+    module that is called twice is two layers with tied weights.
+
+    Args:
+        net: any module that torch.fx can trace, with one input and one output; left as it is.
+        code: spike code, by default ``Code()``.
+        weights: weight format, by default ``LogWeights()``.
+        accumulator_bits: ``A``, bits of a membrane, 8..48.
+
+    Raises:
+        TypeError: ``net`` is no module, or ``code`` or ``weights`` is of another type.
+        ValueError: ``accumulator_bits`` is out of range.
+        UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
+    """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Module, not {net!r}")
+    code, weights = code or Code(), weights or LogWeights()
+    if not isinstance(code, Code):
+        raise TypeError(f"code must be a firstspike.Code, not {code!r}")
+    if not isinstance(weights, LogWeights):
+        raise TypeError(f"weights must be firstspike.LogWeights, not {weights!r}")
+    checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
+    if isinstance(net, Prepared):
+        raise TypeError("net must be a plain network, not one that is prepared already")
+    builder = _Builder(Traced(net), code, weights, accumulator_bits)
+    builder.run()
+    prepared = Prepared(builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits)
+    prepared.train(net.training)
+    return prepared
+
+
+class _Builder:
+    """Walks the graph once; every node's value is spikes or a membrane that still has to fire."""
+
+    def __init__(self, traced: Traced, code: Code, weights: LogWeights, accumulator_bits: int) -> None:
+        self.traced, self.code, self.weights, self.accumulator_bits = traced, code, weights, accumulator_bits
+        self.steps: list[Step] = []
+        self.layers: dict[str, nn.Module] = {}
+        self.values: dict[fx.Node, _Value] = {}
+        self.used: set[str] = set()
+
+    def run(self) -> None:
+        for node in self.traced.nodes:
+            if self.traced.changes(node):
+                self._check_in_place(node)
+            if node.op == "placeholder":
+                if self.values:
+                    raise UnsupportedError(f"input {node.target!r}: a network must have one input, not several")
+                self.values[node] = _Spikes(name=INPUT)
+            elif node.op == "output":
+                self._output(node)
+            elif not self.traced.live(node):
+                continue
+            else:
+                found = operation(node, self.traced.net.get_submodule, self.traced.training[node])
+                if found.kind != "size":
+                    self.values[node] = self._operation(found)
+
+    def _check_in_place(self, node: fx.Node) -> None:
+        """A ReLU changes nothing in spikes; anything else in place must not be seen elsewhere."""
+        spikes = all(isinstance(self.values.get(source), _Spikes) for source in node.all_input_nodes)
+        relu = self.traced.live(node) and operation(node, self.traced.net.get_submodule, node).kind == "relu"
+        if not (spikes and relu):
+            self.traced.check_in_place(node)
+
+    def _operation(self, found: Operation) -> _Value:
+        kind, path, source = found.kind, found.path, found.inputs[0]
+        if kind == "linear":
+            assert found.module is not None
+            spikes = self._spikes(source, path, linear=True)
+            return _Membrane(path=path, source=spikes.name, linear=found.module)
+        if kind == "norm":
+            return self._norm(found)
+        if kind == "relu":
+            value = self._value(source, path)
+            return self._emit(value, fires=True) if isinstance(value, _Membrane) else value
+        if kind == "add":
+            return self._add(found)
+        if kind == "average":
+            return self._average(found)
+        if kind == "same":
+            return self._value(source, path)
+        return self._reshaping(found)
+
+    # Steps
+
+    def _name(self, path: str) -> str:
+        base = path.replace(".", "_") or "layer"
+        if base in (INPUT, *dir(nn.ModuleDict)):
+            base = f"{base}_layer"
+        name, count = base, 1
+        while name in self.used:
+            count += 1
+            name = f"{base}_{count}"
+        self.used.add(name)
+        return name
+
+    def _step(self, path: str, kind: str, source: str, module: nn.Module, **fields: Any) -> _Spikes:
+        name = self._name(path)
+        self.steps.append(Step(name=name, kind=kind, source=source, **fields))
+        self.layers[name] = module
+        return _Spikes(name=name)
+
+    def _emit(self, membrane: _Membrane, *, fires: bool, merges: bool = False) -> _Spikes:
+        if membrane.pools:
+            kind, module = "average", membrane.linear
+        else:
+            kind, module = "synapses", self._synapses(membrane)
+        spikes = self._step(
+            membrane.path, kind, membrane.source, module, residuals=membrane.residuals, fires=fires, merges=merges
+        )
+        for path, after_kind, after in membrane.after:
+            spikes = self._step(path, after_kind, spikes.name, after)
+        return spikes
+
+    def _synapses(self, membrane: _Membrane) -> Synapses:
+        linear, norm = membrane.linear, membrane.norm
+        assert isinstance(linear, nn.Conv2d | nn.Linear)
+        assert norm is None or isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        return Synapses(linear, norm, code=self.code, weights=self.weights, accumulator_bits=self.accumulator_bits)
+
+    # Values
+
+    def _value(self, node: fx.Node, path: str) -> _Value:
+        """The value of a node for one of its readers: a membrane has no other, and an average that has fires by itself."""
+        value = self.values[node]
+        readers = self.traced.readers(node)
+        if isinstance(value, _Membrane) and len(readers) > 1:
+            if not value.pools:
+                raise UnsupportedError(
+                    f"{path}: it reads {value.path!r}, which has not fired and which "
+                    f"{', '.join(repr(path_of(reader)) for reader in readers if path_of(reader) != path) or 'another'} "
+                    f"reads too; put one nn.ReLU after {value.path!r} and read that"
+                )
+            return self._fire(node)
+        return value
+
+    def _fire(self, node: fx.Node) -> _Spikes:
+        """An average as neurons of its own."""
+        value = self.values[node]
+        assert isinstance(value, _Membrane)
+        spikes = self._emit(value, fires=True)
+        self.values[node] = spikes
+        return spikes
+
+    def _spikes(self, node: fx.Node, path: str, *, linear: bool = False) -> _Spikes:
+        """The value of a node as spikes; an average fires by itself, or merges into the linear layer that reads it."""
+        value = self._value(node, path)
+        if isinstance(value, _Spikes):
+            return value
+        if not value.pools:
+            raise UnsupportedError(
+                f"{path}: it reads {value.path!r} before that has fired; put an nn.ReLU after {value.path!r}"
+            )
+        pool = value.linear
+        assert isinstance(pool, AveragePool)
+        plain = all(kind in ("flatten", "dropout") for _, kind, _ in value.after) and not value.residuals
+        disjoint = pool.padding == (0, 0) and (pool.stride is None or pool.stride == pool.kernel)
+        if linear and plain and disjoint:
+            return self._emit(value, fires=False, merges=True)
+        return self._fire(node)
+
+    # Operations
+
+    def _output(self, node: fx.Node) -> None:
+        result = node.args[0]
+        if not isinstance(result, fx.Node):
+            raise UnsupportedError(f"output: a network must return one tensor, not {result!r}")
+        if result not in self.values:
+            raise UnsupportedError("output: a network must return an image or logits, not a size")
+        value = self._value(result, "output")
+        if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
+            path = value.name if isinstance(value, _Spikes) else value.after[-1][0]
+            raise UnsupportedError(
+                f"{path}: the last layer must be linear or an average (its values are the logits), not one that fires or "
+                f"pools; end with an nn.Linear"
+            )
+        flattens = tuple(entry for entry in value.after if entry[1] == "flatten")
+        self._emit(replace(value, after=flattens), fires=False)
+
+    def _norm(self, found: Operation) -> _Value:
+        path, module = found.path, found.module
+        value = self._value(found.inputs[0], path)
+        if not isinstance(value, _Membrane) or value.norm is not None or value.residuals or value.after or value.pools:
+            raise UnsupportedError(
+                f"{path}: batch norm must directly follow a Conv2d or Linear, to be folded into it; move it there"
+            )
+        if not getattr(module, "track_running_stats", False):
+            raise UnsupportedError(
+                f"{path}: batch norm must have running statistics to be folded; set track_running_stats=True"
+            )
+        return replace(value, norm=module)
+
+    def _reshaping(self, found: Operation) -> _Value:
+        """Max pooling, flattening, dropout: on spikes a step; before a ReLU they wait until it has fired, as they commute."""
+        assert found.module is not None
+        path, source = found.path, found.inputs[0]
+        value = self._value(source, path)
+        if isinstance(value, _Membrane) and value.pools and found.kind == "maxpool":
+            value = self._fire(source)
+        if isinstance(value, _Membrane):
+            return replace(value, after=(*value.after, (path, found.kind, found.module)))
+        return self._step(path, found.kind, value.name, found.module)
+
+    def _average(self, found: Operation) -> _Membrane:
+        source = self._spikes(found.inputs[0], found.path)
+        pool = AveragePool(found.kernel, found.stride, found.padding, weights=self.weights)
+        after = (((f"{found.path}_flatten", "flatten", nn.Flatten())),) if found.flattens else ()
+        return _Membrane(path=found.path, source=source.name, linear=pool, after=after)
+
+    def _add(self, found: Operation) -> _Value:
+        """A residual: spikes added to a membrane, or to spikes by a neuron of its own with two inputs of weight 1."""
+        path = found.path
+        for node in reversed(found.inputs):  # of two averages the second fires before it is added
+            value = self._value(node, path)
+            both = all(isinstance(self.values[other], _Membrane) for other in found.inputs)
+            if isinstance(value, _Membrane) and value.pools and (both or value.after):
+                self._fire(node)
+        values = [self.values[node] for node in found.inputs]
+        membranes = [value for value in values if isinstance(value, _Membrane)]
+        spikes = [value.name for value in values if isinstance(value, _Spikes)]
+        if len(membranes) == 2:
+            raise UnsupportedError(
+                f"{path}: one of {membranes[0].path!r} and {membranes[1].path!r} must have fired before they are added; "
+                f"put an nn.ReLU after the shortcut"
+            )
+        if not membranes:
+            identity = AveragePool((1, 1), (1, 1), (0, 0), weights=self.weights)
+            return _Membrane(path=path, source=spikes[0], linear=identity, residuals=(spikes[1],))
+        if membranes[0].after:
+            raise UnsupportedError(
+                f"{path}: a residual must be added before {membranes[0].after[0][1]} of {membranes[0].path!r}; "
+                f"put an nn.ReLU after {membranes[0].path!r} or add earlier"
+            )
+        return replace(membranes[0], residuals=(*membranes[0].residuals, spikes[0]))

@@ -1,0 +1,108 @@
+"""Logarithmic weight quantiser: nearest level with a per-layer scale, and straight-through training through it."""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from firstspike.arith import Code, LogWeights, level_values, membrane_exponent
+from firstspike.cat.kernels import quantise_forward
+
+
+class _Quantise(torch.autograd.Function):
+    """Nearest level, sign kept; the gradient passes unchanged (straight-through estimator)."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, levels: Tensor, boundaries: Tensor) -> Tensor:
+        return quantise_forward(weight, levels, boundaries)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return gradient, None, None
+
+
+class _RoundBias(torch.autograd.Function):
+    """``round_half_even(b * 2^G) * 2^-G`` with a straight-through gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, bias: Tensor, exponent: int) -> Tensor:
+        return torch.ldexp(torch.ldexp(bias, torch.tensor(exponent)).round(), torch.tensor(-exponent))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
+def rising_levels(weights: LogWeights, scale: int) -> tuple[Tensor, Tensor]:
+    """Magnitudes in rising order, 0 first (float64 ``[2^(B_w-1)]``), and the midpoints between neighbours.
+
+    A magnitude on a midpoint goes to the larger level. Index ``i`` is level ``q = 2^(B_w-1) - 1 - i``.
+    """
+    levels = torch.from_numpy(level_values(weights, scale)[::-1].copy())
+    return levels, (levels[1:] + levels[:-1]) / 2
+
+
+def level_index(weight: Tensor, boundaries: Tensor) -> Tensor:
+    """Index into `rising_levels` of every weight's nearest magnitude (int32)."""
+    return torch.bucketize(weight.detach().abs().contiguous(), boundaries.to(weight.dtype), right=True, out_int32=True)
+
+
+def quantise(weight: Tensor, weights: LogWeights, scale: int) -> Tensor:
+    """Nearest logarithmic level of every weight (numerics, section 2) with a straight-through gradient.
+
+    >>> quantise(torch.tensor([0.9, -0.6, 1e-4, 7.0]), LogWeights(), 0).tolist()
+    [1.0, -0.5, 0.0, 1.0]
+    """
+    return _Quantise.apply(weight, *rising_levels(weights, scale))  # type: ignore[no-any-return]
+
+
+def round_bias(bias: Tensor, exponent: int) -> Tensor:
+    """Bias on the grid ``2^-G`` (numerics, section 3) with a straight-through gradient; ``exponent`` is ``G``.
+
+    >>> round_bias(torch.tensor([0.5, 1.5, 0.3]), 0).tolist()
+    [0.0, 2.0, 0.0]
+    """
+    return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return]
+
+
+def best_scale(
+    weight: Tensor,
+    code: Code,
+    weights: LogWeights,
+    *,
+    accumulator_bits: int = 32,
+    fits: Callable[[int], bool] | None = None,
+) -> int:
+    """The scale ``k`` in -256..256 with the least squared error on ``weight``; of equally good ones the smaller.
+
+    Not considered are scales whose membrane exponent ``G`` leaves fewer than 4 bits above the firing level, so that sums
+    find room in ``accumulator_bits``, scales that ``fits`` refuses, and scales so coarse that no weight is nearest to the
+    largest level (one level finer is as good). The search ends where clipping alone costs more than the best scale so far.
+    If no other scale is left, the finest of the coarse ones that fits is taken, at last -256.
+
+    Raises:
+        ValueError: a weight is not finite.
+    """
+    weight = weight.detach().double().flatten()
+    if not bool(torch.isfinite(weight).all()):
+        raise ValueError("weights must be finite, not NaN or infinite")
+    magnitude = weight.abs()
+    peak = float(magnitude.max()) if weight.numel() else 0.0
+    rho = weights.levels_per_octave
+    largest = min(256, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
+    first = 0 if peak == 0.0 else max(-256, -rho * (math.frexp(peak)[1] + 1))
+    while peak and first < largest and weights.level(first) + weights.level(first + 1) > 2 * Fraction(peak):
+        first += 1
+    best, least = None, math.inf
+    for scale in range(first, largest + 1 if peak else first):
+        levels, boundaries = rising_levels(weights, scale)
+        if float((magnitude - levels[-1]).clamp_(min=0).square_().sum()) > least:
+            break
+        error = float((quantise_forward(weight, levels, boundaries) - weight).square_().sum())
+        if error < least and (fits is None or fits(scale)):
+            best, least = scale, error
+    coarse = range(min(first, largest), -256, -1)
+    return next((scale for scale in coarse if fits is None or fits(scale)), -256) if best is None else best

@@ -1,0 +1,135 @@
+"""Prepared networks made from others: of an integer network, in another number format, with normalised activations."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from firstspike.arith import Code, LogWeights, decode_weights
+from firstspike.cat.layers import AveragePool, Fire, Synapses
+from firstspike.cat.prepared import Prepared, Step
+from firstspike.spec import Network
+from firstspike.spec.network import Conv2d, Flatten, Linear, MaxPool2d, Synaptic
+
+
+def rebuild(network: Network) -> Prepared:
+    """The prepared network, in float64, evaluation mode and stage ``"quantised"``, that computes what ``network`` does.
+
+    The same spikes and logits, with ``==``: every weight is a level of its layer's scale, every bias on its grid.
+    """
+    formats: dict[str, Any] = {
+        "code": network.code,
+        "weights": network.weights,
+        "accumulator_bits": network.accumulator_bits,
+    }
+    steps: list[Step] = []
+    modules: dict[str, nn.Module] = {}
+    for layer in network.layers:
+        if isinstance(layer, Conv2d | Linear):
+            modules[layer.name] = Synapses(_linear(layer, network), None, **formats)
+            steps.append(
+                Step(
+                    name=layer.name, kind="synapses", source=layer.source, residuals=layer.residuals, fires=layer.fires
+                )
+            )
+        elif isinstance(layer, MaxPool2d):
+            modules[layer.name] = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
+            steps.append(Step(name=layer.name, kind="maxpool", source=layer.source))
+        else:
+            assert isinstance(layer, Flatten)
+            modules[layer.name] = nn.Flatten()
+            steps.append(Step(name=layer.name, kind="flatten", source=layer.source))
+    prepared = Prepared(steps, modules, **formats)
+    prepared.stage = "quantised"
+    for layer in network.synaptic:
+        module = prepared.layers[layer.name]
+        assert isinstance(module, Synapses)
+        module.scale.fill_(layer.scale)
+    return prepared.double().eval()
+
+
+def reformat(
+    prepared: Prepared,
+    *,
+    code: Code | None = None,
+    weights: LogWeights | None = None,
+    accumulator_bits: int | None = None,
+) -> Prepared:
+    """A copy of a network in another number format, in stage ``"quantised"`` with scales chosen anew.
+
+    Raises:
+        ValueError: the weights are not finite.
+    """
+    copy = deepcopy(prepared).eval()
+    copy.stage = "ttfs"
+    copy.code, copy.weights = code or copy.code, weights or copy.weights
+    copy.accumulator_bits = accumulator_bits or copy.accumulator_bits
+    for module in copy.modules():
+        if isinstance(module, Fire):
+            module.code = copy.code
+            module._levels = {}
+        elif isinstance(module, Synapses):
+            module.code, module.weights, module.accumulator_bits = copy.code, copy.weights, copy.accumulator_bits
+        elif isinstance(module, AveragePool):
+            module.weights = copy.weights
+    copy.stage = "quantised"
+    return copy
+
+
+def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
+    weight, bias = real_weights(layer, network)
+    if isinstance(layer, Linear):
+        linear: nn.Conv2d | nn.Linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
+    else:
+        linear = nn.Conv2d(
+            weight.shape[1] * layer.groups, weight.shape[0], (int(weight.shape[2]), int(weight.shape[3])),
+            stride=layer.stride, padding=layer.padding, groups=layer.groups, dtype=torch.float64,
+        )  # fmt: skip
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        assert linear.bias is not None
+        linear.bias.copy_(bias)
+    return linear
+
+
+def normalise(prepared: Prepared, images: Tensor, *, percentile: float) -> None:
+    """Data-based weight normalisation of a chain of layers, in place: a ReLU network whose activations end at about 1.
+
+    Every firing layer's output is divided by the ``percentile`` of its activations on ``images`` (Rueckauer et al. 2017,
+    doi 10.3389/fnins.2017.00682); the layer that reads it multiplies its weights by the same. Up to activations beyond
+    that percentile, the function stays the same.
+
+    Raises:
+        ValueError: the network has residuals, or the percentile is not in (0, 100].
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
+    if any(step.residuals for step in prepared.steps):
+        raise ValueError("normalise needs a chain of layers, not a network with residuals")
+    with torch.no_grad():
+        outputs = prepared.eval().spike_values(images)
+        factor = 1.0
+        for step in prepared.steps:
+            module = prepared.layers[step.name]
+            if not isinstance(module, Synapses):
+                continue
+            module.linear.weight.mul_(factor)
+            if not step.fires:
+                continue
+            values = outputs[step.name].flatten().numpy()
+            factor = max(float(np.percentile(values, percentile)), 1e-6)
+            affine = module.norm if module.norm is not None else module.linear
+            assert affine.bias is not None
+            if module.norm is None:
+                module.linear.weight.div_(factor)
+            else:
+                module.norm.weight.div_(factor)
+            affine.bias.div_(factor)
+
+
+def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
+    """Weight and bias of an integer layer as real numbers, float64: exact."""
+    weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
+    return weight, torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer)))

@@ -1,0 +1,240 @@
+"""Assembler: a network's program -> descriptors and payloads in a DRAM image, and images and logits in its regions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from firstspike.compiler.descriptor import pack
+from firstspike.spec.network import Conv2d, Network, Synaptic
+from firstspike.spec.processor import Processor
+from firstspike.spec.program import (
+    ADDRESS_BITS,
+    CONVOLVE,
+    HALT,
+    LOAD,
+    POOL,
+    STORE,
+    Convolve,
+    Load,
+    Operation,
+    Program,
+    Window,
+)
+from firstspike.spec.program import descriptor_words as words_of_descriptor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MemoryImage:
+    """The DRAM's contents before a run.
+
+    Attributes:
+        data: little-endian bytes of the DRAM's words: descriptors, payloads (each once), then the regions (zero).
+        regions: first word of each region of the program.
+        word_bytes: bytes of a word.
+        descriptors: number of descriptors, the HALT included.
+    """
+
+    data: bytes
+    regions: dict[str, int]
+    word_bytes: int
+    descriptors: int
+
+    @property
+    def words(self) -> int:
+        """Words of the whole image."""
+        return len(self.data) // self.word_bytes
+
+
+def assemble(network: Network, program: Program, processor: Processor) -> MemoryImage:
+    """Memory image of a program.
+
+    Raises:
+        ValueError: a value does not fit its descriptor field.
+    """
+    width = processor.word_bits // 8
+    descriptor_words = words_of_descriptor(processor.word_bits)
+    payload_start = descriptor_words * (len(program.operations) + 1)
+    payloads: list[bytes] = []
+    places: list[tuple[int, int]] = []
+    shared: dict[tuple[object, ...], tuple[int, int]] = {}
+    position = payload_start
+    for operation in program.operations:
+        if not isinstance(operation, Convolve):
+            places.append((0, 0))
+            continue
+        key = _payload_key(operation)
+        if key not in shared:
+            payload = _payload(network, operation, processor)
+            shared[key] = (position, len(payload) // width)
+            payloads.append(payload)
+            position += len(payload) // width
+        places.append(shared[key])
+    regions: dict[str, int] = {}
+    for name, words in program.regions.items():
+        regions[name] = position
+        position += words
+    descriptors = [
+        _descriptor(network, operation, processor, place, regions)
+        for operation, place in zip(program.operations, places, strict=True)
+    ]
+    descriptors.append(pack("the final HALT", {"kind": HALT}))
+    size = descriptor_words * width
+    head = b"".join(value.to_bytes(size, "little") for value in descriptors)
+    tail = bytes(sum(program.regions.values()) * width)
+    return MemoryImage(
+        data=b"".join([head, *payloads, tail]), regions=regions, word_bytes=width, descriptors=len(descriptors)
+    )
+
+
+def store_map(times: np.ndarray, processor: Processor) -> np.ndarray:
+    """Spike times ``[n, c, h, w]`` or ``[n, f]`` as the activation buffer holds them: uint8 ``[n, bytes]``.
+
+    Channels last, every pixel padded with silence to whole words.
+
+    >>> store_map(np.array([[1, 2, 3]], dtype=np.uint8), Processor(pes=16)).tolist()
+    [[1, 2, 3, 255, 255, 255, 255, 255]]
+    """
+    if times.ndim == 2:
+        times = times[:, :, None, None]
+    spare = -times.shape[1] % processor.lanes
+    padded = np.pad(times, ((0, 0), (0, spare), (0, 0), (0, 0)), constant_values=255)
+    return np.ascontiguousarray(padded.transpose(0, 2, 3, 1)).reshape(len(times), -1)
+
+
+def _descriptor(
+    network: Network, operation: Operation, processor: Processor, place: tuple[int, int], regions: dict[str, int]
+) -> int:
+    subject = f"layer {operation.layer!r}"
+    if not isinstance(operation, Window):
+        return pack(
+            subject,
+            {
+                "kind": LOAD if isinstance(operation, Load) else STORE,
+                "in_address": operation.address,
+                "dram_address": regions[operation.region] + operation.offset,
+                "dram_words": operation.words,
+            },
+        )
+    fields = {
+        "height": operation.height,
+        "width": operation.width,
+        "kernel_height": operation.kernel[0],
+        "kernel_width": operation.kernel[1],
+        "stride_y": operation.stride[0],
+        "stride_x": operation.stride[1],
+        "origin_y": operation.origin[0],
+        "origin_x": operation.origin[1],
+        "in_height": operation.in_size[0],
+        "in_width": operation.in_size[1],
+        "in_address": _modular(
+            operation.in_address + operation.origin[0] * operation.in_row + operation.origin[1] * operation.in_pixel
+        ),
+        "in_pixel": operation.in_pixel,
+        "in_row": operation.in_row,
+        "in_step": operation.in_pixel * operation.stride[1],
+        "in_line": operation.in_row * operation.stride[0],
+        "out_address": operation.out_address,
+        "out_pixel": operation.out_pixel,
+        "out_row": operation.out_row,
+    }
+    if not isinstance(operation, Convolve):
+        fields |= {"words": 1, "repeat": operation.words, "in_next": 1, "out_next": 1, "out_words": 1}
+        return pack(subject, {"kind": POOL, **fields})
+    layer = network.layer(operation.layer)
+    assert isinstance(layer, Synaptic)
+    if operation.residual is not None:
+        fields |= {
+            "residual": 1,
+            "residual_address": operation.residual_address,
+            "residual_pixel": operation.residual_pixel,
+            "residual_row": operation.residual_row,
+            "residual_next": _modular(operation.residual_next),
+            "residual_words": -(-operation.outputs[1] // processor.lanes),
+        }
+    return pack(
+        subject,
+        {
+            "kind": CONVOLVE,
+            "first": operation.first,
+            "last": operation.last,
+            "fires": operation.fires,
+            "scale_fraction": layer.scale % network.weights.levels_per_octave,
+            "words": operation.words,
+            "repeat": operation.images,
+            "in_next": _modular(operation.in_next),
+            "out_next": _modular(operation.out_next),
+            "position_rows": operation.words * processor.lanes,
+            "out_words": operation.out_words,
+            "dram_address": place[0],
+            "dram_words": place[1],
+            "bias_words": operation.first * processor.bias_words,
+            "theta_words": operation.thresholds * network.code.T,
+            **fields,
+        },
+    )
+
+
+def _modular(address: int) -> int:
+    """An address that may lie before the buffer (a window that begins in padding), modulo ``2^ADDRESS_BITS``."""
+    return address & ((1 << ADDRESS_BITS) - 1)
+
+
+def _payload_key(operation: Convolve) -> tuple[object, ...]:
+    """Operations of the same key (blocks, strips and images of a tile) have the same payload."""
+    o = operation
+    box = (o.kernel_offset, o.kernel, o.channel_word, o.words, o.empty)
+    return (o.layer, o.outputs, *box, o.first, o.thresholds)
+
+
+def _payload(network: Network, operation: Convolve, processor: Processor) -> bytes:
+    """Biases, thresholds, weight rows: whole DRAM words, little endian."""
+    layer = network.layer(operation.layer)
+    assert isinstance(layer, Synaptic)
+    first, count = operation.outputs
+    width = processor.word_bits // 8
+    parts: list[bytes] = []
+    if operation.first:
+        biases = np.zeros((1, processor.pes), dtype=np.int64)
+        biases[0, :count] = layer.bias[first : first + count]
+        parts.append(_pack_rows(biases, processor.accumulator_bits, width))
+    if operation.thresholds:
+        theta = network.thresholds(layer)
+        parts.append(_pack_rows(theta[:, None], processor.accumulator_bits, width))
+    parts.append(_pack_rows(weight_rows(network, operation, processor), network.weights.bits, width))
+    return b"".join(parts)
+
+
+def weight_rows(network: Network, operation: Convolve, processor: Processor) -> np.ndarray:
+    """Codes of an operation's weight rows, uint8 ``[rows, pes]``, by kernel row, column, channel; zero without a synapse."""
+    layer = network.layer(operation.layer)
+    assert isinstance(layer, Synaptic)
+    (first, count), (height, width) = operation.outputs, operation.kernel
+    zero = network.weights.zero_level
+    rows = np.full((height, width, operation.words * processor.lanes, processor.pes), zero, dtype=np.uint8)
+    if operation.empty:
+        return rows.reshape(operation.rows, processor.pes)
+    codes = layer.codes
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    if codes.ndim == 2:
+        codes = codes.reshape(layer.outputs, -1, *operation.in_size)
+    top, left = operation.kernel_offset
+    channels = codes.shape[1]
+    begin = operation.channel_word * processor.lanes
+    for lane in range(count):
+        group = (first + lane) // (layer.outputs // groups)
+        low, high = max(begin, group * channels), min(begin + rows.shape[2], (group + 1) * channels)
+        if low < high:
+            part = codes[first + lane, low - group * channels : high - group * channels]
+            box = part[:, top : top + height, left : left + width]
+            rows[:, :, low - begin : high - begin, lane] = box.transpose(1, 2, 0)
+    return rows.reshape(operation.rows, processor.pes)
+
+
+def _pack_rows(values: np.ndarray, bits: int, width: int) -> bytes:
+    """Rows of ``bits``-bit two's complement values, lowest first, each row padded to words of ``width`` bytes."""
+    rows = len(values)
+    planes = (values[:, :, None].astype(np.int64) >> np.arange(bits)) & 1
+    stream = planes.reshape(rows, -1).astype(np.uint8)
+    packed = np.packbits(stream, axis=1, bitorder="little")
+    spare = -packed.shape[1] % width
+    return np.pad(packed, ((0, 0), (0, spare))).tobytes()

@@ -1,0 +1,48 @@
+"""How a network is laid out on the processor: the list of operations that runs a batch of images."""
+
+from dataclasses import replace
+
+from firstspike.compiler.stages import LOGITS, operations, region, stages
+from firstspike.compiler.storage import origins
+from firstspike.spec.network import INPUT, Network
+from firstspike.spec.processor import Processor
+from firstspike.spec.program import Load, Operation, Program, Store
+
+
+def program(network: Network, processor: Processor) -> Program:
+    """The operations that run a batch of ``processor.images`` images of a network.
+
+    Raises:
+        ValueError: the network does not fit; the text names the memory, the bytes it has and the bytes needed.
+    """
+    if network.accumulator_bits > processor.accumulator_bits:
+        raise ValueError(
+            f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
+            f"not {processor.accumulator_bits!r}"
+        )
+    batch, last, names = processor.images, network.layers[-1].name, origins(network)
+    work: list[Operation] = []
+    regions: dict[str, int] = {}
+    top = 0
+    for stage in stages(network, processor):
+        maps = stage.layout.maps
+        for name, m in maps.items():
+            if names[name] == name and (m.region is not None or name == INPUT or name in stage.exits):
+                regions[region(name)] = batch * m.image
+            top = max(top, 0 if m.region is not None else m.address + m.size)
+        once = operations(network, stage, processor)
+        if last in maps:
+            regions[LOGITS] = batch * maps[last].image
+        for image in range(0, batch, stage.images):
+            work += [_from_image(operation, image, batch, regions) for operation in once]
+    return Program(operations=tuple(work), images=batch, regions=regions, activation_words=top)
+
+
+def _from_image(operation: Operation, image: int, batch: int, regions: dict[str, int]) -> Operation:
+    """An operation of the batch's first images, for those from ``image`` on."""
+    if image == 0:
+        return operation
+    if isinstance(operation, Load | Store):
+        offset = operation.offset + image * (regions[operation.region] // batch)
+        return replace(operation, image=operation.image + image, offset=offset)
+    return replace(operation, image=operation.image + image)

@@ -1,0 +1,162 @@
+"""Stages of a batch: which layers run for one image after the other, and which for several images together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from firstspike.compiler.storage import Layout, allocate, origins
+from firstspike.compiler.tiles import operations_of
+from firstspike.spec.network import INPUT, Flatten, MaxPool2d, Network, Synaptic
+from firstspike.spec.processor import Processor
+from firstspike.spec.program import Convolve, Load, Operation, Store, Window, descriptor_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Consecutive layers that run for ``images`` images together, then for the next as many, until the batch is done.
+
+    Attributes:
+        layers: their numbers.
+        images: images at a time.
+        layout: where their maps lie.
+        exits: names of their maps that later stages read: these go to DRAM.
+    """
+
+    layers: range
+    images: int
+    layout: Layout
+    exits: tuple[str, ...]
+
+
+def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
+    """The stages of a batch with the fewest words from and to DRAM, the fewest stages of equals.
+
+    Images that run together share the weights of every operation, but their maps must fit the activation buffer
+    together; between stages maps pass through DRAM. Every stage takes more images at a time than the one before, and a
+    divisor of the batch. A single image has one stage.
+
+    Raises:
+        ValueError: the network does not fit.
+    """
+    count, batch = len(network.layers), processor.images
+    if batch == 1:
+        return (stage_of(network, processor, range(count), 1),)
+    sizes = [size for size in range(1, batch + 1) if batch % size == 0]
+    starts = [index for index, layer in enumerate(network.layers) if not isinstance(layer, Flatten)]
+
+    @cache
+    def compute(index: int, size: int) -> int | None:
+        """Words of a layer's operations and payloads; None where its maps do not fit."""
+        try:
+            stage = stage_of(network, processor, range(index, index + 1), size)
+        except ValueError:
+            return None
+        work = [operation for operation in operations(network, stage, processor) if isinstance(operation, Window)]
+        return traffic(network, processor, work)
+
+    @cache
+    def words(start: int, stop: int, size: int) -> int | None:
+        """Words of the whole batch in one stage; None where its maps do not fit."""
+        parts = [compute(index, size) for index in range(start, stop) if index in starts]
+        if size > 1 and None in parts:
+            return None
+        try:
+            stage = stage_of(network, processor, range(start, stop), size)
+        except ValueError:
+            return None
+        if size == 1:  # maps may be spilled: count all operations
+            return batch * traffic(network, processor, operations(network, stage, processor))
+        logits = [network.layers[-1].name] if stop == count else []
+        maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits, *logits)]
+        moved = sum(m.size + descriptor_words(processor.word_bits) for m in maps)
+        return batch // size * (moved + sum(part for part in parts if part is not None))
+
+    @cache
+    def best(start: int, least: int) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+        """Fewest words from a layer on, with stages ``(stop, size)``, sizes from the ``least``-th on."""
+        if start == count:
+            return 0, ()
+        found = []
+        for number, size in enumerate(sizes[least:], start=least):
+            for stop in [*(index for index in starts if index > start), count]:
+                here = words(start, stop, size)
+                rest = None if here is None else best(stop, number + 1)
+                if here is not None and rest is not None:
+                    found.append((here + rest[0], ((stop, size), *rest[1])))
+        return min(found, key=lambda entry: (entry[0], len(entry[1]))) if found else None
+
+    chosen = best(0, 0)
+    if chosen is None:
+        return (stage_of(network, processor, range(count), 1),)
+    result, start = [], 0
+    for stop, size in chosen[1]:
+        result.append(stage_of(network, processor, range(start, stop), size))
+        start = stop
+    return tuple(result)
+
+
+def operations(network: Network, stage: Stage, processor: Processor) -> list[Operation]:
+    """A stage's operations for the first images of the batch (offsets in DRAM regions are the first image's)."""
+    maps = stage.layout.maps
+    work = [layer for index in stage.layers if not isinstance(layer := network.layers[index], Flatten)]
+    reader = work[0].name if stage.layers.start else INPUT
+    result: list[Operation] = []
+    for name in stage.layout.entries:
+        m = maps[name]
+        if m.region is None:
+            result.append(Load(layer=reader, region=region(name), offset=0, address=m.address, words=m.size))
+    for layer in work:
+        if not isinstance(layer, Synaptic | MaxPool2d):
+            raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
+        result += operations_of(network, processor, layer, stage.layout)
+        m = maps[layer.name]
+        if layer.name in stage.exits and m.region is None:
+            result.append(Store(layer=layer.name, region=region(layer.name), offset=0, address=m.address, words=m.size))
+    if stage.layers.stop == len(network.layers):
+        last = network.layers[-1].name
+        result.append(Store(layer=last, region=LOGITS, offset=0, address=maps[last].address, words=maps[last].size))
+    return result
+
+
+LOGITS = "logits"
+"""DRAM region of the logits."""
+
+
+def region(name: str) -> str:
+    """DRAM region of a map."""
+    return INPUT if name == INPUT else f"map {name}"
+
+
+def payload_words(network: Network, processor: Processor, operation: Convolve) -> int:
+    """DRAM words of an operation's biases, thresholds and weight rows."""
+    words = operation.rows * processor.row_words(network.weights)
+    return words + operation.first * processor.bias_words + operation.thresholds * network.code.T
+
+
+def traffic(network: Network, processor: Processor, work: Iterable[Operation]) -> int:
+    """DRAM words that operations read and write: descriptors, payloads, maps."""
+    words = 0
+    for operation in work:
+        words += descriptor_words(processor.word_bits)
+        if isinstance(operation, Convolve):
+            words += payload_words(network, processor, operation)
+        elif isinstance(operation, Load | Store):
+            words += operation.words
+    return words
+
+
+def stage_of(network: Network, processor: Processor, layers: range, images: int) -> Stage:
+    """A stage of these layers.
+
+    Raises:
+        ValueError: its maps do not fit.
+    """
+    names = origins(network)
+    inside = {names[network.layers[index].name] for index in layers}
+    later = {names[name] for layer in network.layers[layers.stop :] for name in layer.inputs}
+    return Stage(
+        layers=layers,
+        images=images,
+        layout=allocate(network, processor, layers=layers, images=images),
+        exits=tuple(name for name in dict.fromkeys(names.values()) if name in inside & later),
+    )

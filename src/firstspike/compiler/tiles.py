@@ -1,0 +1,244 @@
+"""Operations of a layer: tiles of outputs, chunks of weight rows, blocks of pixels, strips of rows, images of a batch.
+
+Per tile of ``pes`` output channels, and per output pixel, the spikes of the receptive field stream in; each reads one
+weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where
+a tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels
+kept in the membrane memory between chunks.
+"""
+
+from dataclasses import dataclass, replace
+
+from firstspike.compiler.storage import Layout, Map, window
+from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
+from firstspike.spec.processor import Processor
+from firstspike.spec.program import Convolve, Load, Operation, Pool, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Part of a tile's receptive field whose weight rows fit one bank: kernel rows, columns and channel words."""
+
+    offset: tuple[int, int]
+    kernel: tuple[int, int]
+    word: int
+    words: int
+    empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Rows of a map in the activation buffer: all of them, or those that a step needs.
+
+    Attributes:
+        map: the rows as a map of their own.
+        first: row of the whole map that is the strip's first.
+    """
+
+    map: Map
+    first: int
+
+
+def operations_of(
+    network: Network, processor: Processor, layer: Synaptic | MaxPool2d, layout: Layout
+) -> list[Operation]:
+    """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers."""
+    maps = layout.maps
+    source, target = maps[layer.source], maps[layer.name]
+    kernel, stride, padding = window(layer, source)
+    places = layout.strips.get(layer.name, {})
+    operations: list[Operation] = []
+    for top, height in _split(target.height, layout.rows.get(layer.name, target.height)):
+        low = min(max(0, top * stride[0] - padding[0]), source.height - 1)
+        high = max(low + 1, min(source.height, (top + height - 1) * stride[0] - padding[0] + kernel[0]))
+        strips: dict[str, Strip] = {}
+        for name in dict.fromkeys(layer.inputs):
+            m = maps[name]
+            if m.region is None:
+                strips[name] = Strip(map=m, first=0)
+                continue
+            begin, end = (low, high) if m is source else (top, top + height)
+            strips[name] = strip = Strip(map=replace(m, address=places[m.region], height=end - begin), first=begin)
+            operations.append(
+                Load(
+                    layer=layer.name,
+                    region=m.region,
+                    offset=begin * m.row,
+                    address=strip.map.address,
+                    words=strip.map.size,
+                )
+            )
+        address = target.address + top * target.row if target.region is None else places[target.region]
+        result = Strip(map=replace(target, address=address, height=height), first=top)
+        if isinstance(layer, MaxPool2d):
+            operations += [_pool(layer, strips[layer.source], result, image) for image in range(target.images)]
+        else:
+            operations += _synaptic(network, processor, layer, strips, result)
+        if target.region is not None:
+            words = result.map.size
+            operations.append(
+                Store(layer=layer.name, region=target.region, offset=top * target.row, address=address, words=words)
+            )
+    return operations
+
+
+def _pool(layer: MaxPool2d, source: Strip, target: Strip, image: int) -> Pool:
+    return Pool(
+        layer=layer.name,
+        image=image,
+        height=target.map.height,
+        width=target.map.width,
+        kernel=layer.kernel,
+        words=source.map.pixel,
+        stride=layer.stride,
+        origin=(target.first * layer.stride[0] - layer.padding[0] - source.first, -layer.padding[1]),
+        in_first=source.first,
+        in_size=(source.map.height, source.map.width),
+        in_address=source.map.address + image * source.map.image,
+        in_pixel=source.map.pixel,
+        in_row=source.map.row,
+        out_address=target.map.address + image * target.map.image,
+        out_pixel=target.map.pixel,
+        out_row=target.map.row,
+    )
+
+
+def _synaptic(
+    network: Network, processor: Processor, layer: Synaptic, strips: dict[str, Strip], result: Strip
+) -> list[Operation]:
+    strip, source, target = strips[layer.source], strips[layer.source].map, result.map
+    kernel, stride, padding = window(layer, source)
+    groups = layer.groups if isinstance(layer, Conv2d) else 1
+    operations: list[Operation] = []
+    for first in range(0, layer.outputs, processor.pes):
+        count = min(processor.pes, layer.outputs - first)
+        whole = Box(offset=(0, 0), kernel=kernel, word=0, words=0)
+        word, words = _channel_words(first, count, layer.outputs // groups, source.channels // groups, processor.lanes)
+        boxes = chunks(
+            layer.name, replace(whole, word=word, words=words), processor, processor.weight_rows(network.weights)
+        )
+        boxes += [replace(whole, kernel=(1, 1), word=word, words=1, empty=True)] * (len(layer.residuals) - len(boxes))
+        residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
+        step = first // processor.lanes if layer.fires else first
+        for image, images, top, left, height, width in blocks(
+            target.images, target.height, target.width, processor.membrane_rows, len(boxes)
+        ):
+            shift = step + image * target.image + top * target.row + left * target.pixel
+            for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
+                added = None if residual is None else strips[residual]
+                operations.append(
+                    Convolve(
+                        layer=layer.name,
+                        image=image,
+                        images=images,
+                        height=height,
+                        width=width,
+                        kernel=box.kernel,
+                        words=box.words,
+                        stride=stride,
+                        origin=(
+                            (result.first + top) * stride[0] - padding[0] + box.offset[0] - strip.first,
+                            left * stride[1] - padding[1] + box.offset[1],
+                        ),
+                        in_first=strip.first,
+                        in_size=(source.height, source.width),
+                        in_address=source.address + image * source.image + box.word,
+                        in_pixel=source.pixel,
+                        in_row=source.row,
+                        in_next=source.image,
+                        out_address=target.address + shift,
+                        out_pixel=target.pixel,
+                        out_row=target.row,
+                        out_next=target.image,
+                        outputs=(first, count),
+                        channel_word=box.word,
+                        kernel_offset=box.offset,
+                        rows=box.kernel[0] * box.kernel[1] * box.words * processor.lanes,
+                        first=index == 0,
+                        last=index == len(boxes) - 1,
+                        fires=layer.fires,
+                        out_words=-(-count // processor.lanes) if layer.fires else count,
+                        residual=residual,
+                        residual_address=0
+                        if added is None
+                        else _residual_address(added.map, first, image, result.first - added.first + top, left),
+                        residual_pixel=0 if added is None else added.map.pixel,
+                        residual_row=0 if added is None else added.map.row,
+                        residual_next=0 if added is None else added.map.image,
+                        empty=box.empty,
+                    )
+                )
+    return operations
+
+
+def _residual_address(source: Map, first: int, image: int, top: int, left: int) -> int:
+    return source.address + image * source.image + first // source.lanes + top * source.row + left * source.pixel
+
+
+def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: int) -> tuple[int, int]:
+    """First channel word and number of words that a tile reads, with ``outputs`` and ``channels`` per group.
+
+    Grouped layers run as dense ones whose rows are zero outside the group, over the channels of the tile's groups only.
+
+    >>> _channel_words(0, 16, 1, 1, 8), _channel_words(16, 16, 8, 3, 8), _channel_words(0, 10, 10, 20, 8)
+    ((0, 2), (0, 2), (0, 3))
+    """
+    low = first // outputs * channels
+    high = ((first + count - 1) // outputs + 1) * channels
+    return low // lanes, -(-high // lanes) - low // lanes
+
+
+def chunks(name: str, whole: Box, processor: Processor, rows: int) -> list[Box]:
+    """Split a receptive field into boxes of at most ``rows`` weight rows: by channel words, kernel rows, then columns.
+
+    Raises:
+        ValueError: not even one position of the kernel fits a bank.
+    """
+    height, width = whole.kernel
+    lanes = processor.lanes
+    if rows < lanes:
+        raise ValueError(
+            f"layer {name!r}: a bank of the weight buffer must hold {lanes} rows, not {rows!r} "
+            f"({processor.weight_buffer_kib * 1024} bytes in two banks)"
+        )
+    words = min(whole.words, max(1, rows // (height * width * lanes)))
+    tall = min(height, max(1, rows // (width * lanes * words)))
+    wide = min(width, max(1, rows // (lanes * words)))
+    return [
+        Box(offset=(y, x), kernel=(tall_y, wide_x), word=whole.word + w, words=words_w)
+        for w, words_w in _split(whole.words, words)
+        for y, tall_y in _split(height, tall)
+        for x, wide_x in _split(width, wide)
+    ]
+
+
+def blocks(images: int, height: int, width: int, rows: int, parts: int) -> list[tuple[int, int, int, int, int, int]]:
+    """Boxes ``(image, images, top, left, height, width)`` of output pixels whose partial sums fit the membrane memory.
+
+    With one chunk nothing is kept, and the maps of all images are one block.
+
+    >>> blocks(1, 4, 4, 8, 2), blocks(1, 1, 5, 3, 2), blocks(2, 9, 9, 1, 1)
+    ([(0, 1, 0, 0, 2, 4), (0, 1, 2, 0, 2, 4)], [(0, 1, 0, 0, 1, 3), (0, 1, 0, 3, 1, 2)], [(0, 2, 0, 0, 9, 9)])
+    >>> blocks(3, 2, 2, 8, 2)
+    [(0, 2, 0, 0, 2, 2), (2, 1, 0, 0, 2, 2)]
+    """
+    if parts == 1:
+        return [(0, images, 0, 0, height, width)]
+    if height * width <= rows:
+        return [(image, many, 0, 0, height, width) for image, many in _split(images, rows // (height * width))]
+    if width <= rows:
+        boxes = [(top, 0, tall, width) for top, tall in _split(height, rows // width)]
+    else:
+        boxes = [(top, left, 1, wide) for top in range(height) for left, wide in _split(width, rows)]
+    return [(image, 1, *box) for image in range(images) for box in boxes]
+
+
+def _split(total: int, most: int) -> list[tuple[int, int]]:
+    """Start and length of the parts of ``total``, as even as possible, none above ``most``.
+
+    >>> _split(10, 4), _split(3, 3)
+    ([(0, 4), (4, 3), (7, 3)], [(0, 3)])
+    """
+    parts = -(-total // most)
+    short, longer = divmod(total, parts)
+    lengths = [short + (index < longer) for index in range(parts)]
+    return [(sum(lengths[:index]), length) for index, length in enumerate(lengths)]

@@ -1,0 +1,99 @@
+"""Mini-batches of an image set: shuffled, augmented and sharded, the same for the same seed and epoch."""
+
+from collections.abc import Iterator
+
+import torch
+
+from firstspike.data.augment import Augment, generator
+from firstspike.data.images import ImageSet, to_pixels
+
+
+class Batches:
+    """Iterate over ``(pixels float32 [n, C, H, W] in [0, 1], labels int64 [n])``.
+
+    Order and augmentation are drawn anew at the start of each pass from a generator seeded with ``(seed, epoch)``, so
+    an epoch can be repeated or resumed at; call ``set_epoch`` before each pass.
+
+    batch_size: images per step over all ranks together. Every rank draws for the whole batch and takes its own
+    consecutive part of it, so ``world_size`` processes see exactly the images, crops and flips that one would.
+    drop_last: leave out the last batch when it is smaller than the others.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        augment: Augment | None = None,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size!r}")
+        if world_size < 1:
+            raise ValueError(f"world_size must be at least 1, not {world_size!r}")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must lie in 0..{world_size - 1}, not {rank!r}")
+        if batch_size % world_size:
+            raise ValueError(f"batch_size must be a multiple of world_size {world_size}, not {batch_size!r}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, not {seed!r}")
+        tail = 0 if drop_last else len(data) % batch_size
+        if shuffle and tail % world_size:
+            raise ValueError(f"the last batch must be a multiple of world_size {world_size} or dropped, not {tail!r}")
+        if drop_last and len(data) < batch_size:
+            raise ValueError(f"batch_size must be at most the {len(data)} images with drop_last, not {batch_size!r}")
+        self.data = data
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.augment = augment
+        self.drop_last = drop_last
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    batch_sampler = None
+    """Lightning looks for it beside ``sampler``."""
+
+    @property
+    def sampler(self) -> "Batches":
+        """Itself: Lightning calls ``loader.sampler.set_epoch(epoch)`` before each epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and augmentation of the next pass."""
+        if epoch < 0:
+            raise ValueError(f"epoch must be at least 0, not {epoch!r}")
+        self.epoch = epoch
+
+    def _bounds(self) -> list[tuple[int, int, int, int]]:
+        """Of each step: start and stop of the whole batch, then of this rank's part; empty parts are left out."""
+        bounds = []
+        end = len(self.data) // self.batch_size * self.batch_size if self.drop_last else len(self.data)
+        for start in range(0, end, self.batch_size):
+            stop = min(start + self.batch_size, end)
+            first = start + (stop - start) * self.rank // self.world_size
+            last = start + (stop - start) * (self.rank + 1) // self.world_size
+            if first < last:
+                bounds.append((start, stop, first, last))
+        return bounds
+
+    def __len__(self) -> int:
+        """Number of steps of this rank in one pass."""
+        return len(self._bounds())
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        drawn = generator(self.seed, self.epoch)
+        n, (_, height, width), device = len(self.data), self.data.shape, self.data.images.device
+        order = (torch.randperm(n, generator=drawn) if self.shuffle else torch.arange(n)).to(device)
+        for start, stop, first, last in self._bounds():
+            index = order[first:last]
+            images = self.data.images[index]
+            if self.augment is not None:
+                draw = self.augment.draw(stop - start, height, width, drawn)
+                images = self.augment.apply(images, draw.part(first - start, last - start))
+            yield to_pixels(images), self.data.labels[index]

@@ -1,0 +1,46 @@
+"""Images -> spike times: what is accepted as an image, and its encoding. PyTorch is not loaded for it."""
+
+import sys
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from firstspike.engine import encode
+from firstspike.spec.network import Network
+
+
+def is_tensor(x: object) -> TypeGuard[Any]:
+    """Whether ``x`` is a tensor of PyTorch; where PyTorch is not loaded nothing is."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def to_float(x: Any) -> np.ndarray:
+    """A tensor or array as a float array on the CPU: half types as float32, uint8 ``p`` as ``float32(p)/255``, others as is."""
+    array = x
+    if is_tensor(x):
+        array = x.detach().cpu().contiguous()
+        array = (array.float() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else array).numpy()
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    return array
+
+
+def encode_images(network: Network, x: Any) -> np.ndarray:
+    """Spike times of images for a network; see `firstspike.SpikingNetwork.encode`."""
+    if not (is_tensor(x) or isinstance(x, np.ndarray)):
+        raise TypeError(f"images must be a torch tensor or a NumPy array, not {type(x).__name__}")
+    array = to_float(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"images must hold floats in [0, 1] or uint8, not {array.dtype}")
+    if array.shape[1:] != network.input_shape or array.ndim != len(network.input_shape) + 1:
+        raise ValueError(f"images must have shape [n, {', '.join(map(str, network.input_shape))}], not {array.shape!r}")
+    if array.size:
+        low, high = float(array.min()), float(array.max())
+        if np.isnan(low) or np.isnan(high):
+            raise ValueError("images must hold values in [0, 1], not nan")
+        if low < 0 or high > 1:
+            raise ValueError(f"images must hold values in [0, 1], not {low if low < 0 else high!r}")
+    return encode(array, network.code)

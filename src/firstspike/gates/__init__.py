@@ -1,0 +1,1 @@
+"""From RTL to gates: a Liberty library, synthesis, activity, power and timing."""

@@ -1,0 +1,1 @@
+"""The hardware blocks, one a file."""

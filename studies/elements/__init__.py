@@ -1,0 +1,1 @@
+"""Variants of the processing element, compared at gate level."""

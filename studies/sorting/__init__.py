@@ -1,0 +1,1 @@
+"""Sorting and merging spikes in hardware, priced by replay."""

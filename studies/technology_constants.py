@@ -1,0 +1,172 @@
+"""Constants of the logic in technologies/28nm.toml from gate-level measurements of the processor and its elements.
+
+Number: sections [logic.*] and [baseline.*] of src/firstspike/processor/technologies/28nm.toml; what is printed stands there.
+n: one layer (conv2_1 of the trained VGG-16) on one CIFAR-10 image, 16 and 128 elements, two libraries; the cycles of
+each record are in it (16 elements: 2500). Machine and date: docs/synthesis.md.
+
+Each energy is measured in both libraries, scaled to 28 nm (`firstspike.gates.scaling`), and becomes an interval: the lowest of
+both, the highest of both (ASAP7's high counts supply and ground pins), and their geometric mean as the value. Every block of
+the processor is charged to one constant, so that the constants times the events of the measured cycles give its energy back.
+
+    python -m studies.technology_constants              # the constants, from the records in studies/records
+    python -m studies.technology_constants --write      # and into the technology file
+
+The records, for each library, PES in 16 and 128:
+
+    python -m studies.processor_power zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --alone \\
+        --cycles 1200 --pes PES --liberty FILE ... --json studies/records/processor-PES-NODE.json
+    python -m studies.pe_variants zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --cycles 2000 \\
+        --liberty FILE ... --json studies/records/elements-NODE.json
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from firstspike.processor.interval import Interval
+
+RECORDS = Path(__file__).resolve().parent / "records"
+FILE = Path(__file__).resolve().parents[1] / "src/firstspike/processor/technologies/28nm.toml"
+NODES = (7, 130)
+PES = (16, 128)
+LANES = ("array.lane[16].pe", "array.lane[128].pe")
+ROWS = ("weights", "array")
+"""Row register and broadcast: they move with a spike."""
+FIRING = ("array.lane[16]", "array.lane[128]", "fire")
+HANDLING = ("encoder", "pool")
+BIASES = ("biases",)
+BOUNDS = ("low", "total", "high")
+
+
+class Processor:
+    """One record of processor_power.py, in pJ at 28 nm; leakage is taken out of every energy."""
+
+    def __init__(self, pes: int, record: dict[str, Any]) -> None:
+        self.pes, self.area, power = pes, record["area"], record["power"]
+        self.cycles = power["cycles"]
+        self.factor = {name: self.area["at_28nm"]["factors"][name] for name in ("area", "energy")}
+        self.blocks = {block["name"]: block for block in power["blocks"]}
+        accesses = {memory["name"]: memory for memory in power["memories"]}
+        self.rows = sum(m["reads"] for name, m in accesses.items() if "weights" in name)
+        self.steps = sum(m["reads"] for name, m in accesses.items() if "fire" in name)
+        self.bytes = 8 * sum(m["writes"] for name, m in accesses.items() if "activations" in name)
+        # 1 fJ in 4 ns is 0.25 uW
+        leakage = sum(block["leakage"] for block in self.blocks.values()) / power["clock_ns"]
+        self.leakage_mw_per_mm2 = leakage * 1e-3 / (self.area["area_um2"] * self.factor["area"] * 1e-6)
+
+    def area_um2(self) -> float:
+        return float(self.area["area_um2"] * self.factor["area"])
+
+    def energy(self, names: tuple[str, ...], bound: str, *, clock: bool | None = None) -> float:
+        """pJ a cycle of some blocks; of it the clock's (True) or the rest (False)."""
+        total = 0.0
+        for name in names:
+            block = self.blocks.get(name)
+            if block is None:
+                continue
+            dynamic = block[bound] - block["leakage"]
+            share = block["clock"] / (block["total"] - block["leakage"])
+            total += dynamic * (1 if clock is None else share if clock else 1 - share)
+        return total * 1e-3 * self.factor["energy"]
+
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """Walker, executor, loader, top."""
+        return tuple(name for name in self.blocks if name not in (*LANES, *ROWS, *FIRING, *HANDLING, *BIASES))
+
+
+def processors(node: int) -> tuple[Processor, Processor]:
+    """Both sizes in a library."""
+    small, large = (
+        Processor(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8")))
+        for pes in PES
+    )
+    return small, large
+
+
+def elements(node: int) -> dict[str, dict[str, Any]]:
+    """Records of pe_variants.py at 28 nm, by name."""
+    record = json.loads((RECORDS / f"elements-{node}.json").read_text())
+    return {row["variant"]: row["at_28nm"] for row in record["elements"]}
+
+
+def interval(values: list[float]) -> Interval:
+    """Lowest, highest and their geometric mean, to three digits."""
+    low, high = min(values), max(values)
+    rounded = [float(f"{value:.3g}") for value in (low, math.sqrt(low * high), high)]
+    return Interval(low=rounded[0], value=rounded[1], high=rounded[2])
+
+
+def line(small: float, large: float) -> tuple[float, float]:
+    """What does not grow with the elements, and what each adds, through both measured sizes."""
+    slope = (large - small) / (PES[1] - PES[0])
+    return small - PES[0] * slope, slope
+
+
+def constants() -> dict[str, Interval]:
+    """Every measured constant by its key in the technology file."""
+    found: dict[str, list[float]] = {}
+
+    def add(key: str, value: float) -> None:
+        found.setdefault(key, []).append(value)
+
+    for node in NODES:
+        small, large = processors(node)
+        alone = elements(node)
+        gate = alone["ours, 5 mantissa bits"]["idle_fj"] * 1e-3
+        for bound in BOUNDS:
+            working = large.energy(LANES, bound) - large.pes * gate
+            add("logic.pe_operation", working * large.cycles / (large.rows * large.pes))
+            add("logic.lane_fetch", large.energy(ROWS, bound) * large.cycles / (large.rows * large.pes))
+            add("logic.fire_comparison", large.energy(FIRING, bound) * large.cycles / (large.steps * large.pes))
+            add("logic.encoder_byte", large.energy(HANDLING, bound) * large.cycles / (large.rows + large.bytes))
+            grown = 0.0
+            for key, clock in (("control_cycle", False), ("clock_cycle", True)):
+                fixed, slope = line(*(p.energy(p.rest, bound, clock=clock) for p in (small, large)))
+                add(f"logic.{key}", fixed)
+                grown += slope
+            add("logic.lane_cycle", gate + grown + large.energy(BIASES, bound) / large.pes)
+        fixed, slope = line(small.area_um2(), large.area_um2())
+        add("logic.control_area", fixed)
+        add("logic.pe_area", slope)
+        add("logic.leakage", large.leakage_mw_per_mm2)
+        for key, name in (
+            ("add", "adder, 8-bit weight"),
+            ("multiply", "multiplier, 8-bit weight"),
+            ("table", "base-e kernel table, 8-bit weight"),
+            ("dense", "multiplier, 8-bit weight, 8-bit activation"),
+        ):
+            for energy in alone[name]["energy_fj"]:
+                add(f"baseline.{key}_operation", energy * 1e-3)
+        add("baseline.dense_area", alone["multiplier, 8-bit weight, 8-bit activation"]["area_um2"])
+    return {key: interval(values) for key, values in found.items()}
+
+
+def write(found: dict[str, Interval]) -> None:
+    """Put the figures into the technology file."""
+    text = FILE.read_text(encoding="utf-8")
+    for key, figure in found.items():
+        block = re.compile(rf"(\[{re.escape(key)}\][^\n]*\n)value = .*\nlow = .*\nhigh = .*\n")
+        if not block.search(text):
+            raise SystemExit(f"{FILE.name} must hold {key}, but does not")
+        text = block.sub(
+            lambda match, f=figure: f"{match[1]}value = {f.value:g}\nlow = {f.low:g}\nhigh = {f.high:g}\n", text
+        )
+    temporary = FILE.with_suffix(".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, FILE)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the constants into the technology file")
+    options = parser.parse_args()
+    measured = constants()
+    for key, figure in measured.items():
+        print(f"{key:26} {figure.value:<8g} {figure.low:g} to {figure.high:g}")
+    if options.write:
+        write(measured)

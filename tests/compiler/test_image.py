@@ -1,0 +1,84 @@
+"""Descriptors, payloads and stored maps."""
+
+import numpy as np
+import pytest
+
+from firstspike.arith import Code, LogWeights
+from firstspike.compiler import mapping
+from firstspike.compiler.descriptor import pack
+from firstspike.compiler.image import assemble, store_map, weight_rows
+from firstspike.rtl.blocks.descriptor import LAYOUT
+from firstspike.spec import INPUT, Conv2d, Network, Processor
+from firstspike.spec.program import DESCRIPTOR, Convolve
+
+PROCESSOR = Processor(pes=16, activation_buffer_kib=8, weight_buffer_kib=8)
+
+
+def _network(groups: int = 2) -> Network:
+    codes = np.arange(20 * (12 // groups) * 3 * 2).reshape(20, 12 // groups, 3, 2) % 31
+    layer = Conv2d(
+        name="r",
+        source=INPUT,
+        codes=codes.astype(np.uint8),
+        scale=3,
+        bias=np.arange(20) * 1000 - 7000,
+        groups=groups,
+        fires=False,
+    )
+    return Network(code=Code(), weights=LogWeights(), input_shape=(12, 5, 4), layers=(layer,))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_weight_rows(groups: int) -> None:
+    """Every synapse's code stands in its row and lane, everything else is weight zero, in both tiles."""
+    network = _network(groups)
+    codes = network.synaptic[0].codes
+    for operation in mapping.program(network, PROCESSOR).operations:
+        if not isinstance(operation, Convolve):
+            continue
+        rows = weight_rows(network, operation, PROCESSOR)
+        channels = operation.words * 8
+        for row in range(operation.rows):
+            ky, kx, channel = row // channels // 2, row // channels % 2, row % channels + operation.channel_word * 8
+            for lane in range(16):
+                output = operation.outputs[0] + lane
+                group = output // (20 // groups)
+                inside = lane < operation.outputs[1] and channel // (12 // groups) == group and channel < 12
+                expected = codes[output, channel % (12 // groups), ky, kx] if inside else 15
+                assert rows[row, lane] == expected
+
+
+def test_image_layout() -> None:
+    """The first descriptor is a LOAD of the input region, biases lead the first payload, regions come last."""
+    network = _network()
+    program = mapping.program(network, PROCESSOR)
+    image = assemble(network, program, PROCESSOR)
+    words = np.frombuffer(image.data, dtype="<u8")
+    assert image.words == len(words) == image.regions["logits"] + program.regions["logits"]
+    assert image.regions["logits"] == image.regions["input"] + program.regions["input"]
+    assert words[0] & 15 == 3
+    payload = 10 * image.descriptors
+    biases = words[payload : payload + 8].view("<i4")
+    assert np.array_equal(biases, network.synaptic[0].bias[:16])
+
+
+def test_descriptor_layout() -> None:
+    """Hardware and assembler agree on every field's place, and values that do not fit are refused."""
+    offset = 0
+    for name, bits in DESCRIPTOR:
+        assert (LAYOUT[name].offset, LAYOUT[name].width) == (offset, bits)
+        assert pack("op", {name: (1 << bits) - 1}) == ((1 << bits) - 1) << offset
+        offset += bits
+    assert pack("op", {"origin_y": -1}) == pack("op", {"origin_y": (1 << 20) - 1})
+    with pytest.raises(ValueError, match="layer 'x': descriptor field first must fit 1 bits, not 2"):
+        pack("layer 'x'", {"first": 2})
+    with pytest.raises(ValueError, match=r"fields must be of a descriptor, not \['frist'\]"):
+        pack("layer 'x'", {"frist": 1})
+
+
+def test_stored_map() -> None:
+    """Channels last, silent to whole words."""
+    times = np.arange(2 * 3 * 2 * 2, dtype=np.uint8).reshape(2, 3, 2, 2)
+    stored = store_map(times, PROCESSOR).reshape(2, 2, 2, 8)
+    assert np.array_equal(stored[..., :3], times.transpose(0, 2, 3, 1))
+    assert (stored[..., 3:] == 255).all()
