@@ -13,6 +13,7 @@ import json
 import os
 from pathlib import Path
 
+from firstspike import files
 from firstspike.bench.inference import run
 from firstspike.bench.peers import PEERS
 from firstspike.bench.random_vgg import random_vgg
@@ -52,9 +53,7 @@ def main() -> None:
                 flush=True,
             )
             if options.json:
-                partial = options.json.with_suffix(".part")
-                partial.write_text(json.dumps(records, indent=1) + "\n")
-                os.replace(partial, options.json)
+                files.write(options.json, json.dumps(records, indent=1) + "\n")
 
 
 if __name__ == "__main__":

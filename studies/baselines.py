@@ -12,7 +12,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import ticker
+from matplotlib.figure import Figure
 
+from firstspike import files
 from firstspike.cli.reproduce import PUBLISHED
 from firstspike.data import load as load_images
 from firstspike.processor import GROUPS, Cost, Processor, baselines, cycles, designs, energy, sensitivity, technology
@@ -78,9 +79,7 @@ def mapped(design: dense.Dense) -> dense.Mapped | None:
     if options.map:
         print(f"ZigZag maps {design}: minutes", file=sys.stderr, flush=True)
         record = json.dumps(asdict(dense.map_network(snn.network, design, constants)), indent=1)
-        temporary = path.with_suffix(".part")
-        temporary.write_text(record + "\n")
-        os.replace(temporary, path)
+        files.write(path, record + "\n")
     if not path.exists():
         print(f"left out, not mapped yet (--map): {design}")
         return None
@@ -121,15 +120,20 @@ def write(name: str, rows: list[dict[str, object]]) -> None:
     table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    save(name, lambda path: path.write_text(stream.getvalue(), encoding="utf-8"))
+    save(name, stream.getvalue().encode())
 
 
-def save(name: str, make: object) -> None:
+def drawn(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=110, format="png")
+    return stream.getvalue()
+
+
+def save(name: str, content: bytes) -> None:
     target = Path(options.out, name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{name}")
-    make(temporary)  # type: ignore[operator]
-    os.replace(temporary, target)
+    files.write(target, content)
     print(f"wrote {target}")
 
 
@@ -194,7 +198,7 @@ scatter.set_ylim(0, 100)  # a narrower axis makes points out of test images
 scatter.set_title("energy against accuracy")
 scatter.legend(fontsize=7)
 figure.suptitle(f"{Path(options.network).stem}, {len(priced)} images of {options.data}, technology {constants.name}")
-save("baselines.png", lambda path: figure.savefig(path, dpi=110, format="png"))
+save("baselines.png", drawn(figure))
 
 counts = cycles.count(snn.network, times, Processor())
 swung = {d: sensitivity.of_counts(counts, weight_bits=bits, technology=constants, dram=d) for d in constants.dram}
@@ -222,4 +226,4 @@ for axis, (dram, found) in zip(axes, swung.items(), strict=True):
     )
 totals = ", ".join(f"{dram} {found[0].energy_uj:.0f} uJ" for dram, found in costs.items())
 figure.suptitle(f"Which constant decides, processor default; the choice of DRAM: {totals}")
-save("sensitivity.png", lambda path: figure.savefig(path, dpi=110, format="png"))
+save("sensitivity.png", drawn(figure))

@@ -14,10 +14,10 @@ import argparse
 import heapq
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from firstspike import files
 from firstspike.cli.reproduce import PUBLISHED
 from firstspike.compiler import mapping
 from firstspike.compiler.stages import stages
@@ -206,4 +206,4 @@ if options.json:
         "more": losers,
         "shapes": others,
     }
-    Path(options.json).write_text(json.dumps(record, indent=2) + "\n")
+    files.write(options.json, json.dumps(record, indent=2) + "\n")

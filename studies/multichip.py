@@ -10,6 +10,7 @@ the heads of the columns) and docs/images/multichip.png.
 
 import argparse
 import csv
+import io
 import platform
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import firstspike as fs
+from firstspike import files
 from firstspike.data import load as load_images
 from firstspike.processor import technology
 from firstspike.spec import INPUT, MaxPool2d
@@ -117,9 +119,8 @@ def draw(results: dict[str, dict[str, list[System]]]) -> None:
         for panel in (speed, energy, traffic):
             panel.legend(fontsize=8)
     options.plot.parent.mkdir(parents=True, exist_ok=True)
-    temporary = options.plot.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=110)
-    temporary.replace(options.plot)
+    with files.replacing(options.plot) as stream:
+        figure.savefig(stream, dpi=110, format="png")
 
 
 def bars(panel: plt.Axes, found: dict[str, list[System]]) -> None:
@@ -159,12 +160,11 @@ def main() -> None:
             records += [{"network": name, "dram": options.dram, **system.record()} for system in systems]
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "multichip.csv"
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, records[0])
-        writer.writeheader()
-        writer.writerows(records)
-    temporary.replace(path)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, records[0])
+    writer.writeheader()
+    writer.writerows(records)
+    files.write(path, table.getvalue())
     draw(results)
     for row in records:
         print(

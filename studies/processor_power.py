@@ -13,14 +13,13 @@ Needs: pip install 'firstspike[rtl]', OpenSTA for the slack (apt-get install ope
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from firstspike import files
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
 from firstspike.gates.budget import layer_power
@@ -121,6 +120,4 @@ for size, access in zip(area["memories"], record["memories"], strict=True):
     )
 print(f"\nDRAM words in these cycles: {record['dram_words']}")
 if options.json:
-    temporary = f"{options.json}.part"
-    Path(temporary).write_text(json.dumps({"pes": options.pes, "area": area, "power": record}, indent=1))
-    os.replace(temporary, options.json)
+    files.write(options.json, json.dumps({"pes": options.pes, "area": area, "power": record}, indent=1))

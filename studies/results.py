@@ -10,13 +10,12 @@ Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines
 
 import argparse
 import datetime
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
-from firstspike import zoo
+from firstspike import files, zoo
 from firstspike.cli.reproduce import PUBLISHED, Published
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +102,5 @@ constant does. *Designs* are batches and buffer sizes, and *what more would save
 
 {"".join(sections(column) for column in PUBLISHED if column.network in zoo.names()).rstrip()}
 """
-temporary = PAGE.with_suffix(".part")
-temporary.write_text(page, encoding="utf-8")
-os.replace(temporary, PAGE)
+files.write(PAGE, page)
 print(f"wrote {PAGE.relative_to(ROOT)}")

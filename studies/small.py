@@ -1,8 +1,8 @@
 """What ablation, sweep and sparsity curve share: finished runs are kept, evaluation is the integer engine's."""
 
 import csv
+import io
 import json
-import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from firstspike import files
 from firstspike.cat.prepared import Prepared
 from firstspike.cli.common import track
 from firstspike.convert import ConversionError
@@ -82,7 +83,7 @@ def kept(path: Path, key: Record, make: Callable[[], Record]) -> Record:
             return record
     record = {"key": key, **make()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(record, indent=2) + "\n")
+    files.write(path, json.dumps(record, indent=2) + "\n")
     return record
 
 
@@ -124,23 +125,15 @@ def silent_share(snn: SpikingNetwork) -> float:
     return float(sum(int((part == zero).sum()) for part in codes) / sum(part.size for part in codes))
 
 
-def write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def write_table(folder: Path, name: str, rows: list[Record], head: Record) -> None:
     """``name.csv`` and ``name.json``."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    partial = folder / f".{name}.csv.partial"
-    with open(partial, "w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, columns)
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, folder / f"{name}.csv")
-    write(folder / f"{name}.json", json.dumps({**head, "rows": rows}, indent=2) + "\n")
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, columns)
+    table.writeheader()
+    table.writerows(rows)
+    files.write(folder / f"{name}.csv", stream.getvalue())
+    files.write(folder / f"{name}.json", json.dumps({**head, "rows": rows}, indent=2) + "\n")
 
 
 @contextmanager
@@ -153,9 +146,8 @@ def figure(path: Path, *, width: float = 7.0, height: float = 4.2, columns: int 
 
     drawn, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
     yield axes[0] if columns > 1 else axes[0][0]
-    partial = path.with_name(f".{path.stem}.partial.png")
-    drawn.savefig(partial, dpi=150)
-    os.replace(partial, path)
+    with files.replacing(path) as stream:
+        drawn.savefig(stream, dpi=150, format="png")
     plt.close(drawn)
 
 

@@ -14,12 +14,12 @@ and max pooling (which would have to merge lists, too) is left out.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from amaranth.sim import SimulatorContext
 
+from firstspike import files
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
 from firstspike.gates import scaling
@@ -272,6 +272,4 @@ if node is not None and not options.block:
         print(f"  {key}: {value:,.1f}")
 if options.json:
     result = {"blocks": rows, "per_image": per_image, "cycles": total_cycles, "energy": costs, "images": options.images}
-    temporary = f"{options.json}.part"
-    Path(temporary).write_text(json.dumps(result, indent=1))
-    os.replace(temporary, options.json)
+    files.write(options.json, json.dumps(result, indent=1))

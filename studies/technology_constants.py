@@ -22,11 +22,11 @@ The records, for each library, PES in 16 and 128:
 import argparse
 import json
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
 
+from firstspike import files
 from firstspike.processor.interval import Interval
 
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -156,9 +156,7 @@ def write(found: dict[str, Interval]) -> None:
         text = block.sub(
             lambda match, f=figure: f"{match[1]}value = {f.value:g}\nlow = {f.low:g}\nhigh = {f.high:g}\n", text
         )
-    temporary = FILE.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, FILE)
+    files.write(FILE, text)
 
 
 if __name__ == "__main__":

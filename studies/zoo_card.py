@@ -17,7 +17,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from firstspike import zoo
+from firstspike import files, zoo
 from firstspike.spec.file import read_notes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +88,7 @@ def main() -> None:
         silent = "" if share is None else f"{100 * share:.1f} %"
         lines.append(f"| {layer['name']} | {fires} | {silent} | {layer['sops_per_image']:,.0f} |")
     lines += ["", f"Made by `python -m studies.zoo_card {options.name} --data ...`.", ""]
-    card.write_text("\n".join(lines), encoding="utf-8")
+    files.write(card, "\n".join(lines))
     print("\n".join(lines))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstspike.report import demo_page, write_html
+from firstspike.report import demo_page
 from tests.report import example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -155,19 +155,6 @@ def test_wrong_asks_are_refused() -> None:
         )
 
 
-def test_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
-    path = tmp_path / "report.html"
-    write_html(path, "first")
-    assert path.read_text(encoding="utf-8") == "first"
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_html(path, "second")
-    assert path.read_text(encoding="utf-8") == "first"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
-    with pytest.raises(FileNotFoundError):
-        write_html(tmp_path / "none" / "report.html", "third")
-
-
 def browse(tmp_path: Path, target: Path, *arguments: str) -> str:
     """Run headless Chromium on a page with an empty profile; its standard output."""
     assert CHROMIUM is not None
@@ -189,7 +176,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this
 @pytest.fixture
 def report(tmp_path) -> Path:
     path = tmp_path / "report.html"
-    write_html(path, page())
+    path.write_text(page(), encoding="utf-8")
     return path
 
 

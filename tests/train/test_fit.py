@@ -20,7 +20,6 @@ from PIL import Image
 from torch.utils import deterministic
 
 from firstspike.spiking import convert
-from firstspike.train import fit as fit_module
 from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, load_network, training_images
 from firstspike.train.module import ConversionAwareTraining, TrainingError
 from firstspike.train.recipe import Recipe, load_recipe
@@ -348,7 +347,7 @@ def test_checkpoint_that_cannot_be_written(recipe: Recipe, tmp_path: Path, monke
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(fit_module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     stopped(
         recipe,
         tmp_path,

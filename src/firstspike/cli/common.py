@@ -3,8 +3,6 @@
 import argparse
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from firstspike import files
 from firstspike.data import ImageSet, load, names
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
@@ -137,7 +136,7 @@ def write_json(path: str | None, record: Mapping[str, Any]) -> None:
     """Write one record as JSON, whole or not at all; nothing where there is no path."""
     if path is None:
         return
-    write_text(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    files.write(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 def check_output(path: str | None, *, made: str | None = None) -> None:
@@ -157,22 +156,6 @@ def check_output(path: str | None, *, made: str | None = None) -> None:
         raise IsADirectoryError(f"{path!r}: it must be a file, not a folder")
     if not target.parent.is_dir() and (made is None or target.parent.resolve() != Path(made).resolve()):
         raise FileNotFoundError(f"{path!r}: its folder must exist")
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file through a temporary one in the same folder."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{str(target)!r}: its folder must exist")
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def timed(function: Callable[[], Item]) -> tuple[Item, float]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from rich.markup import escape
 
+from firstspike import files
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
 from firstspike.data import load as load_images
 from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
-from firstspike.report import demo_page, demo_table, write_html
+from firstspike.report import demo_page, demo_table
 from firstspike.spiking import convert, load
 from firstspike.train.recipe import find_recipe
 
@@ -93,6 +94,6 @@ def run(options: argparse.Namespace) -> None:
         swings=sensitivity.of_counts(counts, weight_bits=snn.network.weights.bits, technology=constants),
     )
     report = out / "report.html"
-    write_html(report, page)
+    files.write(report, page)
     console.print(f"[bold]5. report[/bold] {escape(str(report))}", soft_wrap=True)
     write_json(options.json, record)

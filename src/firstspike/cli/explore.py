@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from firstspike.cli.common import console, positive, write_json, write_text
+from firstspike import files
+from firstspike.cli.common import console, positive, write_json
 
 NAME = "explore"
 HELP = "search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency"
@@ -68,8 +69,8 @@ def run(options: argparse.Namespace) -> None:
             cluster.close()
     seconds = perf_counter() - start
     provenance = {"command": f"firstspike explore {options.space}", "firstspike": version("firstspike")}
-    write_text(out / "designs.csv", page.table(chosen, found))
-    write_text(out / "explore.html", page.page(chosen, found, provenance))
+    files.write(out / "designs.csv", page.table(chosen, found))
+    files.write(out / "explore.html", page.page(chosen, found, provenance))
     console.print(_table(chosen, found))
     rate = f", {found.evaluated / seconds * 3600:,.0f} designs per hour" if found.evaluated else ""
     console.print(

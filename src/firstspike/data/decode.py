@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from firstspike import files
 from firstspike.data.sources import Listing, Source, Split, may_write
 
 MAX_DECODED_BYTES = 8 * 2**30
@@ -32,23 +33,23 @@ def decode(
     has another shape, more than 8 bits per channel, transparency or several frames, and refuses before decoding what
     would take more than ``max_bytes``.
     """
-    files = [name for name, _ in listing.files]
-    first = _open(source, files[0])
+    listed = [name for name, _ in listing.files]
+    first = _open(source, listed[0])
     height, width = (size, size) if size is not None else (first.height, first.width)
-    if (needed := len(files) * 3 * height * width) > max_bytes:
-        shown = f"{len(files)} x 3 x {height} x {width}"
+    if (needed := len(listed) * 3 * height * width) > max_bytes:
+        shown = f"{len(listed)} x 3 x {height} x {width}"
         raise ValueError(f"images of {source.path} must decode to at most {max_bytes} bytes, not {shown} = {needed!r}")
-    images = np.empty((len(files), 3, height, width), dtype=np.uint8)
+    images = np.empty((len(listed), 3, height, width), dtype=np.uint8)
 
     def fill(start: int) -> bool:
         coloured = False
-        for index in range(start, min(start + _CHUNK, len(files))):
-            name = files[index]
+        for index in range(start, min(start + _CHUNK, len(listed))):
+            name = listed[index]
             image = _convert(_open(source, name), source, name)
             if size is not None:
                 image = resize(image, size)
             elif (image.height, image.width) != (height, width):
-                rule = f"must be {height} x {width} pixels like {files[0]!r} (a given size resizes all)"
+                rule = f"must be {height} x {width} pixels like {listed[0]!r} (a given size resizes all)"
                 raise ValueError(f"image {name!r} in {source.path} {rule}, not {image.height} x {image.width}")
             if image.mode == "RGB":
                 coloured = True
@@ -59,7 +60,7 @@ def decode(
 
     pool = ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1))
     try:
-        coloured = any(list(pool.map(fill, range(0, len(files), _CHUNK))))  # a list, so that every chunk is waited for
+        coloured = any(list(pool.map(fill, range(0, len(listed), _CHUNK))))  # a list, so that every chunk is waited for
     finally:
         pool.shutdown(cancel_futures=True)
     return images if coloured else images[:, :1].copy()
@@ -153,15 +154,11 @@ def _store(path: Path, images: np.ndarray, stem: str) -> None:
     """Write whole or not at all, then delete what the same source left under other fingerprints."""
     if not may_write(path.parent):  # a read-only data folder is a good data folder
         return
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with files.replacing(path) as file:
             np.savez(file, images=images)
-        os.replace(temporary, path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         warnings.warn(f"cache file {path} could not be written: {error}", stacklevel=3)
         return
     for other in path.parent.glob(f"{stem}-*.npz"):

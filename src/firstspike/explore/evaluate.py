@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from firstspike import files
 from firstspike.arith import Code, LogWeights
 from firstspike.convert.recode import recode
 from firstspike.data import load as load_images
@@ -194,13 +193,13 @@ class Evaluator:
             arrays: dict[str, Any] = {f"times {name}": value for name, value in times.items()}
             content = io.BytesIO()
             np.savez(content, accuracy=np.float64(accuracy), **arrays)
-            write(path, content.getvalue())
+            _keep(path, content.getvalue())
         return network, *found
 
     def _load(self, content: bytes) -> Network:
         path = self.job.cache / f"{_sha(content)}.safetensors"
         if not path.is_file():
-            write(path, content)
+            _keep(path, content)
         return load_network(path)
 
     @staticmethod
@@ -226,18 +225,10 @@ def evaluate_all(job: Job, designs: Sequence[Design]) -> list[Result]:
 _latest: dict[str, Any] = {}
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file through a temporary one in the same folder, which is made if need be."""
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file into a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.write(path, content)
 
 
 def _read(path: Path) -> tuple[float, dict[str, np.ndarray]] | None:

@@ -1,11 +1,8 @@
 """One page that says what a network does and costs. It holds all it shows: no request leaves it."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,24 +72,6 @@ def demo_page(
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
-
-
-def write_html(path: str | os.PathLike[str], page: str) -> None:
-    """Write a page, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; an older file of that name is kept.
-    """
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(page)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _header(record: Mapping[str, Any]) -> str:

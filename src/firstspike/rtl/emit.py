@@ -1,12 +1,12 @@
 """Verilog of the processor: three files that need no Python."""
 
-import os
 import warnings
 from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
+from firstspike import files
 from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.blocks.processor import ProcessorTop
 from firstspike.rtl.blocks.sram import VERILOG as MEMORIES
@@ -33,13 +33,11 @@ def verilog_files(parameters: Parameters, *, holds: bool = False) -> dict[str, s
     }
 
 
-def write(directory: Path, files: dict[str, str | bytes]) -> None:
+def write(directory: Path, contents: dict[str, str | bytes]) -> None:
     """Write files into a directory that is made if need be, each complete or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        temporary = directory / f".{name}.part"
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, directory / name)
+    for name, content in contents.items():
+        files.write(directory / name, content)
 
 
 def _convert(component: wiring.Component, name: str) -> str:

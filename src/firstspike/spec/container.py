@@ -8,13 +8,13 @@ writes metadata in random order, and here the same content must give the same by
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
+
+from firstspike import files
 
 MAX_FILE = 1 << 29
 """Largest file in bytes that is read or written: five-bit weights of 800 million synapses."""
@@ -54,31 +54,7 @@ def write(path: str | os.PathLike[str], metadata: Mapping[str, str], tensors: Ma
         raise ValueError(f"{os.fspath(path)}: header must have at most {MAX_HEADER} bytes, not {len(header)!r}")
     if 8 + len(header) + end > MAX_FILE:
         raise ValueError(f"{os.fspath(path)}: file must have at most {MAX_FILE} bytes, not {8 + len(header) + end!r}")
-    _replace(target, [len(header).to_bytes(8, "little"), header, *buffers])
-
-
-def _replace(target: str, buffers: list[bytes]) -> None:
-    """Write a new file beside ``target``, bring it to the disk, then give it the name."""
-    folder, base = os.path.split(target)
-    temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.writelines(buffers)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(error.errno, error.strerror, target) from error  # the name that the caller knows
-        raise
-    with suppress(OSError):  # the file is whole under its name; not every file system can sync a folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    files.write(target, len(header).to_bytes(8, "little"), header, *buffers)
 
 
 def read(

@@ -19,6 +19,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils import deterministic
 
+from firstspike import files
 from firstspike.arith import checks
 from firstspike.cat.layers import Synapses
 from firstspike.cat.models import vgg
@@ -50,23 +51,14 @@ class Fitted:
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint to a temporary file beside it and rename that, so that there is always a whole one.
+    """Write a checkpoint so that there is always a whole one.
 
     Raises:
         OSError: the file cannot be written.
     """
-    partial = Path(path).with_suffix(".partial")
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # into a file PyTorch would raise errors of its own
     torch.save(checkpoint, buffer)
-    try:
-        with open(partial, "wb") as stream:
-            stream.write(buffer.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    files.write(path, buffer.getbuffer())
 
 
 class _CheckpointFile(TorchCheckpointIO):

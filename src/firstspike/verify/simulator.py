@@ -158,9 +158,9 @@ class Simulator:
         words = "\0".join([source.read_text(), *flags])
         target = directory / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.o"
         if not target.exists():
-            part = target.with_suffix(f".{os.getpid()}.o")
-            _tool(str(directory), [*flags, "-c", source, "-o", part])
-            os.replace(part, target)
+            with tempfile.TemporaryDirectory(dir=directory) as work:
+                _tool(work, [*flags, "-c", source, "-o", "part.o"])
+                os.replace(Path(work) / "part.o", target)
         return target
 
     def run(

@@ -1,0 +1,58 @@
+"""Files are written whole or not at all: under another name first, then renamed."""
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+Path = str | os.PathLike[str]
+Content = bytes | bytearray | memoryview | str
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream for the contents of ``path``, which is replaced when the block ends without an error.
+
+    The stream is a new file in the same folder, under a name that nobody can guess, brought to the disk before it is
+    renamed. A link stays a link. After an error, or an interrupt, an older file of that name is as it was.
+
+    Raises:
+        OSError: the file cannot be written; the error names ``path``.
+    """
+    target = os.path.realpath(path)
+    folder, base = os.path.split(target)
+    temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # the name that the caller knows
+        raise
+    with suppress(OSError):  # the file is whole under its name; not every file system can sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write(path: Path, *contents: Content) -> None:
+    """Write ``contents`` one after another, texts in UTF-8, as `replacing` does.
+
+    Raises:
+        OSError: the file cannot be written; the error names ``path``.
+    """
+    with replacing(path) as stream:
+        stream.writelines(_encoded(contents))
+
+
+def _encoded(contents: Iterable[Content]) -> Iterator[bytes | bytearray | memoryview]:
+    for content in contents:
+        yield content.encode("utf-8") if isinstance(content, str) else content

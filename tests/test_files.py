@@ -1,0 +1,82 @@
+"""Files appear whole under their name or not at all, and an older file of that name stays until then."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from firstspike import files
+
+
+def test_contents_follow_one_another_and_no_other_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    files.write(path, "µ", b"b", memoryview(b"c"))
+    assert path.read_bytes() == b"\xc2\xb5bc"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files.write("a", "text")
+    assert (tmp_path / "a").read_text() == "text"
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write(tmp_path / "a", "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    files.write(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "text"
+
+
+def test_temporary_names_cannot_be_guessed_and_are_never_taken_over(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(5):
+        with files.replacing(tmp_path / "a") as stream:
+            (name,) = (entry.name for entry in tmp_path.iterdir() if entry.name != "a")
+            names.add(name)
+            stream.write(b"x")
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_keeps_the_old_file_and_names_it(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match=r"No space left on device: '.*/a'$"):
+            files.write(path, "new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+def test_what_ends_the_block_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error), files.replacing(tmp_path / "a") as stream:
+        stream.write(b"half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_caller_s_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        files.write(tmp_path / "none" / "a", "")
+    assert raised.value.filename == str(tmp_path / "none" / "a")
