@@ -1,6 +1,6 @@
 """Our processor beside other designs on the same network, images and technology file, and which constant decides.
 
-Number: tables and pictures "Baselines" and "Which constant decides" of docs/results.md.
+Number: tables and pictures "Baselines" and "Which constant decides" of docs/results/index.md.
 n: --limit test images for energy (96: six batches), --accuracy-images for accuracy (all).
 Needs: pip install 'firstspike[baselines]' for the dense accelerator (ZigZag; its counts are kept in studies/records).
 Writes baselines.csv, baselines.png, sensitivity.csv and sensitivity.png to --out.

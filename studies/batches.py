@@ -1,6 +1,6 @@
 """What saves energy: images that share weights, buffer sizes, entropy coding, zero codes, gating. Each with its number.
 
-Number: the tables "Designs, codes, and what more would save" of docs/results.md.
+Number: the tables "Designs, codes, and what more would save" of docs/results/index.md.
 n: --limit images of the data set (96 by default, six batches of the design "batch").
 --shapes: VGG-16 of the three data sets' sizes too, with the same activity, map by map, as this network on these images (shapes
 alone: nothing is classified). A trained network of theirs is priced by `firstspike cost NET --data NAME --processor batch`.

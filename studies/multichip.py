@@ -1,7 +1,8 @@
 """ResNet-50 and VGG-16 at 224 x 224 on 1 to 64 chips: throughput, latency, energy, traffic between chips. On paper.
 
-Number: curves and tables of docs/scaling.md. n: one image of random spikes (seed 0) of the activity stated there; the events
-are exact counts for these spikes. Output: OUT/multichip.csv (one line a network, number of chips and kind of weights; units in
+Number: curves and tables of docs/explanation/scaling.md. n: one image of random spikes (seed 0) of the activity stated there;
+the events are exact counts for these spikes.
+Output: OUT/multichip.csv (one line a network, number of chips and kind of weights; units in
 the heads of the columns) and docs/images/multichip.png.
 
     python -m studies.multichip --out OUT

@@ -1,6 +1,6 @@
 """The logarithmic processing element beside what it replaces: area, delay, power, energy per operation.
 
-Number: Table "processing elements" of docs/synthesis.md: ten elements, synthesised with clock gates and driven by the
+Number: Table "processing elements" of docs/explanation/synthesis.md: ten elements, synthesised with clock gates and driven by the
 spikes and weights of a real layer on a real image (netlist simulated gate by gate, product table checked).
 n: one layer, one image, the cycles printed at the end of the run.
 Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install opensta), a network from `firstspike demo`.

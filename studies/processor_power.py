@@ -1,6 +1,6 @@
 """Area, timing and power of the whole processor by block, on a real layer of a real image, at gate level.
 
-Number: tables "the processor, block by block" of docs/synthesis.md.
+Number: tables "the processor, block by block" of docs/explanation/synthesis.md.
 n: one image, one layer, the cycles printed. With --check the image runs to its logits, which must equal the engine's.
 With --alone the layer is cut out of the network and given its real input spikes, so that a deep layer of a large network
 is reached in minutes.

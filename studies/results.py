@@ -1,7 +1,7 @@
-"""Every figure of docs/results.md, made anew: the published table beside ours; for each network of the zoo the baselines, which
-constant decides, and what batches, buffers and codes save.
+"""Every figure of docs/results/index.md, made anew: the published table beside ours; for each network of the zoo the
+baselines, which constant decides, and what batches, buffers and codes save.
 
-Number: the whole page docs/results.md and its pictures in docs/images/NETWORK.
+Number: the whole page docs/results/index.md and its pictures in docs/images/NETWORK.
 n: the whole test sets for accuracy (--quick: 100 images), 96 images for cost.
 Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines]'.
 
@@ -19,7 +19,7 @@ from firstspike import files, zoo
 from firstspike.cli.reproduce import PUBLISHED, Published
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "results.md"
+PAGE = ROOT / "docs" / "results" / "index.md"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data-root", help="where the data sets lie")
@@ -47,7 +47,7 @@ def sections(column: Published) -> str:
     compared = run(["-m", "studies.baselines", model, "--data", column.data, *limited, "--out", pictures])
     tables = "\n".join(line for line in compared[1].splitlines() if not line.startswith("wrote "))
     saved = run(["-m", "studies.batches", model, "--data", column.data])
-    shown = pictures.removeprefix("docs/")
+    shown = pictures.replace("docs/", "../", 1)
     return f"""### {column.title}
 
 #### Baselines
@@ -78,7 +78,7 @@ page = f"""# Results
 
 Made by `{command}` on {datetime.date.today()}, {options.machine}.
 Run it again when a network, a data set or a constant changes. Accuracy and energy are counted, not timed: they do not depend
-on the machine. What the energies mean and how far to trust them: [energy.md](energy.md).
+on the machine. What the energies mean and how far to trust them: [energy.md](../explanation/energy.md).
 
 ## The published table
 
@@ -94,11 +94,12 @@ then ends with status 1. "Published stands" says where the published energy lies
 ## Networks
 
 For each network of the zoo: *Baselines* run the same network, spikes and images and are priced by the same file; what each is,
-and in which of its details it is favoured: [energy.md](energy.md#baselines). The dense accelerator is taken to be as accurate.
+and in which of its details it is favoured: [energy.md](../explanation/energy.md#baselines).
+The dense accelerator is taken to be as accurate.
 *Which constant decides* is the energy with one constant at an end of its interval and all others at their values; in `flat-4pj`
 the energy of a DRAM bit is a convention and has no interval: the choice of the scenario moves the total more than any
 constant does. *Designs* are batches and buffer sizes, and *what more would save* is what was weighed and not built:
-[energy.md](energy.md#a-better-processor) draws the conclusions.
+[energy.md](../explanation/energy.md#a-better-processor) draws the conclusions.
 
 {"".join(sections(column) for column in PUBLISHED if column.network in zoo.names()).rstrip()}
 """

@@ -1,8 +1,8 @@
 """Sorted spike lists and a min-find merge, beside the dense maps and the walker that the processor has.
 
-Number: the tables "Why spikes are not sorted" of docs/processor.md: area and energy per spike of list encoder, merge and
-walker, synthesised and driven by the spikes of a real layer on real images; and what a network's images would cost or save
-with sorted lists: bits, cycles, energy.
+Number: the tables "Why spikes are not sorted" of docs/explanation/processor.md: area and energy per spike of list encoder,
+merge and walker, synthesised and driven by the spikes of a real layer on real images; and what a network's images would cost or
+save with sorted lists: bits, cycles, energy.
 n: the images of --images; the windows and spikes that are priced are printed.
 Needs: pip install 'firstspike[rtl]'.
 

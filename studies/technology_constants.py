@@ -2,7 +2,7 @@
 
 Number: sections [logic.*] and [baseline.*] of src/firstspike/processor/technologies/28nm.toml; what is printed stands there.
 n: one layer (conv2_1 of the trained VGG-16) on one CIFAR-10 image, 16 and 128 elements, two libraries; the cycles of
-each record are in it (16 elements: 2500). Machine and date: docs/synthesis.md.
+each record are in it (16 elements: 2500). Machine and date: docs/explanation/synthesis.md.
 
 Each energy is measured in both libraries, scaled to 28 nm (`firstspike.gates.scaling`), and becomes an interval: the lowest of
 both, the highest of both (ASAP7's high counts supply and ground pins), and their geometric mean as the value. Every block of

@@ -5,7 +5,7 @@
 The section "Training" (data split, recipes, epochs, machine, hours) is that file's text; without --training it stays as it is.
 
 Number: accuracy over all test images (n = 10,000 for CIFAR-10), one run, exact, so repeating it gives the same.
-Cost: mean of the first 50 images on the default processor, DRAM at 4 pJ/bit (docs/energy.md).
+Cost: mean of the first 50 images on the default processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
 """
 
 import argparse

@@ -87,7 +87,7 @@ class SpikingNetwork:
         return join([trace_events(self.engine, part) for part in _batches(self.encode(x))])
 
     def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, str] | None = None) -> None:
-        """Write the model file (docs/format.md), whole or not at all; ``notes`` are free text kept beside it.
+        """Write the model file (docs/reference/model-file.md), whole or not at all; ``notes`` are free text kept beside it.
 
         Raises:
             OSError, ValueError: it cannot be written there; an older file of that name is kept.

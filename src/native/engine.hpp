@@ -1,4 +1,4 @@
-// The native inference engine: event-driven or dense, layer by layer, bit-exact (docs/engine.md).
+// The native inference engine: event-driven or dense, layer by layer, bit-exact (docs/explanation/engines.md).
 #pragma once
 
 #include <cstdint>

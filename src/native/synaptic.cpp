@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t tile_inputs = 1 << 17;  // inputs of the images whose lists are built at once
 constexpr int tile_positions = 512;       // output positions whose membranes are held at once
 
-// Above this share of spiking inputs the dense path is the faster one, as measured (docs/engine.md).
+// Above this share of spiking inputs the dense path is the faster one, as measured (docs/explanation/engines.md).
 double dense_density(Isa isa) {
     switch (isa) {
         case Isa::avx512: return 0.95;

@@ -3,7 +3,7 @@
 ZigZag chooses spatial and temporal mapping of every layer by energy-delay product and counts cycles and memory accesses
 (Mei et al., IEEE Transactions on Computers 70(8), 2021). The array, two on-chip memories and the DRAM port are described
 here with the energies of our technology file. What the tool does not model is taken in the baseline's favour
-(docs/energy.md, "Baselines").
+(docs/explanation/energy.md, "Baselines").
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Networks past one processor: a row of chips, each with some layers or a part of one (docs/scaling.md). On paper.
+"""Networks past one processor: a row of chips, each with some layers or a part of one (docs/explanation/scaling.md). On paper.
 
 The events of every layer are those of one processor, counted by `firstspike.processor.cycles`; here they are dealt out to
 chips, and priced as `firstspike.processor.energy` prices them. What is new is the link between neighbours.

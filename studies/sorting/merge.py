@@ -1,4 +1,7 @@
-"""Min-find merge of sorted spike lists (as in SpinalFlow, ISCA 2020). Not part of the processor (docs/processor.md)."""
+"""Min-find merge of sorted spike lists (as in SpinalFlow, ISCA 2020).
+
+Not part of the processor (docs/explanation/processor.md).
+"""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring

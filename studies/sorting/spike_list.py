@@ -1,4 +1,7 @@
-"""Spikes as time-ordered lists: the encoder of a tile's first crossings. Not part of the processor (docs/processor.md)."""
+"""Spikes as time-ordered lists: the encoder of a tile's first crossings.
+
+Not part of the processor (docs/explanation/processor.md).
+"""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring

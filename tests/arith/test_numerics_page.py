@@ -1,10 +1,10 @@
-"""The examples on the page docs/numerics.md give what the page says."""
+"""The examples on the page docs/reference/numerics.md give what the page says."""
 
 import doctest
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "numerics.md"
 
 
 def test_examples_on_the_page() -> None:

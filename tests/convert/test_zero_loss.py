@@ -141,7 +141,7 @@ def window(prepared: Prepared, name: str, network: Network) -> tuple[int, int]:
 
 
 def check_layer(layer: Synapses, found: Conv2d | Linear, network: Network, merged: tuple[int, int]) -> None:
-    """Weights and bias with the norm folded as docs/numerics.md says, then the nearest level and the nearest integer."""
+    """Weights and bias, the norm folded as docs/reference/numerics.md says, then the nearest level and the nearest integer."""
     p = params(network.code, network.weights)
     weight = layer.linear.weight.detach()
     bias = torch.zeros(len(weight), dtype=torch.float64) if layer.linear.bias is None else layer.linear.bias.detach()

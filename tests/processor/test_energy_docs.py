@@ -1,11 +1,11 @@
-"""The tables of docs/energy.md are the technology file's: same keys, values, bounds and units."""
+"""The tables of docs/explanation/energy.md are the technology file's: same keys, values, bounds and units."""
 
 import re
 from pathlib import Path
 
 from firstspike.processor import COMPONENTS, technology
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "explanation" / "energy.md").read_text(encoding="utf-8")
 
 
 def test_every_constant_stands_in_the_document() -> None:

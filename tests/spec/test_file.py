@@ -1,4 +1,4 @@
-"""The model file: what is saved comes back, to the bit, and as the page docs/format.md says."""
+"""The model file: what is saved comes back, to the bit, and as the page docs/reference/model-file.md says."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from firstspike.spec.codes import pack, packed_size, unpack
 from firstspike.spec.file import VERSION, read_notes
 from spec.model_files import parts, same, small_network
 
-FORMAT = Path(__file__).parents[2] / "docs" / "format.md"
+FORMAT = Path(__file__).parents[2] / "docs" / "reference" / "model-file.md"
 SHARED_FOLDER = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -1,4 +1,4 @@
-"""The number system: time-to-first-spike code, logarithmic weights, exact tables (docs/numerics.md)."""
+"""The number system: time-to-first-spike code, logarithmic weights, exact tables (docs/reference/numerics.md)."""
 
 from firstspike.arith.log_weight import (
     LogWeights,

@@ -342,5 +342,5 @@ def advice(name: str) -> str:
         "mul": "nn.Conv2d", "sub": "nn.Conv2d with negative weights", "matmul": "nn.Linear",
         "conv2d": "nn.Conv2d", "linear": "nn.Linear", "AlphaDropout": "nn.Dropout",
     }  # fmt: skip
-    fallback = "a layer of the list in the conversion guide (docs/conversion.md)"
+    fallback = "a layer of the list in the conversion guide (docs/explanation/conversion.md)"
     return f"replace it by {replacements.get(name, fallback)}"

@@ -20,7 +20,7 @@ EXAMPLE = "firstspike explore examples/explore.yaml --out explore"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("space", metavar="SPACE", help="space of designs (YAML, docs/explore.md)")
+    parser.add_argument("space", metavar="SPACE", help="space of designs (YAML, docs/how-to/explore.md)")
     parser.add_argument(
         "--out", default="explore", metavar="DIR", help="folder for the page and the table (%(default)s)"
     )

@@ -13,7 +13,7 @@ from firstspike.processor import technology
 from firstspike.spiking import load
 
 FANOUT = 12
-"""Most sinks of a net of the processor (docs/synthesis.md, "Broadcasts")."""
+"""Most sinks of a net of the processor (docs/explanation/synthesis.md, "Broadcasts")."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

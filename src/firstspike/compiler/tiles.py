@@ -1,7 +1,7 @@
 """Operations of a layer: tiles of outputs, chunks of weight rows, blocks of pixels, strips of rows, images of a batch.
 
 Per tile of ``pes`` output channels, and per output pixel, the spikes of the receptive field stream in; each reads one
-weight row and all processing elements add; then the thresholds fire the outputs (docs/processor.md, "Mapping"). Where
+weight row and all processing elements add; then the thresholds fire the outputs (docs/explanation/processor.md, "Mapping"). Where
 a tile's weight rows exceed a bank of the weight buffer they come in chunks, with the partial sums of a block of pixels
 kept in the membrane memory between chunks.
 """

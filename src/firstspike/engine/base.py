@@ -8,7 +8,7 @@ from firstspike.spec.network import Network
 
 
 class Engine(Protocol):
-    """Bit-exact inference of one network. Every implementation gives the same bits (docs/numerics.md)."""
+    """Bit-exact inference of one network. Every implementation gives the same bits (docs/reference/numerics.md)."""
 
     name: str
     network: Network

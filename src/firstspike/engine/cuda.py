@@ -1,4 +1,6 @@
-"""GPU engine: Triton kernels on 8-bit integer tensor cores, bit-exact (docs/engine.md). Runs in Triton's interpreter too.
+"""GPU engine: Triton kernels on 8-bit integer tensor cores, bit-exact (docs/explanation/engines.md).
+
+Runs in Triton's interpreter too.
 
 Integer kernel values and integer weights are cut into limbs of seven bits. Products of limbs go through 8-bit matrix
 multiplications into 32-bit sums that cannot overflow, and are shifted together modulo 2^32 (or 2^64 for accumulators

@@ -1,4 +1,4 @@
-"""Native engine: compiled event-driven and dense kernels (src/native, docs/engine.md)."""
+"""Native engine: compiled event-driven and dense kernels (src/native, docs/explanation/engines.md)."""
 
 import os
 from functools import partial

@@ -1,1 +1,1 @@
-"""Design-space exploration: what if, over codes, processors and networks (docs/explore.md)."""
+"""Design-space exploration: what if, over codes, processors and networks (docs/how-to/explore.md)."""

@@ -1,6 +1,6 @@
 """Other designs on the same networks, images and technology file: what each choice of the processor is worth.
 
-All take the same spikes: where a baseline's own code or weights would give others, that is said in docs/energy.md.
+All take the same spikes: where a baseline's own code or weights would give others, that is said in docs/explanation/energy.md.
 """
 
 import copy

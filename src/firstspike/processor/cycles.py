@@ -1,4 +1,4 @@
-"""Exact cycle and event counts of the processor, in closed form from the spikes (docs/processor.md, "Cycles").
+"""Exact cycle and event counts of the processor, in closed form from the spikes (docs/explanation/processor.md, "Cycles").
 
 The RTL executes one operation after the other while the loader fetches the next one, so with an ideal DRAM
 

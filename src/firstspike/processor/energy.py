@@ -1,4 +1,4 @@
-"""Energy of a run: events times energy per event, by component and layer (docs/energy.md).
+"""Energy of a run: events times energy per event, by component and layer (docs/explanation/energy.md).
 
 A pure function of event counts and of the technology file: the same input gives the same bits.
 """
@@ -280,7 +280,7 @@ def _activations(layer: LayerCounts, memory: Dram, images: int) -> Interval:
 
 
 def _components(kind: str, events: Mapping[str, float], activations: Interval, chosen: Rates) -> dict[str, Interval]:
-    """Energy in pJ of one layer and image by component: the equations of docs/energy.md, one a line."""
+    """Energy in pJ of one layer and image by component: the equations of docs/explanation/energy.md, one a line."""
     nanoseconds = events["cycles"] / chosen.clock_mhz * 1e3  # mW * ns = pJ
     pooled = events["activation_read_bits"] / 8 if kind == "maxpool2d" else 0.0
     handled = events["activation_write_bits"] / 8 + pooled

@@ -4,7 +4,7 @@ Per output pixel and tile of ``pes`` channels: the spines (time-sorted spikes of
 loaded ``spines`` at a time; a min-finder pops the smallest time, one a cycle, of all batches but the last into FIFOs; then a
 merger takes the minimum over the FIFOs and the last batch, one spike a cycle; every merged spike reads one filter row and all
 PEs add. A PE that fires emits its time and number, one stalled cycle each; the queues of the tiles are merged into the
-output spine. What the publication leaves open is taken as in our processor (docs/energy.md, "Baselines").
+output spine. What the publication leaves open is taken as in our processor (docs/explanation/energy.md, "Baselines").
 """
 
 from collections.abc import Mapping

@@ -204,7 +204,8 @@ def _designs(designs: Mapping[str, CostView]) -> str:
     groups = list(next(iter(designs.values())).groups)
     return (
         "<section><h2>Other designs</h2>\n<p>The same network, images and spikes on other designs, priced with the same "
-        "technology file. Where a design leaves something open, the choice favours it (docs/energy.md, Baselines).</p>\n"
+        "technology file. Where a design leaves something open, the choice favours it "
+        "(docs/explanation/energy.md, Baselines).</p>\n"
         f"{svg.design_bars(designs)}{svg.legend(groups)}"
         f'<div class="scroll"><table class="wide"><tr>{titles}</tr>{"".join(rows)}</table></div></section>'
     )
@@ -247,6 +248,6 @@ def _provenance(cost: CostView, provenance: Mapping[str, str]) -> str:
     return (
         f"<section><h2>Provenance</h2>\n{_pairs([(name, str(value)) for name, value in rows])}"
         '<p class="note">Spikes, logits and event counts are exact. Energies per event are scaled from published and '
-        "predictive libraries; each constant's source and bounds stand in the technology file and in docs/energy.md. "
+        "predictive libraries; each constant's source and bounds stand in the technology file and in docs/explanation/energy.md. "
         "Not included: the clock tree after layout, glitches, pads and the DRAM controller.</p></section>"
     )

@@ -1,4 +1,4 @@
-"""Packed weight codes: ``B_w`` bits each, as in the model file, and in memory once (docs/format.md)."""
+"""Packed weight codes: ``B_w`` bits each, as in the model file, and in memory once (docs/reference/model-file.md)."""
 
 import math
 from collections.abc import Callable

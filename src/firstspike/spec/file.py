@@ -1,6 +1,6 @@
 """Model file: a network as integers in safetensors, versioned, checked when read, written whole or not at all.
 
-The format is described in docs/format.md, with a reader in plain Python and NumPy.
+The format is described in docs/reference/model-file.md, with a reader in plain Python and NumPy.
 """
 
 import hashlib

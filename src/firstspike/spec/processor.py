@@ -7,7 +7,7 @@ from firstspike.arith import LogWeights, checks
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """The processor's size, clock and memories (after arXiv 2208.04494; see docs/processor.md for each choice).
+    """The processor's size, clock and memories (after arXiv 2208.04494; see docs/explanation/processor.md for each choice).
 
     Attributes:
         pes: processing elements = output channels computed at once; a multiple of `lanes`.
@@ -20,8 +20,8 @@ class Processor:
         membrane_rows: partial sums kept on chip, in pixels; one row is ``pes * accumulator_bits`` bits.
         dram_latency_cycles: cycles from a burst's request to its first word.
         dram_cycles_per_word: clock cycles per word of a burst (1 = one word every cycle).
-        images: images of a batch: they share the weights that the late layers fetch (docs/processor.md, "Batches"). The
-            hardware does not depend on it.
+        images: images of a batch: they share the weights that the late layers fetch (docs/explanation/processor.md,
+            "Batches"). The hardware does not depend on it.
 
     Raises:
         TypeError, ValueError: a field breaks its rule.

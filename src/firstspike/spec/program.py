@@ -50,7 +50,7 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
     ("bias_words", 16),
     ("theta_words", 16),
 )
-"""Fields of a descriptor and their bits, first field in the lowest bits (docs/processor.md explains each)."""
+"""Fields of a descriptor and their bits, first field in the lowest bits (docs/explanation/processor.md explains each)."""
 
 
 def descriptor_words(word_bits: int) -> int:

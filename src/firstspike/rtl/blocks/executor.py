@@ -13,7 +13,7 @@ from firstspike.spec.program import CONVOLVE, HALT, LOAD, POOL, STORE
 
 
 class Executor(wiring.Component):
-    """The states of an operation (docs/processor.md, "Life of a spike").
+    """The states of an operation (docs/explanation/processor.md, "Life of a spike").
 
     CONVOLVE, per pixel: PIXEL, WALK, DRAIN (2), then RESIDUAL and ADD with a residual, then KEEP (partial sum), or FIRE
     and WRITE, or WRITE alone (logits), then NEXT. POOL, per pixel and channel word: PIXEL, WALK, WRITE, NEXT. LOAD and
