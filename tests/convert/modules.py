@@ -151,7 +151,7 @@ def _conv(draw: st.DrawFn, net: RandomNet, source: str, *, fires: bool = True, s
         kernel, stride, padding, outputs = (2 * half[0] + 1, 2 * half[1] + 1), (1, 1), half, channels
     else:
         padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-        kernel = tuple(draw(st.integers(1, min(3, n + 2 * p))) for n, p in zip(size, padding, strict=True))
+        kernel = tuple(draw(st.integers(p + 1, min(3, n + 2 * p))) for n, p in zip(size, padding, strict=True))
         stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 3)))
         outputs = groups * draw(st.integers(1, max(1, 4 // groups)))
     conv = nn.Conv2d(channels, outputs, kernel, stride, padding, groups=groups, bias=draw(st.booleans()))

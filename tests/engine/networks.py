@@ -203,9 +203,9 @@ def _average(draw: st.DrawFn, build: _Builder, source: str) -> Conv2d:
 
 
 def _window(draw: st.DrawFn, shape: Shape) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Window, stride and padding that fit a map; a window may lie in the padding as a whole."""
+    """Window, stride and padding, below the window, that fit a map."""
     padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    rows, columns = (draw(st.integers(1, min(3, n + 2 * p))) for n, p in zip(shape[1:], padding, strict=True))
+    rows, columns = (draw(st.integers(p + 1, min(3, n + 2 * p))) for n, p in zip(shape[1:], padding, strict=True))
     return (rows, columns), draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), padding
 
 

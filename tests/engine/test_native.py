@@ -99,7 +99,7 @@ CONVOLUTIONS = [
     (33, 130, (3, 3), 4, 4, (1, 1), (1, 1), 1),  # one tap's rows fill a panel in part
     (5, 800, (1, 3), 3, 4, (1, 2), (0, 1), 1),  # several blocks of channels
     (130, 7, (5, 1), 6, 3, (2, 1), (2, 0), 1),
-    (40, 21, (2, 4), 4, 9, (3, 2), (1, 3), 1),  # odd runs, windows wholly in the padding
+    (40, 21, (2, 4), 4, 9, (3, 2), (1, 3), 1),  # odd runs, much padding
     (24, 20, (3, 3), 5, 5, (1, 1), (1, 1), 4),  # groups
     (12, 12, (3, 3), 5, 4, (2, 1), (1, 1), 12),  # depthwise
     (24, 12, (3, 3), 5, 4, (1, 1), (1, 1), 12),  # two outputs a group

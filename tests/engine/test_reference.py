@@ -113,14 +113,20 @@ def test_by_hand() -> None:
     assert outputs["out"].tolist() == [[1 << 20, -1 << 20, 7]]  # 1/4 * 1/2 in units of 2^-23
 
 
-def test_silent_padding_and_windows_in_padding() -> None:
-    pool = MaxPool2d(name="pool", source=INPUT, kernel=(1, 1), stride=(1, 1), padding=(1, 1))
+def test_padding_is_silent() -> None:
+    pool = MaxPool2d(name="pool", source=INPUT, kernel=(2, 2), stride=(1, 1), padding=(1, 1))
     flat = Flatten(name="flat", source="pool")
-    ones = np.zeros((1, 9), dtype=np.uint8)
+    ones = np.zeros((1, 16), dtype=np.uint8)
     out = Linear(name="out", source="flat", codes=ones, scale=0, bias=np.array([5]), fires=False)
-    outputs = ReferenceEngine(chain(pool, flat, out, shape=(1, 1, 1))).layers(np.full((1, 1, 1, 1), 4, dtype=np.uint8))
-    assert outputs["pool"].reshape(-1).tolist() == [255] * 4 + [4] + [255] * 4
-    assert outputs["out"].tolist() == [[5 + (1 << 21)]]
+    outputs = ReferenceEngine(chain(pool, flat, out, shape=(1, 3, 3))).layers(np.full((1, 1, 3, 3), 4, dtype=np.uint8))
+    assert outputs["pool"].reshape(-1).tolist() == [4] * 16  # each window sees one input at least
+    assert outputs["out"].tolist() == [[5 + (16 << 21)]]
+    conv = Conv2d(
+        name="out", source=INPUT, codes=np.zeros((1, 1, 2, 2), dtype=np.uint8), scale=0, bias=np.array([5]),
+        padding=(1, 1), fires=False,
+    )  # fmt: skip
+    outputs = ReferenceEngine(chain(conv, shape=(1, 1, 1))).layers(np.full((1, 1, 1, 1), 4, dtype=np.uint8))
+    assert outputs["out"].reshape(-1).tolist() == [5 + (1 << 21)] * 4  # one product, three inputs of padding
 
 
 @pytest.mark.parametrize("bits", [8, 31, 32, 48])

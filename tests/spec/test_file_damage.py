@@ -247,13 +247,15 @@ def test_declared_sizes_take_no_memory(path: Path) -> None:
         description["layers"][0]["shape"] = [1 << 20, 1 << 20, 3, 3]
 
     def thin(description: Description, tensors: Tensors) -> None:
-        description["layers"][0]["shape"] = [1 << 14, 1 << 13, 1, 1]
+        description["layers"][0]["shape"] = [1 << 14, 1 << 12, 1, 1]
 
     def image(description: Description, tensors: Tensors) -> None:
         description["input_shape"] = [2, 1 << 16, 1 << 16]
 
     def padding(description: Description, tensors: Tensors) -> None:
-        description["layers"][0]["padding"] = [1 << 15, 1 << 15]
+        description["input_shape"] = [2, 1 << 10, 1 << 11]
+        description["layers"][1]["kernel"] = description["layers"][1]["stride"] = [1 << 12, 1 << 12]
+        description["layers"][1]["padding"] = [(1 << 12) - 1] * 2
 
     cases: list[tuple[Callable[[Path], None], str]] = [
         (lambda p: p.write_bytes((1 << 62).to_bytes(8, "little") + b"{}"), "header must have at most"),  # type: ignore[list-item,return-value]
@@ -261,10 +263,10 @@ def test_declared_sizes_take_no_memory(path: Path) -> None:
             lambda p: raw(p, GOOD | {"t": {"dtype": "U8", "shape": [huge], "data_offsets": [0, huge]}}),
             f"file must hold {huge} bytes of tensors, not 0: it is truncated",
         ),
-        (lambda p: forge_small(p, shape), "layer 'a': shape must hold 1..268435456 weights, not"),
-        (lambda p: forge_small(p, thin), r"tensor 'a.codes' must be uint8 of shape \(83886080,\)"),
-        (lambda p: forge_small(p, image), r"'input' must have at most 268435456 outputs, not shape"),
-        (lambda p: forge_small(p, padding), r"'a' must have at most 268435456 outputs, not shape"),
+        (lambda p: forge_small(p, shape), "layer 'a': shape must hold 1..134217728 weights, not"),
+        (lambda p: forge_small(p, thin), r"tensor 'a.codes' must be uint8 of shape \(41943040,\)"),
+        (lambda p: forge_small(p, image), r"'input' must have at most 16777216 outputs, not shape"),
+        (lambda p: forge_small(p, padding), r"layer 'pool': its padded input must have at most 33554432 values, not"),
     ]
     for make, text in cases:
         make(path)
@@ -339,7 +341,7 @@ EDITS = [
     (put("classes", value=["a", "b", 3]), "classes must be text, not 3"),
     (put("classes", value="abc"), "classes must be a list, not 'abc'"),
     (put("layers", value={}), "layers must be a list, not {}"),
-    (put("layers", value=[]), "Network.layers must hold at least one layer"),
+    (put("layers", value=[]), r"Network.layers must hold 1\.\.4096 layers, not 0"),
     (put("layers", 0, value=None), "layer must be an object, not None"),
     (put("layers", 0, "kind", value="conv3d"), "layer kind must be one of conv2d, linear, maxpool2d, flatten, not 'conv3d'"),
     (put("layers", 0, "kind", value=["conv2d"]), r"layer kind must be one of .* not \['conv2d'\]"),
@@ -363,7 +365,7 @@ EDITS = [
     (put("layers", 0, "scale", value=257), r"layer 'a': scale must be in -256\.\.256, not 257"),
     (put("layers", 0, "scale", value=3), "tensor 'a.thresholds' must be as computed from the parameters"),
     (put("layers", 0, "shape", value=[4, 2, 9]), r"layer 'a': shape must be a list of 4 integers from 0, not \[4, 2, 9\]"),
-    (put("layers", 0, "shape", value=[4, 0, 3, 3]), r"layer 'a': shape must hold 1\.\.268435456 weights, not"),
+    (put("layers", 0, "shape", value=[4, 0, 3, 3]), r"layer 'a': shape must hold 1\.\.134217728 weights, not"),
     (put("layers", 0, "shape", value=[2, 4, 3, 3]), r"tensor 'a.bias' must be int64 of shape \(2,\), not int64 of \(4,\)"),
     (put("layers", 0, "groups", value=0), r"layer 'a': groups must be in 1\.\.4, not 0"),
     (put("layers", 0, "groups", value=3), "layer 'a': groups must divide 4 outputs, not 3"),

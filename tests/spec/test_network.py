@@ -85,15 +85,15 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: network(conv(), shape=(2, 65536, 65536)),
         ValueError,
-        r"'input' must have at most 268435456 outputs, not shape \(2, 65536, 65536\)",
+        r"'input' must have at most 16777216 outputs, not shape \(2, 65536, 65536\)",
     ),
     (
-        lambda: network(pool(kernel=(1, 1), stride=(1, 1), padding=(9000, 9000)), shape=(1, 1, 1)),
+        lambda: network(pool(kernel=(2100, 2100), stride=(1, 1), padding=(2099, 2099)), shape=(1, 4000, 4000)),
         ValueError,
-        r"'pool' must have at most 268435456 outputs, not shape \(1, 18001, 18001\)",
+        r"layer 'pool': its padded input must have at most 33554432 values, not \(1, 4000, 4000\) \+ 2 \* \(2099, 2099\)",
     ),
     # graph
-    (lambda: network(), ValueError, r"Network.layers must hold at least one layer, not \(\)"),
+    (lambda: network(), ValueError, r"Network.layers must hold 1\.\.4096 layers, not 0"),
     (lambda: network(linear(), layers=[linear()]), TypeError, "Network.layers must be a tuple, not "),
     (lambda: network(linear(""),), ValueError, "layer names must be unique and not empty or 'input', not ''"),
     (lambda: network(linear(INPUT),), ValueError, "layer names must be unique and not empty or 'input', not 'input'"),
@@ -168,7 +168,7 @@ def test_just_inside_the_rules() -> None:
     network(linear("a", scale=17, fires=True, outputs=3), linear(source="a"))  # G = 30
     network(linear(scale=-24, residuals=(INPUT,), outputs=3))  # G = 10
     network(linear(scale=256))
-    network(pool(kernel=(1, 1), stride=(1, 1), padding=(2, 3)), conv(source="pool", codes=zeros(4, 1, 5, 7), fires=False),
+    network(pool(kernel=(3, 4), stride=(1, 1), padding=(2, 3)), conv(source="pool", codes=zeros(4, 1, 3, 4), fires=False),
             shape=(1, 1, 1))  # fmt: skip
 
 

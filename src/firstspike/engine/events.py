@@ -63,19 +63,29 @@ def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(layer, Linear):
         return np.full_like(nonzero, layer.outputs), nonzero
     assert isinstance(layer, Conv2d)
-    shape, output = network.shapes[layer.source], network.shapes[layer.name]
-    reach_y = _reach(shape[1], output[1], layer.weight_shape[2], layer.stride[0], layer.padding[0])
-    reach_x = _reach(shape[2], output[2], layer.weight_shape[3], layer.stride[1], layer.padding[1])
-    every = reach_y.sum(axis=0)[:, None] * reach_x.sum(axis=0)[None, :] * (layer.outputs // layer.groups)
-    used = np.einsum("cij,iy,jx->cyx", nonzero, reach_y, reach_x)
-    return np.broadcast_to(every, shape).copy(), used
+    used = _spread(nonzero, layer, network, axis=2)
+    used = _spread(used, layer, network, axis=1)
+    every = np.ones((1, *layer.weight_shape[2:]), dtype=np.int64)
+    every = _spread(_spread(every, layer, network, axis=2), layer, network, axis=1) * (layer.outputs // layer.groups)
+    return np.broadcast_to(every, used.shape).copy(), used
 
 
-def _reach(inputs: int, outputs: int, window: int, stride: int, padding: int) -> np.ndarray:
-    """``[tap, position]``: how many outputs read an input position through a tap (0 or 1), int64."""
-    reach = np.zeros((window, inputs), dtype=np.int64)
-    for tap in range(window):
-        positions = np.arange(outputs) * stride + tap - padding
-        positions = positions[(positions >= 0) & (positions < inputs)]
-        reach[tap, positions] += 1
-    return reach
+def _spread(counts: np.ndarray, layer: Conv2d, network: Network, *, axis: int) -> np.ndarray:
+    """Counts per tap of one axis of the kernel, summed over the outputs that read an input position through a tap.
+
+    Args:
+        counts: int64 ``[channels, rows, columns]``, taps on ``axis``.
+        axis: 1 or 2; there the result has the input's positions.
+    """
+    inputs, outputs = network.shapes[layer.source][axis], network.shapes[layer.name][axis]
+    stride, padding = layer.stride[axis - 1], layer.padding[axis - 1]
+    counts = np.moveaxis(counts, axis, 0)
+    spread = np.zeros((inputs, *counts.shape[1:]), dtype=np.int64)
+    for tap, count in enumerate(counts):
+        first = max(0, -(-(padding - tap) // stride))  # the first output whose tap is not in the padding before
+        last = min(outputs - 1, (inputs - 1 + padding - tap) // stride)
+        if first > last:
+            continue
+        start = first * stride + tap - padding
+        spread[start : start + (last - first) * stride + 1 : stride] += count
+    return np.moveaxis(spread, 0, axis)

@@ -1,10 +1,15 @@
 """Reference engine: NumPy, integers only, written to be read. Every other engine and the RTL is compared with it."""
 
+from itertools import product
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from firstspike.arith import NO_SPIKE, fire, integer_kernel, integer_weights
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+
+GATHERED = 1 << 22
+"""Most inputs of windows that are copied at once."""
 
 
 class ReferenceEngine:
@@ -60,11 +65,20 @@ def convolve(layer: Conv2d, spikes: np.ndarray, weights: np.ndarray) -> np.ndarr
     fan_in = int(np.prod(weights.shape[1:]))
     windows = _windows(spikes, 0, weights.shape[2:], layer.stride, layer.padding)
     channels, height, width = windows.shape[1:4]
-    windows = windows.reshape(images, groups, channels // groups, height, width, *weights.shape[2:])
-    columns = windows.transpose(0, 1, 3, 4, 2, 5, 6).reshape(images, groups, height * width, fan_in)
     rows = weights.reshape(groups, layer.outputs // groups, fan_in)
-    result = columns @ rows.transpose(0, 2, 1)
-    return result.transpose(0, 1, 3, 2).reshape(images, layer.outputs, height, width)
+    result = np.empty((images, groups, layer.outputs // groups, height, width), dtype=np.int64)
+    # each window is copied whole, so a part of the map at a time: as many columns, then rows, then images as fit
+    across = min(width, max(1, GATHERED // (groups * fan_in)))
+    down = min(height, max(1, GATHERED // (groups * fan_in * across)))
+    some = max(1, GATHERED // (groups * fan_in * across * down))
+    for i, y, x in product(range(0, images, some), range(0, height, down), range(0, width, across)):
+        part = windows[i : i + some, :, y : y + down, x : x + across]
+        n, _, h, w = part.shape[:4]
+        part = part.reshape(n, groups, channels // groups, h, w, *weights.shape[2:])
+        columns = part.transpose(0, 1, 3, 4, 2, 5, 6).reshape(n, groups, h * w, fan_in)
+        membranes = (columns @ rows.transpose(0, 2, 1)).transpose(0, 1, 3, 2)
+        result[i : i + some, :, :, y : y + down, x : x + across] = membranes.reshape(n, groups, -1, h, w)
+    return result.reshape(images, layer.outputs, height, width)
 
 
 def max_pool(layer: MaxPool2d, times: np.ndarray) -> np.ndarray:

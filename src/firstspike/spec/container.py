@@ -149,10 +149,11 @@ def parse(subject: str, source: str | bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"keys must differ, not {next(key for key in names if names.count(key) > 1)!r} twice")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"keys must differ, not {key!r} twice")
+        result[key] = value
     return result
 
 

@@ -20,7 +20,7 @@ from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, N
 VERSION = 1
 """Format version that this release writes, and the only one that it reads."""
 
-MAX_CODES = 1 << 28
+MAX_CODES = 1 << 27
 """Most weights of a layer in a file."""
 
 MAX_NOTES = 1 << 20

@@ -18,15 +18,12 @@ from firstspike.arith import (
     shift_base,
     thresholds,
 )
+from firstspike.spec import limits
 from firstspike.spec.codes import PackedCodes, pack
+from firstspike.spec.limits import Shape
 
 INPUT = "input"
 """Name under which layers refer to the network's encoded input."""
-
-MAX_NEURONS = 1 << 28
-"""Most outputs of one layer, for one image: beyond it no memory holds a batch."""
-
-Shape = tuple[int, ...]
 
 
 class MembraneError(ValueError):
@@ -61,6 +58,11 @@ class Layer:
     def inputs(self) -> tuple[str, ...]:
         """Names of all layers this one reads."""
         return (self.source,)
+
+    @property
+    def operations(self) -> int:
+        """Operations of one output: products, residual additions, comparisons, or the copy of a value."""
+        return 1
 
 
 class _Codes:
@@ -121,6 +123,10 @@ class Synaptic(Layer):
         return (self.source, *self.residuals)
 
     @property
+    def operations(self) -> int:
+        return math.prod(self.weight_shape[1:]) + len(self.residuals)
+
+    @property
     def outputs(self) -> int:
         """Output channels (or features)."""
         return int(self.weight_shape[0])
@@ -179,8 +185,9 @@ class Conv2d(Synaptic):
         channels = self.weight_shape[1] * self.groups
         if len(shape) != 3 or shape[0] != channels:
             raise ValueError(f"layer {self.name!r}: input shape must be ({channels}, height, width), not {shape!r}")
-        window = (self.weight_shape[2], self.weight_shape[3])
-        return (self.outputs, *_window_shape(self.name, shape, window, self.stride, self.padding))
+        kernel = (self.weight_shape[2], self.weight_shape[3])
+        limits.check_field(self.name, channels * math.prod(kernel))
+        return (self.outputs, *limits.window_shape(self.name, shape, kernel, self.stride, self.padding))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,6 +199,7 @@ class Linear(Synaptic):
     def output_shape(self, shape: Shape) -> Shape:
         if shape != (self.weight_shape[1],):
             raise ValueError(f"layer {self.name!r}: input shape must be ({self.weight_shape[1]},), not {shape!r}")
+        limits.check_field(self.name, self.weight_shape[1])
         return (self.outputs,)
 
 
@@ -213,7 +221,11 @@ class MaxPool2d(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 3:
             raise ValueError(f"layer {self.name!r}: input shape must be (channels, height, width), not {shape!r}")
-        return (shape[0], *_window_shape(self.name, shape, self.kernel, self.stride, self.padding))
+        return (shape[0], *limits.window_shape(self.name, shape, self.kernel, self.stride, self.padding))
+
+    @property
+    def operations(self) -> int:
+        return math.prod(self.kernel)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,17 +236,6 @@ class Flatten(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
-
-
-def _window_shape(
-    name: str, shape: Shape, window: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
-) -> tuple[int, int]:
-    size = tuple((n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, window, stride, strict=True))
-    if min(size) < 1:
-        raise ValueError(
-            f"layer {name!r}: window {window!r} must fit its padded input, not {shape!r} + 2 * {padding!r}"
-        )
-    return (size[0], size[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -276,8 +277,8 @@ class Network:
             raise ValueError(f"Network.input_shape must have 1 or 3 axes, not {self.input_shape!r}")
         for extent in self.input_shape:
             checks.integer("Network.input_shape", extent, low=1, high=1 << 16)
-        if not self.layers:
-            raise ValueError("Network.layers must hold at least one layer, not ()")
+        if not 1 <= len(self.layers) <= limits.MAX_LAYERS:
+            raise ValueError(f"Network.layers must hold 1..{limits.MAX_LAYERS} layers, not {len(self.layers)}")
         _ = self.shapes
         for layer in self.layers:
             if isinstance(layer, Synaptic):
@@ -294,7 +295,8 @@ class Network:
     def shapes(self) -> dict[str, Shape]:
         """Output shape of the input and of every layer, by name (no batch axis)."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
-        self._check_size(INPUT, self.input_shape)
+        limits.check_shape(INPUT, self.input_shape)
+        operations = 0
         for layer in self.layers:
             if not layer.name or layer.name in shapes:
                 raise ValueError(f"layer names must be unique and not empty or {INPUT!r}, not {layer.name!r}")
@@ -302,7 +304,8 @@ class Network:
                 if name not in shapes:
                     raise ValueError(f"layer {layer.name!r}: it must read an earlier layer, not {name!r}")
             shapes[layer.name] = layer.output_shape(shapes[layer.source])
-            self._check_size(layer.name, shapes[layer.name])
+            limits.check_shape(layer.name, shapes[layer.name])
+            operations += math.prod(shapes[layer.name]) * layer.operations
             if isinstance(layer, Synaptic):
                 for name in layer.residuals:
                     if shapes[name] != shapes[layer.name]:
@@ -310,11 +313,8 @@ class Network:
                             f"layer {layer.name!r}: residual {name!r} must have shape {shapes[layer.name]!r}, "
                             f"not {shapes[name]!r}"
                         )
+        limits.check_total(sum(math.prod(shape) for shape in shapes.values()), operations)
         return shapes
-
-    def _check_size(self, name: str, shape: Shape) -> None:
-        if math.prod(shape) > MAX_NEURONS:
-            raise ValueError(f"{name!r} must have at most {MAX_NEURONS} outputs, not shape {shape!r}")
 
     def layer(self, name: str) -> Layer:
         """The layer of that name.
