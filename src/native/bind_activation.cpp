@@ -1,16 +1,17 @@
 // Python bindings of the training activations. Buffers are addresses of contiguous memory: the caller owns and checks them.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "activation.hpp"
+#include "signals.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -23,21 +24,31 @@ using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::c
 
 constexpr int64_t chunk = 1 << 15;  // elements of one task: a quarter of a core's level-2 cache
 
-bool is_float32(const std::string& dtype) {
+bool is_float32(const char* name) {
+    const std::string dtype = name;
     if (dtype != "float32" && dtype != "bfloat16")
         throw std::invalid_argument("dtype must be float32 or bfloat16, not '" + dtype + "'");
     return dtype == "float32";
 }
 
+// Addresses are the caller's word; the one that is wrong for certain is refused.
+void need(std::initializer_list<uintptr_t> addresses, int64_t count) {
+    for (uintptr_t address : addresses)
+        if (count > 0 && address == 0) throw std::invalid_argument("addresses must not be 0");
+}
+
 template <class Body>
 void for_chunks(int64_t count, int threads, const Body& body) {
     if (count < 0) throw std::invalid_argument("count must be at least 0, not " + std::to_string(count));
-    if (threads < 1) throw std::invalid_argument("threads must be at least 1, not " + std::to_string(threads));
-    nb::gil_scoped_release release;
-    parallel(threads, (count + chunk - 1) / chunk, [&](int64_t item, int) {
+    if (threads < 1 || threads > 1024)
+        throw std::invalid_argument("threads must be in 1..1024, not " + std::to_string(threads));
+    const auto task = [&](int64_t item, int) {
         const int64_t start = item * chunk;
         body(start, std::min(chunk, count - start));
-    });
+    };
+    Watch watch = watch_signals();
+    nb::gil_scoped_release release;
+    parallel(threads, (count + chunk - 1) / chunk, task, watch);
 }
 
 const ActivationKernels& best() { return activation_kernels(choose("auto")); }
@@ -48,6 +59,8 @@ struct Table {
     KernelTable view;
 
     Table(const Floats& kernel, bool float32) {
+        if (kernel.size() < 1 || kernel.size() > 255)
+            throw std::invalid_argument("kernel must hold 1..255 values, not " + std::to_string(kernel.size()));
         const uint32_t fraction_mask = float32 ? 0x7fffffu : 0x7fu;
         for (size_t i = 0; i < kernel.shape(0); ++i) {
             uint32_t bits;
@@ -57,7 +70,7 @@ struct Table {
             if (!float32 && (bits & 0xffffu)) throw std::invalid_argument("kernel must be exact in bfloat16");
             ascending.push_back(float32 ? bits : bits >> 16);
         }
-        if (ascending.empty() || kernel.data()[ascending.size() - 1] != 1.0f)
+        if (kernel.data()[ascending.size() - 1] != 1.0f)
             throw std::invalid_argument("kernel must end with 1");
         // The octave below 1 holds all levels if there are that many steps.
         const uint32_t half = float32 ? 0x3f000000u : 0x3f00u, one = float32 ? 0x3f800000u : 0x3f80u;
@@ -103,9 +116,10 @@ private:
     std::vector<double> parts_;
 };
 
-double ttfs_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const Floats& kernel, const std::string& dtype,
+double ttfs_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const Floats& kernel, const char* dtype,
                     int threads, bool summed) {
     const bool float32 = is_float32(dtype);
+    need({in, out}, count);
     const Table table(kernel, float32);
     const auto& kernels = best();
     Sum sum(summed, count);
@@ -119,8 +133,9 @@ double ttfs_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, 
     return sum.total();
 }
 
-double clip_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const std::string& dtype, int threads, bool summed) {
+double clip_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, const char* dtype, int threads, bool summed) {
     const bool float32 = is_float32(dtype);
+    need({in, out}, count);
     const auto& kernels = best();
     Sum sum(summed, count);
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
@@ -133,9 +148,10 @@ double clip_forward(uintptr_t in, uintptr_t out, uintptr_t mask, int64_t count, 
     return sum.total();
 }
 
-void masked_backward(uintptr_t grad, uintptr_t mask, uintptr_t out, int64_t count, const std::string& dtype, int threads,
+void masked_backward(uintptr_t grad, uintptr_t mask, uintptr_t out, int64_t count, const char* dtype, int threads,
                      float constant) {
     const bool float32 = is_float32(dtype);
+    need({grad, mask, out}, count);
     const auto& kernels = best();
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
         if (float32)
@@ -148,6 +164,7 @@ void masked_backward(uintptr_t grad, uintptr_t mask, uintptr_t out, int64_t coun
 void quantise_forward(uintptr_t w, uintptr_t out, int64_t count, const Floats& boundaries, const Floats& levels, int threads) {
     if (levels.shape(0) != boundaries.shape(0) + 1)
         throw std::invalid_argument("levels must hold one entry more than boundaries");
+    need({w, out}, count);
     const auto& kernels = best();
     for_chunks(count, threads, [&](int64_t start, int64_t n) {
         kernels.quantise(at<float>(w) + start, at<float>(out) + start, n, boundaries.data(), levels.data(),

@@ -41,22 +41,22 @@ void dense_block(const int16_t* panel, const int16_t* dense, int64_t step, int p
 }
 
 template <int Lanes>
-void dense_run(const Geometry& g, const int16_t* panel, const int16_t* dense, int64_t step, int pairs, int32_t* membranes) {
+void dense_run(int width, const int16_t* panel, const int16_t* dense, int64_t step, int pairs, int32_t* membranes) {
     constexpr int positions = Simd::registers == 32 ? 12 : 4;
     for (int lane = 0; lane < Lanes; lane += Simd::words) {
         int ox = 0;
-        for (; ox + positions <= g.out_width; ox += positions)
+        for (; ox + positions <= width; ox += positions)
             dense_block<positions, Lanes>(panel + lane, dense + ox * step, step, pairs, membranes + ox * Lanes + lane);
-        for (; ox + 4 <= g.out_width; ox += 4)
+        for (; ox + 4 <= width; ox += 4)
             dense_block<4, Lanes>(panel + lane, dense + ox * step, step, pairs, membranes + ox * Lanes + lane);
-        for (; ox < g.out_width; ++ox)
+        for (; ox < width; ++ox)
             dense_block<1, Lanes>(panel + lane, dense + ox * step, step, pairs, membranes + ox * Lanes + lane);
     }
 }
 #else
 template <int Lanes>
-void dense_run(const Geometry& g, const int16_t* panel, const int16_t* dense, int64_t step, int pairs, int32_t* membranes) {
-    for (int ox = 0; ox < g.out_width; ++ox) {
+void dense_run(int width, const int16_t* panel, const int16_t* dense, int64_t step, int pairs, int32_t* membranes) {
+    for (int ox = 0; ox < width; ++ox) {
         PairSums<Lanes> sums;
         sums.load(membranes + ox * Lanes);
         for (int k = 0; k < pairs; ++k) {
@@ -70,11 +70,12 @@ void dense_run(const Geometry& g, const int16_t* panel, const int16_t* dense, in
 
 // An odd run reads one value past its end: the panel's row for it is zero.
 template <int Lanes>
-void dense_row(const Geometry& g, const Chunk& chunk, const int16_t* panel, const int16_t* dense, int oy, int32_t* membranes) {
+void dense_row(const Geometry& g, const Chunk& chunk, const int16_t* panel, const int16_t* dense, int oy, int ox0, int ox1,
+               int32_t* membranes) {
     const int64_t width = g.width + 2 * g.pad_w;
     for (int ky = chunk.ky0; ky < chunk.ky1; ++ky) {
-        const int16_t* row = dense + (int64_t(oy * g.stride_h + ky) * width + chunk.kx0) * chunk.cn;
-        dense_run<Lanes>(g, panel + int64_t(ky - chunk.ky0) * chunk.run_rows * Lanes, row, int64_t(g.stride_w) * chunk.cn,
+        const int16_t* row = dense + ((int64_t(oy) * g.stride_h + ky) * width + int64_t(ox0) * g.stride_w + chunk.kx0) * chunk.cn;
+        dense_run<Lanes>(ox1 - ox0, panel + int64_t(ky - chunk.ky0) * chunk.run_rows * Lanes, row, int64_t(g.stride_w) * chunk.cn,
                          chunk.run_rows / 2, membranes);
     }
 }

@@ -1,16 +1,19 @@
 #include "engine.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
+#include <stdexcept>
+#include <string>
 
+#include "check.hpp"
 #include "threads.hpp"
 
 namespace firstspike {
 
 namespace {
 
-constexpr int64_t group_images = 32;  // images in flight per thread
+constexpr int64_t group_images = 32;          // images in flight per thread
+constexpr int64_t group_bytes = 64ll << 20;   // or as many as have activations of this size
 
 void to_channels_last(const uint8_t* in, Shape shape, uint8_t* out) {
     const int pixels = shape.pixels();
@@ -33,9 +36,43 @@ int64_t wrap(int64_t value, int bits) {
     return static_cast<int64_t>(static_cast<uint64_t>(value) << (64 - bits)) >> (64 - bits);
 }
 
+bool same(const Shape& a, const Shape& b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
+}
+
+bool is_readout(const Step& step) {
+    return (step.kind == Step::Kind::synaptic || step.kind == Step::Kind::depthwise) && !step.fires;
+}
+
 }  // namespace
 
+// ---- building
+
+Engine::Engine(Common common, Shape input, Path path) : common_(std::move(common)), input_(input), path_(path) {
+    check(common_);
+    check("input", input_);
+}
+
+void Engine::check_source(int source, const Shape& in) const {
+    if (source < 0 || source > static_cast<int>(steps_.size()))
+        throw std::invalid_argument("source must be the number of an activation, not " + std::to_string(source));
+    if (!same(in, activation(source))) throw std::invalid_argument("in_shape must be that of its source");
+    if (!steps_.empty() && is_readout(steps_.back())) throw std::invalid_argument("nothing may follow a read-out");
+}
+
+Step Engine::plan(SynapticSpec spec, Watch& watch) const {
+    check_source(spec.source, spec.in);
+    check(common_, spec);
+    for (int residual : spec.residuals)
+        if (residual < 0 || residual > static_cast<int>(steps_.size()) || !same(activation(residual), spec.out))
+            throw std::invalid_argument("residuals must be activations of out_shape, not " + std::to_string(residual));
+    return plan_synaptic(common_, std::move(spec), watch);
+}
+
 void Engine::add_pool(int source, Shape in, Shape out, Geometry geometry) {
+    check_source(source, in);
+    check(in, out, geometry);
+    if (out.channels != in.channels) throw std::invalid_argument("out_shape must have the channels of in_shape");
     Step step{};
     step.kind = Step::Kind::pool;
     step.source = source;
@@ -46,6 +83,7 @@ void Engine::add_pool(int source, Shape in, Shape out, Geometry geometry) {
 }
 
 void Engine::add_flatten(int source, Shape in) {
+    check_source(source, in);
     Step step{};
     step.kind = Step::Kind::flatten;
     step.source = source;
@@ -54,45 +92,64 @@ void Engine::add_flatten(int source, Shape in) {
     steps_.push_back(std::move(step));
 }
 
+void Engine::check_complete() const {
+    if (steps_.empty() || !is_readout(steps_.back())) throw std::invalid_argument("the engine must end in a read-out");
+}
+
 int64_t Engine::weight_bytes() const {
     int64_t total = 0;
     for (const Step& step : steps_) total += static_cast<int64_t>(step.packed.size());
     return total;
 }
 
-// By activation, the last step that reads it.
-std::vector<int> Engine::last_use() const {
-    std::vector<int> last(steps_.size() + 1, 0);
-    for (size_t i = 0; i < steps_.size(); ++i) {
-        last[steps_[i].source] = static_cast<int>(i);
-        for (int residual : steps_[i].residuals) last[residual] = static_cast<int>(i);
+// ---- running
+
+Engine::Schedule Engine::schedule() const {
+    const int steps = static_cast<int>(steps_.size());
+    std::vector<int> last(steps + 1, 0);
+    for (int s = 0; s < steps; ++s) {
+        last[s + 1] = s;
+        last[steps_[s].source] = s;
+        for (int residual : steps_[s].residuals) last[residual] = s;
     }
-    return last;
+    Schedule schedule{std::vector<std::vector<int>>(steps), 0};
+    for (int number = 0; number <= steps; ++number) schedule.done[last[number]].push_back(number);
+    int64_t live = input_.size();
+    for (int s = 0; s < steps; ++s) {
+        live += steps_[s].out.size();
+        schedule.live_bytes = std::max(schedule.live_bytes, live);
+        for (int number : schedule.done[s]) live -= activation(number).size();
+    }
+    return schedule;
 }
 
-void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads) const {
+void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads,
+                 Watch& watch) const {
+    check_complete();
     if (n == 0) return;
-    std::vector<Workspace> spaces = workspaces_.take(threads);
-    for (Workspace& space : spaces) space.activations.resize(steps_.size() + 1);
-    if (n < 2 * threads) {  // few images: all threads share the work of each layer
+    const Schedule schedule = this->schedule();
+    const int64_t images = std::clamp<int64_t>(group_bytes / schedule.live_bytes, 1, group_images);
+    std::vector<Workspace> spaces = workspaces_.take(threads, static_cast<int>(steps_.size()) + 1, watch);
+    if (n < 2 * threads || images == 1) {  // few images, or large ones: all threads share the work of each layer
         Team team(threads, spaces.data());
-        run_group(times, 0, n, logits, traces, team);
+        for (int64_t first = 0; first < n; first += images)
+            run_group(times, first, std::min(images, n - first), logits, traces, schedule, team);
     } else {
-        const int64_t rounds = (n + group_images * threads - 1) / (group_images * threads), groups = rounds * threads;
-        parallel(threads, groups, [&](int64_t group, int worker) {
+        const int64_t rounds = (n + images * threads - 1) / (images * threads), groups = rounds * threads;
+        const auto group = [&](int64_t number, int worker) {
             Team team(1, &spaces[worker]);
-            const int64_t first = n * group / groups, last = n * (group + 1) / groups;
-            if (last > first) run_group(times, first, last - first, logits, traces, team);
-        });
+            const int64_t first = n * number / groups, last = n * (number + 1) / groups;
+            if (last > first) run_group(times, first, last - first, logits, traces, schedule, team);
+        };
+        parallel(threads, groups, group, watch);
     }
     workspaces_.give_back(std::move(spaces));
 }
 
 void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
-                       Team& team) const {
+                       const Schedule& schedule, Team& team) const {
     auto& activations = team.home().activations;
-    const std::vector<int> last = last_use();
-    auto& spare = team.home().spare;
+    auto& spare = team.home().spare;  // has room for all activations
     const auto take = [&](int number, int64_t size) {
         if (!spare.empty()) {
             activations[number] = std::move(spare.back());
@@ -108,26 +165,31 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
         const Step& step = steps_[s];
         const int output = static_cast<int>(s) + 1;
         const bool readout = s + 1 == steps_.size();
-        uint8_t* out = readout ? nullptr : take(output, n * step.out.size());
-        int64_t* sums = readout ? logits + first * step.out.size() : nullptr;
-        switch (step.kind) {
-            case Step::Kind::synaptic: run_synaptic(step, n, sums, team, output); break;
-            case Step::Kind::depthwise: run_depthwise(step, n, sums, team, output); break;
-            case Step::Kind::pool: run_pool(step, n, team, output); break;
-            case Step::Kind::flatten:
-                for (int64_t i = 0; i < n; ++i)
-                    to_channels_first(activations[step.source].data() + i * step.in.size(), step.in, out + i * step.in.size());
-                break;
-        }
+        const uint8_t* out = readout ? nullptr : take(output, n * step.out.size());
+        run_step(step, n, readout ? logits + first * step.out.size() : nullptr, team, output);
         if (!traces.empty() && !readout)
             team.parallel(n, [&](int64_t i, Workspace&) {
                 to_channels_first(out + i * step.out.size(), step.out, traces[s] + (first + i) * step.out.size());
             });
-        for (size_t a = 0; a <= s; ++a)
-            if (last[a] == static_cast<int>(s) && activations[a].data() != nullptr) spare.push_back(std::move(activations[a]));
+        for (int number : schedule.done[s])
+            if (activations[number].data() != nullptr) spare.push_back(std::move(activations[number]));
     }
-    for (auto& memory : activations)
-        if (memory.data() != nullptr) spare.push_back(std::move(memory));
+}
+
+void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
+    switch (step.kind) {
+        case Step::Kind::synaptic: run_synaptic(step, n, logits, team, output); break;
+        case Step::Kind::depthwise: run_depthwise(step, n, logits, team, output); break;
+        case Step::Kind::pool: run_pool(step, n, team, output); break;
+        case Step::Kind::flatten: {
+            const uint8_t* in = team.home().activations[step.source].data();
+            uint8_t* out = team.home().activations[output].data();
+            team.parallel(n, [&](int64_t i, Workspace&) {
+                to_channels_first(in + i * step.in.size(), step.in, out + i * step.in.size());
+            });
+            break;
+        }
+    }
 }
 
 // Residuals, then spike times or logits, of `count` channels at one position.
@@ -155,63 +217,6 @@ void Engine::finish(const Step& step, const Workspace& home, const void* membran
         k.fire32(step.fire, narrow, count, out + at);
     else
         k.fire64(step.fire, large, count, out + at);
-}
-
-void Engine::run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
-    const Kernels& k = kernels(common_.isa);
-    const Geometry& g = step.geometry;
-    Workspace& home = team.home();
-    const uint8_t* in = home.activations[step.source].data();
-    uint8_t* out = logits != nullptr ? nullptr : home.activations[output].data();
-    const int channels = step.in.channels;
-    const bool narrow = step.sum_bytes() == 4;
-    const int64_t codes = static_cast<int64_t>(step.packed.size());
-    team.parallel(n * g.out_height, [&](int64_t row, Workspace& own) {
-        const int64_t image = row / g.out_height, sums = int64_t(g.out_width) * channels;
-        const int oy = static_cast<int>(row % g.out_height);
-        char* weights = own.panel.get(codes * step.sum_bytes());
-        char* membranes = own.membranes.get(sums * step.sum_bytes());
-        const auto fill = [&]<class V>(V* w, V* u) {
-            for (int64_t i = 0; i < codes; ++i) w[i] = static_cast<V>(step.weights[step.packed[i]]);
-            for (int64_t i = 0; i < sums; ++i) u[i] = static_cast<V>(step.bias[i % channels]);
-        };
-        const uint8_t* times = in + image * step.in.size();
-        if (narrow) {
-            auto *w = reinterpret_cast<int32_t*>(weights), *u = reinterpret_cast<int32_t*>(membranes);
-            fill(w, u);
-            k.depthwise32(g, channels, times, w, step.kernel32.data(), oy, u);
-        } else {
-            auto *w = reinterpret_cast<int64_t*>(weights), *u = reinterpret_cast<int64_t*>(membranes);
-            fill(w, u);
-            k.depthwise64(g, channels, times, w, step.kernel64.data(), oy, u);
-        }
-        for (int x = 0; x < g.out_width; ++x)
-            finish(step, home, membranes + int64_t(x) * channels * step.sum_bytes(), image, oy * g.out_width + x, 0, channels,
-                   logits, out);
-    });
-}
-
-void Engine::run_pool(const Step& step, int64_t n, Team& team, int output) const {
-    const Kernels& k = kernels(common_.isa);
-    const Geometry& g = step.geometry;
-    Workspace& home = team.home();
-    const uint8_t* in = home.activations[step.source].data();
-    uint8_t* out = home.activations[output].data();
-    const int channels = step.in.channels;
-    team.parallel(n * g.out_height, [&](int64_t row, Workspace&) {
-        const int oy = static_cast<int>(row % g.out_height);
-        const uint8_t* image = in + row / g.out_height * step.in.size();
-        for (int ox = 0; ox < g.out_width; ++ox) {
-            uint8_t* to = out + (row * g.out_width + ox) * channels;
-            std::memset(to, 255, channels);
-            for (int ky = 0; ky < g.kernel_h; ++ky)
-                for (int kx = 0; kx < g.kernel_w; ++kx) {
-                    const int iy = oy * g.stride_h - g.pad_h + ky, ix = ox * g.stride_w - g.pad_w + kx;
-                    if (iy >= 0 && iy < g.height && ix >= 0 && ix < g.width)
-                        k.earliest(image + (int64_t(iy) * g.width + ix) * channels, channels, to);
-                }
-        }
-    });
 }
 
 }  // namespace firstspike

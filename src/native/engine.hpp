@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "plan.hpp"
@@ -11,37 +12,55 @@ namespace firstspike {
 
 enum class Path { automatic, event, dense };
 
+// Steps are added in order; the first run or read of codes ends that. Whatever does not fit together is refused with
+// std::invalid_argument: see check.hpp. One thread adds; any number of threads run at once.
 class Engine {
 public:
-    Engine(Common common, Shape input, Path path) : common_(std::move(common)), input_(input), path_(path) {}
+    Engine(Common common, Shape input, Path path);
+    Engine(const Engine&) = delete;
 
-    void add_synaptic(SynapticSpec spec) { steps_.push_back(plan_synaptic(common_, std::move(spec))); }
+    // A layer with weights takes time to plan, in which others may read the steps that are there.
+    Step plan(SynapticSpec spec, Watch& watch) const;
+    void add(Step step) { steps_.push_back(std::move(step)); }
     void add_pool(int source, Shape in, Shape out, Geometry geometry);
     void add_flatten(int source, Shape in);
 
+    // Throws unless the last step is a read-out, and there is no other.
+    void check_complete() const;
+
     // Runs n images. times: [n][input, channels first]. logits: [n][read-out]. traces: per step but the last its spike
-    // times, channels first, [n][...], or empty.
-    void run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads) const;
+    // times, channels first, [n][...], or empty. What the watch throws ends it; the engine can run again.
+    void run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads,
+             Watch& watch) const;
 
     Shape input() const { return input_; }
-    const std::vector<Step>& steps() const { return steps_; }
+    const std::deque<Step>& steps() const { return steps_; }
     const Common& common() const { return common_; }
     int64_t weight_bytes() const;
 
 private:
+    // Which activations each step is the last to read (or to write), and the most bytes of them at once, of one image.
+    struct Schedule {
+        std::vector<std::vector<int>> done;
+        int64_t live_bytes;
+    };
+
+    void check_source(int source, const Shape& in) const;
+    Shape activation(int number) const { return number == 0 ? input_ : steps_[number - 1].out; }
+    Schedule schedule() const;
     void run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
-                   Team& team) const;
-    void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;  // synaptic.cpp
-    void run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
-    void run_pool(const Step& step, int64_t n, Team& team, int output) const;
+                   const Schedule& schedule, Team& team) const;
+    void run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
+    void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;   // synaptic.cpp
+    void run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;  // channelwise.cpp
+    void run_pool(const Step& step, int64_t n, Team& team, int output) const;                        // channelwise.cpp
     void finish(const Step& step, const Workspace& home, const void* membranes, int64_t image, int position, int channel,
                 int count, int64_t* logits, uint8_t* out) const;
-    std::vector<int> last_use() const;
 
     Common common_;
     Shape input_;
     Path path_;
-    std::vector<Step> steps_;
+    std::deque<Step> steps_;  // a reference to a step outlives the adding of others
     mutable Workspaces workspaces_;
 };
 

@@ -102,7 +102,7 @@ struct SingleSums {
 };
 
 template <class Sums>
-void event_row(const Geometry& g, const Chunk& chunk, const void* panel, const SpikeLists& lists, int oy,
+void event_row(const Geometry& g, const Chunk& chunk, const void* panel, const SpikeLists& lists, int oy, int ox0, int ox1,
                const void* kernel_values, void* membranes) {
     const int64_t pixel_bytes = int64_t(chunk.cn) * Sums::row_bytes;
     const int64_t run_bytes = int64_t(chunk.run_rows) * Sums::row_bytes;
@@ -110,7 +110,7 @@ void event_row(const Geometry& g, const Chunk& chunk, const void* panel, const S
     const int ky0 = top + chunk.ky0 < 0 ? -top : chunk.ky0;
     const int ky1 = top + chunk.ky1 > g.height ? g.height - top : chunk.ky1;
     char* out = static_cast<char*>(membranes);
-    for (int ox = 0; ox < g.out_width; ++ox, out += Sums::lanes * Sums::sum_bytes) {
+    for (int ox = ox0; ox < ox1; ++ox, out += Sums::lanes * Sums::sum_bytes) {
         const int left = ox * g.stride_w - g.pad_w + chunk.kx0;
         const int right = left + chunk.kx1 - chunk.kx0;
         const int ix0 = left < 0 ? 0 : left, ix1 = right > g.width ? g.width : right;

@@ -194,15 +194,15 @@ void fire32(const FireTable& table, const int32_t* membranes, int count, uint8_t
 // ---- layers without lists
 
 template <class V, class U>
-void depthwise(const Geometry& g, int channels, const uint8_t* times, const V* weights, const U* kernel_values, int oy,
-               V* membranes) {
-    for (int ox = 0; ox < g.out_width; ++ox, membranes += channels)
+void depthwise(const Geometry& g, int channels, const uint8_t* times, const V* weights, const U* kernel_values, int oy, int ox0,
+               int ox1, V* membranes) {
+    for (int ox = ox0; ox < ox1; ++ox, membranes += channels)
         for (int ky = 0; ky < g.kernel_h; ++ky)
             for (int kx = 0; kx < g.kernel_w; ++kx) {
                 const int iy = oy * g.stride_h - g.pad_h + ky, ix = ox * g.stride_w - g.pad_w + kx;
                 if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
                 const uint8_t* in = times + (int64_t(iy) * g.width + ix) * channels;
-                const V* w = weights + int64_t(ky * g.kernel_w + kx) * channels;
+                const V* w = weights + (int64_t(ky) * g.kernel_w + kx) * channels;
                 for (int c = 0; c < channels; ++c)
                     membranes[c] = static_cast<V>(static_cast<U>(membranes[c]) + static_cast<U>(w[c]) * kernel_values[in[c]]);
             }

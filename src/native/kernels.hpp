@@ -29,7 +29,7 @@ struct Chunk {
 };
 
 // Spikes of one image and one channel block, pixel after pixel, an even number each (a spike of value 0 fills up).
-// Entry: byte offset (column * cn + channel) * row_bytes, and a value: integer kernel value (16 bits) or spike time.
+// Entry: byte offset (column * cn + channel) * row_bytes, below 2^32 (plan.cpp), and a value: integer kernel value (16 bits) or spike time.
 struct SpikeLists {
     const uint32_t* offsets;
     const int16_t* values;
@@ -64,9 +64,9 @@ struct Kernels {
     int64_t (*list)(const uint8_t* times, int pixels, int width, int channels, int c0, int cn, int row_bytes, int T,
                     const int16_t* values, uint32_t* offsets, int16_t* entries, uint32_t* starts);
 
-    // Adds a chunk's products to the membranes of output row oy, [out_width][lanes].
+    // Adds a chunk's products to the membranes of positions ox0..ox1-1 of output row oy, [position][lanes].
     using EventRow = void (*)(const Geometry& g, const Chunk& chunk, const void* panel, const SpikeLists& lists, int oy,
-                              const void* kernel_values, void* membranes);
+                              int ox0, int ox1, const void* kernel_values, void* membranes);
     EventRow event16[2];  // 32 and 64 lanes, 16-bit operands into 32-bit sums
     EventRow event32;     // 32 lanes, 32-bit operands and sums
     EventRow event64;     // 32 lanes, 64-bit operands and sums
@@ -74,18 +74,18 @@ struct Kernels {
     // The same for dense inputs: integer kernel values [height + 2 pad_h][width + 2 pad_w][cn], 16-bit operands.
     void (*expand)(const uint8_t* times, const Geometry& g, int channels, int c0, int cn, const int16_t* values, int16_t* dense);
     using DenseRow = void (*)(const Geometry& g, const Chunk& chunk, const int16_t* panel, const int16_t* dense, int oy,
-                              int32_t* membranes);
+                              int ox0, int ox1, int32_t* membranes);
     DenseRow dense16[2];
 
     // Spike times of membranes; a tie fires. `fire32` and `fire64` wrap to the accumulator's bits first.
     void (*fire32)(const FireTable& table, const int32_t* membranes, int count, uint8_t* times);
     void (*fire64)(const FireTable& table, const int64_t* membranes, int count, uint8_t* times);
 
-    // Membranes of output row oy, [out_width][channels], of a layer with one input and one output channel a group.
+    // The same, [position][channels], for a layer with one input and one output channel a group.
     void (*depthwise32)(const Geometry& g, int channels, const uint8_t* times, const int32_t* weights,
-                        const uint32_t* kernel_values, int oy, int32_t* membranes);
+                        const uint32_t* kernel_values, int oy, int ox0, int ox1, int32_t* membranes);
     void (*depthwise64)(const Geometry& g, int channels, const uint8_t* times, const int64_t* weights,
-                        const uint64_t* kernel_values, int oy, int64_t* membranes);
+                        const uint64_t* kernel_values, int oy, int ox0, int ox1, int64_t* membranes);
 
     // out[i] = min(out[i], in[i])
     void (*earliest)(const uint8_t* in, int64_t count, uint8_t* out);

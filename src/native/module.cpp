@@ -1,7 +1,5 @@
 // The extension module firstspike._native.
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 #include "isa.hpp"
 
@@ -15,8 +13,8 @@ NB_MODULE(_native, m) {
     m.def(
         "instruction_sets",
         [] {
-            std::vector<std::string> names;
-            for (auto isa : firstspike::available()) names.emplace_back(firstspike::name(isa));
+            nanobind::list names;
+            for (auto isa : firstspike::available()) names.append(firstspike::name(isa));
             return names;
         },
         "Instruction sets this build and this processor share, the best last.");

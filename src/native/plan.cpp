@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "check.hpp"
+
 namespace firstspike {
 namespace {
+
+// Offsets in spike lists have 32 bits, and are below width * channels of a block * row_bytes; row_bytes is 256 at most.
+static_assert(max_outputs * 256 <= int64_t(1) << 32);
 
 // Panels take at most the level-1 data cache: 48 KiB on current server processors.
 constexpr int64_t panel_bytes = 48 << 10;
 
 bool fits(const std::vector<int64_t>& values, int64_t limit) {
-    return std::all_of(values.begin(), values.end(), [&](int64_t v) { return std::llabs(v) <= limit; });
+    return std::all_of(values.begin(), values.end(), [&](int64_t v) { return -limit <= v && v <= limit; });
 }
 
 // Cut the receptive field into chunks: whole kernels if they fit, else whole kernel rows, else single taps.
@@ -57,20 +61,25 @@ void put(uint8_t* stream, int64_t index, int bits, unsigned code) {
     if (shift + bits > 8) at[1] |= static_cast<uint8_t>(code >> (8 - shift));
 }
 
-// The codes of a step, `bits` bits each, between the order of the model file and that of the panels.
+// The codes of a step, `bits` bits each, between the order of the model file and that of the panels: chunk by chunk.
 class Packer {
 public:
-    Packer(const Common& common, const Step& step)
-        : kernels_(kernels(common.isa)), step_(step), bits_(common.weight_bits), units_(step.rows * step.lanes / 64),
-          panel_(step.rows * step.lanes) {}
+    Packer(const Common& common, const Step& step, Watch& watch)
+        : kernels_(kernels(common.isa)), step_(step), watch_(watch), bits_(common.weight_bits) {
+        int64_t rows = 0;
+        for (const Chunk& chunk : step.chunks) rows = std::max(rows, chunk.rows());
+        panel_.resize(rows * step.lanes);
+    }
 
     std::vector<uint8_t> pack(const uint8_t* stream) {
-        std::vector<uint8_t> packed(int64_t(step_.groups) * step_.lane_blocks * units_ * 8 * bits_);
+        const int64_t lane_blocks = int64_t(step_.groups) * step_.lane_blocks;
+        std::vector<uint8_t> packed(lane_blocks * step_.rows * step_.lanes / 8 * bits_);
         uint8_t* out = packed.data();
-        each_lane_block([&](int group, int lane_block) {
-            std::fill(panel_.begin(), panel_.end(), static_cast<uint8_t>((1 << (bits_ - 1)) - 1));  // weight zero
-            each_code(group, lane_block, [&](int64_t at, int64_t index) { panel_[at] = get(stream, index, bits_); });
-            for (int64_t unit = 0; unit < units_; ++unit, out += 8 * bits_)
+        each_panel([&](int group, int lane_block, const Chunk& chunk) {
+            const auto zero = static_cast<uint8_t>((1 << (bits_ - 1)) - 1);
+            std::fill(panel_.begin(), panel_.end(), zero);
+            each_code(group, lane_block, chunk, [&](int64_t at, int64_t index) { panel_[at] = get(stream, index, bits_); });
+            for (int64_t unit = 0; unit < units(chunk); ++unit, out += 8 * bits_)
                 for (int p = 0; p < 64; ++p) put(out, p, bits_, panel_[unit * 64 + kernels_.panel_position[p]]);
         });
         return packed;
@@ -78,46 +87,51 @@ public:
 
     void unpack(uint8_t* stream) {
         const uint8_t* in = step_.packed.data();
-        each_lane_block([&](int group, int lane_block) {
-            for (int64_t unit = 0; unit < units_; ++unit, in += 8 * bits_)
+        each_panel([&](int group, int lane_block, const Chunk& chunk) {
+            for (int64_t unit = 0; unit < units(chunk); ++unit, in += 8 * bits_)
                 for (int p = 0; p < 64; ++p) panel_[unit * 64 + kernels_.panel_position[p]] = get(in, p, bits_);
-            each_code(group, lane_block, [&](int64_t at, int64_t index) { put(stream, index, bits_, panel_[at]); });
+            each_code(group, lane_block, chunk, [&](int64_t at, int64_t index) { put(stream, index, bits_, panel_[at]); });
         });
     }
 
 private:
     template <class Visit>
-    void each_lane_block(Visit visit) const {
+    void each_panel(Visit visit) {
         for (int group = 0; group < step_.groups; ++group)
-            for (int lane_block = 0; lane_block < step_.lane_blocks; ++lane_block) visit(group, lane_block);
+            for (int lane_block = 0; lane_block < step_.lane_blocks; ++lane_block)
+                for (const Chunk& chunk : step_.chunks) {
+                    watch_.check(0);
+                    visit(group, lane_block, chunk);
+                }
     }
 
-    // Place in the panels, [row][lane], and number in the model file of every code of a lane block.
+    // Place in the panel, [row][lane], and number in the model file of every code of a chunk and lane block.
     template <class Visit>
-    void each_code(int group, int lane_block, Visit visit) const {
+    void each_code(int group, int lane_block, const Chunk& chunk, Visit visit) const {
         const Geometry& g = step_.geometry;
         const int64_t taps = int64_t(g.kernel_h) * g.kernel_w, fan_in = step_.group_inputs() * taps;
         for (int lane = 0; lane < step_.lanes; ++lane) {
             const int output = lane_block * step_.lanes + channel(lane);
             if (output >= step_.group_outputs()) continue;
             const int64_t filter = (int64_t(group) * step_.group_outputs() + output) * fan_in;
-            for (const Chunk& chunk : step_.chunks)
-                for (int ky = chunk.ky0; ky < chunk.ky1; ++ky)
-                    for (int kx = chunk.kx0; kx < chunk.kx1; ++kx) {
-                        const int64_t row = chunk.first_row + int64_t(ky - chunk.ky0) * chunk.run_rows + (kx - chunk.kx0) * chunk.cn;
-                        const int64_t index = filter + chunk.c0 * taps + int64_t(ky) * g.kernel_w + kx;
-                        for (int c = 0; c < chunk.cn; ++c) visit((row + c) * step_.lanes + lane, index + c * taps);
-                    }
+            for (int ky = chunk.ky0; ky < chunk.ky1; ++ky)
+                for (int kx = chunk.kx0; kx < chunk.kx1; ++kx) {
+                    const int64_t row = int64_t(ky - chunk.ky0) * chunk.run_rows + int64_t(kx - chunk.kx0) * chunk.cn;
+                    const int64_t index = filter + chunk.c0 * taps + int64_t(ky) * g.kernel_w + kx;
+                    for (int c = 0; c < chunk.cn; ++c) visit((row + c) * step_.lanes + lane, index + c * taps);
+                }
         }
     }
+
+    int64_t units(const Chunk& chunk) const { return chunk.rows() * step_.lanes / 64; }  // run_rows is even: whole ones
 
     int channel(int lane) const { return step_.width == Width::bits16 ? kernels_.channel16[lane] : lane; }
 
     const Kernels& kernels_;
     const Step& step_;
+    Watch& watch_;
     int bits_;
-    int64_t units_;
-    std::vector<uint8_t> panel_;  // one lane block, a code a byte
+    std::vector<uint8_t> panel_;  // one chunk of one lane block, a code a byte
 };
 
 void fill_bias_rows(Step& step) {
@@ -133,7 +147,7 @@ void fill_bias_rows(Step& step) {
 
 }  // namespace
 
-Step plan_synaptic(const Common& common, SynapticSpec spec) {
+Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
     Step step{};
     step.kind = spec.groups > 1 && spec.groups == spec.in.channels && spec.groups == spec.out.channels ? Step::Kind::depthwise
                                                                                                        : Step::Kind::synaptic;
@@ -168,6 +182,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec) {
 
     if (step.kind == Step::Kind::depthwise) {
         const int64_t taps = code_count(step) / step.in.channels;
+        step.packed.reserve(code_count(step));
         for (int64_t tap = 0; tap < taps; ++tap)
             for (int c = 0; c < step.in.channels; ++c)
                 step.packed.push_back(get(spec.stream, c * taps + tap, common.weight_bits));
@@ -177,7 +192,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec) {
     step.lane_blocks = (step.group_outputs() + step.lanes - 1) / step.lanes;
     fill_bias_rows(step);
     cut(step);
-    step.packed = Packer(common, step).pack(spec.stream);
+    step.packed = Packer(common, step, watch).pack(spec.stream);
     return step;
 }
 
@@ -187,9 +202,9 @@ int64_t code_count(const Step& step) {
 
 int64_t stream_size(const Common& common, const Step& step) { return (code_count(step) * common.weight_bits + 7) / 8; }
 
-void read_codes(const Common& common, const Step& step, uint8_t* stream) {
+void read_codes(const Common& common, const Step& step, uint8_t* stream, Watch& watch) {
     if (step.kind == Step::Kind::synaptic) {
-        Packer(common, step).unpack(stream);
+        Packer(common, step, watch).unpack(stream);
         return;
     }
     const int64_t taps = code_count(step) / step.in.channels;

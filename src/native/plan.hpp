@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "threads.hpp"
 
 namespace firstspike {
 
@@ -70,17 +71,19 @@ struct SynapticSpec {
     int groups;
     bool fires;
     const uint8_t* stream;
+    int64_t stream_bytes;
     std::vector<int64_t> weights, bias, thresholds, identity;
     std::vector<int> residuals;
 };
 
-Step plan_synaptic(const Common& common, SynapticSpec spec);
+// The spec must have passed check().
+Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch);
 
 // Codes of a layer with weights, and bytes of their stream.
 int64_t code_count(const Step& step);
 int64_t stream_size(const Common& common, const Step& step);
 
 // The stream a step was planned from, into memory of zero bytes.
-void read_codes(const Common& common, const Step& step, uint8_t* stream);
+void read_codes(const Common& common, const Step& step, uint8_t* stream, Watch& watch);
 
 }  // namespace firstspike

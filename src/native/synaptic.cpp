@@ -60,9 +60,10 @@ public:
         for (int64_t p = 0; p < (row1 - row0) * step_.geometry.out_width; ++p)
             std::memcpy(membranes + p * position_bytes, step_.bias_rows.data() + lane_block * position_bytes, position_bytes);
         for (const Chunk& chunk : step_.chunks) {
-            char* panel = unpack(chunk, lane_block, own);
+            own.check();
+            const char* panel = unpack(chunk, lane_block, own);
             for (int64_t row = row0; row < row1; ++row)
-                add_row(chunk, lane_block / step_.lane_blocks, row, panel, membranes + (row - row0) * row_sums);
+                add_row(chunk, lane_block / step_.lane_blocks, row, panel, membranes + (row - row0) * row_sums, own);
         }
         return membranes;
     }
@@ -92,7 +93,7 @@ private:
     }
 
     char* unpack(const Chunk& chunk, int lane_block, Workspace& own) const {
-        const int64_t first = (lane_block * step_.rows + chunk.first_row) * step_.lanes, count = chunk.rows() * step_.lanes;
+        const int64_t first = (int64_t(lane_block) * step_.rows + chunk.first_row) * step_.lanes, count = chunk.rows() * step_.lanes;
         const PackedRows packed = step_.packed_rows(common_.weight_bits);
         char* panel = own.panel.get(chunk.rows() * step_.row_bytes());
         switch (step_.width) {
@@ -104,20 +105,29 @@ private:
         return panel;
     }
 
-    void add_row(const Chunk& chunk, int group, int64_t row, const char* panel, char* sums) const {
+    void add_row(const Chunk& chunk, int group, int64_t row, const char* panel, char* sums, const Workspace& own) const {
+        const int width = step_.geometry.out_width;
+        for (int ox = 0; ox < width; ox += tile_positions) {
+            if (ox > 0) own.check();
+            const int64_t at = int64_t(ox) * step_.lanes * step_.sum_bytes();
+            add_positions(chunk, group, row, ox, std::min(width, ox + tile_positions), panel, sums + at);
+        }
+    }
+
+    void add_positions(const Chunk& chunk, int group, int64_t row, int ox0, int ox1, const char* panel, char* sums) const {
         const Geometry& g = step_.geometry;
         const int64_t r = row / g.out_height * blocks_ + group * step_.blocks + chunk.block;
         const int oy = static_cast<int>(row % g.out_height), wide = step_.lanes == 64;
         if (dense_ != nullptr) {
             const auto* weights = reinterpret_cast<const int16_t*>(panel);
-            k_.dense16[wide](g, chunk, weights, dense_ + r * dense_size_, oy, reinterpret_cast<int32_t*>(sums));
+            k_.dense16[wide](g, chunk, weights, dense_ + r * dense_size_, oy, ox0, ox1, reinterpret_cast<int32_t*>(sums));
             return;
         }
         const SpikeLists lists{offsets_ + r * list_size_, entries_ + r * list_size_, starts_ + r * (pixels_ + 1)};
         switch (step_.width) {
-            case Width::bits16: k_.event16[wide](g, chunk, panel, lists, oy, nullptr, sums); break;
-            case Width::bits32: k_.event32(g, chunk, panel, lists, oy, step_.kernel32.data(), sums); break;
-            case Width::bits64: k_.event64(g, chunk, panel, lists, oy, step_.kernel64.data(), sums); break;
+            case Width::bits16: k_.event16[wide](g, chunk, panel, lists, oy, ox0, ox1, nullptr, sums); break;
+            case Width::bits32: k_.event32(g, chunk, panel, lists, oy, ox0, ox1, step_.kernel32.data(), sums); break;
+            case Width::bits64: k_.event64(g, chunk, panel, lists, oy, ox0, ox1, step_.kernel64.data(), sums); break;
         }
     }
 

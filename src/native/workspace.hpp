@@ -6,19 +6,30 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "threads.hpp"
 
 namespace firstspike {
 
-// Memory that grows and keeps no values, aligned to a cache line.
+// Memory that grows and keeps no values, aligned to a cache line. Without memory it is empty, and knows it: after a failed
+// get() and after a move too.
 template <class T>
 class Scratch {
 public:
+    Scratch() = default;
+    Scratch(Scratch&& other) noexcept : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+    Scratch& operator=(Scratch&& other) noexcept {
+        memory_ = std::move(other.memory_);
+        size_ = std::exchange(other.size_, 0);
+        return *this;
+    }
+
     T* get(int64_t count) {
         if (count > size_) {
-            memory_.reset();
+            size_ = 0;
+            memory_.reset();  // first: both at once would be more than is needed
             memory_.reset(static_cast<T*>(::operator new(sizeof(T) * count, std::align_val_t(64))));
             size_ = count;
         }
@@ -34,7 +45,7 @@ private:
     int64_t size_ = 0;
 };
 
-// Memory of one thread.
+// Memory of one thread, and its number in the call that uses it.
 struct Workspace {
     std::vector<Scratch<uint8_t>> activations;  // by number, channels last
     std::vector<Scratch<uint8_t>> spare;        // memory of activations no longer read
@@ -42,30 +53,48 @@ struct Workspace {
     Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile
     Scratch<int64_t> counts;
     Scratch<char> panel, membranes;
+    Watch* watch = nullptr;
+    int worker = 0;
+
+    void check() const { watch->check(worker); }
 };
 
 // Workspaces that no call uses now. They keep their memory: the next call finds it there, and the allocator has nothing
 // to hold back.
 class Workspaces {
 public:
-    std::vector<Workspace> take(int count) {
-        std::lock_guard lock(mutex_);
+    std::vector<Workspace> take(int count, int activations, Watch& watch) {
         std::vector<Workspace> taken;
+        taken.reserve(count);
+        {
+            std::lock_guard lock(shared_lock());
+            for (; static_cast<int>(taken.size()) < count && !idle_.empty(); idle_.pop_back())
+                taken.push_back(std::move(idle_.back()));
+        }
+        taken.resize(count);
         for (int i = 0; i < count; ++i) {
-            if (idle_.empty()) idle_.emplace_back();
-            taken.push_back(std::move(idle_.back()));
-            idle_.pop_back();
+            taken[i].activations.resize(activations);
+            taken[i].spare.reserve(activations);
+            taken[i].watch = &watch;
+            taken[i].worker = i;
         }
         return taken;
     }
 
-    void give_back(std::vector<Workspace> spaces) {
-        std::lock_guard lock(mutex_);
-        for (Workspace& space : spaces) idle_.push_back(std::move(space));
+    // Memory that finds no room in the list is let go: the results are there all the same.
+    void give_back(std::vector<Workspace> spaces) noexcept {
+        try {
+            std::lock_guard lock(shared_lock());
+            idle_.reserve(idle_.size() + spaces.size());
+            while (!spaces.empty()) {  // the last first: a call finds each thread's memory in its place again
+                idle_.push_back(std::move(spaces.back()));
+                spaces.pop_back();
+            }
+        } catch (const std::bad_alloc&) {
+        }
     }
 
 private:
-    std::mutex mutex_;
     std::vector<Workspace> idle_;
 };
 
@@ -77,10 +106,15 @@ public:
     Workspace& home() { return spaces_[0]; }
 
     void parallel(int64_t items, const std::function<void(int64_t, Workspace&)>& task) {
-        if (threads == 1)
-            for (int64_t item = 0; item < items; ++item) task(item, spaces_[0]);
-        else
-            firstspike::parallel(threads, items, [&](int64_t item, int worker) { task(item, spaces_[worker]); });
+        if (threads == 1) {
+            for (int64_t item = 0; item < items; ++item) {
+                spaces_[0].check();
+                task(item, spaces_[0]);
+            }
+            return;
+        }
+        const auto own = [&](int64_t item, int worker) { task(item, spaces_[worker]); };
+        firstspike::parallel(threads, items, own, *spaces_[0].watch);
     }
 
     const int threads;
