@@ -1,7 +1,8 @@
-"""Files are written whole or not at all: under another name first, then renamed."""
+"""Files are written whole or not at all: under another name first, then renamed. Only regular files are read."""
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -56,3 +57,31 @@ def write(path: Path, *contents: Content) -> None:
 def _encoded(contents: Iterable[Content]) -> Iterator[bytes | bytearray | memoryview]:
     for content in contents:
         yield content.encode("utf-8") if isinstance(content, str) else content
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """A stream of a regular file: a pipe would wait for ever, a device would never end.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened, which waits on a pipe
+        raise ValueError(f"{os.fspath(path)}: it must be a regular file, not a folder, pipe or device")
+    with open(path, "rb") as stream:
+        yield stream
+
+
+def read(path: Path, *, most: int) -> bytes:
+    """All bytes of a regular file of at most ``most`` bytes, whatever size it says that it has.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no regular file, or longer.
+    """
+    with reading(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{os.fspath(path)}: it must hold at most {most} bytes, not more")
+    return content

@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from firstspike import files
@@ -19,12 +18,11 @@ from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
 from firstspike.spec.trace import join
 from firstspike.spiking import SpikingNetwork
+from firstspike.terminal import Terminal
 
 Item = TypeVar("Item")
 
-console = Console(highlight=False)
-if not console.is_terminal:  # a file or a pipe has no width to keep to
-    console = Console(highlight=False, width=120)
+console = Terminal()
 
 CHUNK = 50
 """Images evaluated between two steps of the progress bar."""

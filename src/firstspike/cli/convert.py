@@ -4,8 +4,6 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from firstspike.cli.common import check_output, console, positive, write_json
 from firstspike.spiking import convert
 from firstspike.train.recipe import find_recipe
@@ -54,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     snn.save(options.out, notes={"recipe": options.recipe, "dataset": example.name})
     size = Path(options.out).stat().st_size
     console.print(
-        f"{escape(options.out)}: {len(snn.network.layers)} layers, {size:,} bytes; all spikes and logits equal the trained "
+        f"{options.out}: {len(snn.network.layers)} layers, {size:,} bytes; all spikes and logits equal the trained "
         f"network in float64 on {len(example)} validation images", soft_wrap=True,
     )  # fmt: skip
     write_json(options.json, {"network": options.out, "size_bytes": size, "layers": len(snn.network.layers),

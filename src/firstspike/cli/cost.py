@@ -2,7 +2,6 @@
 
 import argparse
 
-from rich.markup import escape
 from rich.table import Table
 
 from firstspike.cli.common import (
@@ -43,17 +42,13 @@ def run(options: argparse.Namespace) -> None:
     images = test_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
     trace = run_all(snn, images, "trace", times=True)
     cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
-    table = Table(
-        title=f"{escape(options.network)} on {escape(images.name)}: mean of {len(images)} images", title_justify="left"
-    )
+    table = Table(title=f"{options.network} on {images.name}: mean of {len(images)} images", title_justify="left")
     for heading in ("", "kind", "cycles", "SOPs", "DRAM kbit", "uJ", "low", "high"):
         table.add_column(heading, justify="left" if heading in ("", "kind") else "right")
     for layer in cost.layers:
         traffic = (layer.events["dram_read_bits"] + layer.events["dram_write_bits"]) / 1e3
         cells = [f"{layer.events['cycles']:,.0f}", f"{layer.events['sops']:,.0f}", f"{traffic:,.1f}"]
-        table.add_row(
-            escape(layer.name), layer.kind, *cells, *_interval(layer.energy), end_section=layer is cost.layers[-1]
-        )
+        table.add_row(layer.name, layer.kind, *cells, *_interval(layer.energy), end_section=layer is cost.layers[-1])
     cells = [f"{cost.cycles_per_image:,.0f}", f"{cost.sops_per_image:,.0f}", f"{cost.dram_bits / 1e3:,.1f}"]
     table.add_row("all", "", *cells, *_interval(cost.energy), end_section=True)
     for key, part in cost.components.items():

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from rich.markup import escape
+from rich.text import Text
 
 from firstspike import files
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
@@ -37,22 +37,22 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     recipe = find_recipe("digits")
-    console.print("[bold]1. train[/bold] conversion-aware, in stages: clip, spikes, logarithmic weights")
+    _step("1. train", "conversion-aware, in stages: clip, spikes, logarithmic weights")
     fitted, seconds = timed(lambda: fit(recipe, out=out / "run", resume=False))
     images = load_images(recipe.data.name, split="test")
     pixels, labels = images.pixels(0, len(images)), images.labels.numpy()
 
-    console.print("[bold]2. convert[/bold] to integers; every spike and logit must equal the trained network's")
+    _step("2. convert", "to integers; every spike and logit must equal the trained network's")
     model = out / "digits.safetensors"
     convert(fitted.network, example=pixels, classes=images.classes).save(model, notes={"recipe": "digits"})
     snn = load(model)
 
-    console.print(f"[bold]3. run[/bold] {escape(str(model))} bit-exactly on {len(images)} held-out test images")
+    _step("3. run", f"{model} bit-exactly on {len(images)} held-out test images")
     trace = run_all(snn, images, "images", times=True)
     with torch.no_grad():
         trained = fitted.network(pixels).argmax(dim=1).numpy()
 
-    console.print("[bold]4. cost[/bold] on the processor: cycles, memory traffic, energy")
+    _step("4. cost", "on the processor: cycles, memory traffic, energy")
     processor, constants = Processor(), technology.default()
     cost = processor.price(snn.network, trace, technology=constants)
     record = {
@@ -95,5 +95,9 @@ def run(options: argparse.Namespace) -> None:
     )
     report = out / "report.html"
     files.write(report, page)
-    console.print(f"[bold]5. report[/bold] {escape(str(report))}", soft_wrap=True)
+    _step("5. report", str(report))
     write_json(options.json, record)
+
+
+def _step(name: str, text: str) -> None:
+    console.print(Text(name, style="bold"), text, soft_wrap=True)

@@ -3,7 +3,6 @@
 import argparse
 import math
 
-from rich.markup import escape
 from rich.table import Table
 
 from firstspike.cli.common import accuracy, console, data_arguments, run_all, test_images, timed, write_json
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         ],
     }
     table = Table(
-        title=f"{escape(options.network)} on {escape(images.name)}: {len(images)} {'' if images.whole else 'test '}images",
+        title=f"{options.network} on {images.name}: {len(images)} {'' if images.whole else 'test '}images",
         title_justify="left",
     )
     table.add_column("quantity")
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     console.print(table)
     if images.whole:
         console.print(
-            f"{escape(images.name)} has no folders train and test, so these are all its images: this is a test only of a network "
+            f"{images.name} has no folders train and test, so these are all its images: this is a test only of a network "
             f"that was trained on none of them", soft_wrap=True,
         )  # fmt: skip
     write_json(options.json, record)

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -78,8 +77,8 @@ def run(options: argparse.Namespace) -> None:
         f"{found.evaluated:,} evaluated now in {seconds:,.1f} s{rate}"
     )
     for reason in sorted(set(found.refused.values()))[:3]:
-        console.print(f"refused: {escape(reason)}")
-    console.print(f"{escape(str(out / 'explore.html'))}, {escape(str(out / 'designs.csv'))}", soft_wrap=True)
+        console.print(f"refused: {reason}")
+    console.print(f"{out / 'explore.html'}, {out / 'designs.csv'}", soft_wrap=True)
     write_json(options.json, page.record(chosen, found) | {"seconds": seconds})
 
 
@@ -97,5 +96,5 @@ def _table(space: "space.Space", found: "search.Found") -> Table:  # type: ignor
         sign = -1 if OBJECTIVES[name] == "maximize" else 1
         best = min((p for p in found.points if p.front), key=lambda point: (sign * point.result[name], point.trial))
         shown = ", ".join(f"{key} {best.design[key]}" for key in varying)
-        table.add_row(name, *(f"{best.result[entry]:.4g}" for entry in space.objectives), escape(shown))
+        table.add_row(name, *(f"{best.result[entry]:.4g}" for entry in space.objectives), shown)
     return table

@@ -48,12 +48,12 @@ def synth(options: argparse.Namespace) -> None:
         cells = (f"{row['area_um2']:,.1f}", f"{row['gate_equivalents']:,.0f}", f"{row['flipflops']:,}")
         table.add_row(row["name"], *cells)
     console.print(table)
-    console.print(_timing(record, record["clock_ns"]) or record["timing"], markup=False)
+    console.print(_timing(record, record["clock_ns"]) or record["timing"])
     scaled = record["at_28nm"]
     if scaled is not None:
         parts = [f"area {scaled['area_um2']:,.1f} um2", _timing(scaled, record["clock_ns"])]
         text = ", ".join(part for part in parts if part)
-        console.print(f"scaled from {scaled['from_nm']:g} nm to 28 nm: {text}", markup=False)
+        console.print(f"scaled from {scaled['from_nm']:g} nm to 28 nm: {text}")
     write_json(options.json, record)
 
 

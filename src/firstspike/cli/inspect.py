@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from firstspike.cli.common import console, write_json
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     rows = layer_rows(network)
     code, weights = network.code, network.weights
     console.print(
-        f"[bold]{escape(options.network)}[/bold]: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
+        f"{options.network}: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
         f"M = {code.mantissa_bits}; weights {weights.bits} bits, {weights.levels_per_octave} levels per octave, "
         f"M_w = {weights.mantissa_bits}; latency {network.latency_steps} steps; "
         f"{Path(options.network).stat().st_size:,} bytes"
@@ -69,10 +68,10 @@ def run(options: argparse.Namespace) -> None:
                 f"{row['weights']:,}", f"{100 * row['zero_weights_share']:.1f} %", str(row["scale_levels"]),
                 str(row["membrane_exponent"]), f"{row['membrane_bits']} bits",
             ]  # fmt: skip
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     console.print(table)
     for key, value in notes.items():
-        console.print(f"{key}: {value}", markup=False)
+        console.print(f"{key}: {value}")
     write_json(options.json, {"network": str(options.network), "input_shape": list(network.input_shape), "T": code.T,
                               "tau": code.tau, "mantissa_bits": code.mantissa_bits, "weight_bits": weights.bits,
                               "levels_per_octave": weights.levels_per_octave, "weight_mantissa_bits": weights.mantissa_bits,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, train
 from firstspike.cli.common import check_output
+from firstspike.messages import line
 
 COMMANDS = (demo, train, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
 
@@ -55,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def describe(error: BaseException) -> str:
     """One line that says what is wrong."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return line(f"{error.filename}: {error.strerror}")
     if isinstance(error, MemoryError):
-        return f"not enough memory: {error}" if str(error) else "not enough memory"
-    return " ".join(str(error).split()) or type(error).__name__
+        return line(f"not enough memory: {error}") if str(error) else "not enough memory"
+    return line(str(error)) or type(error).__name__
 
 
 if __name__ == "__main__":

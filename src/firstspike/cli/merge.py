@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from rich.markup import escape
-
 from firstspike import zoo
 from firstspike.cli.common import check_output, console, write_json
 from firstspike.spiking import convert
@@ -67,6 +65,6 @@ def run(options: argparse.Namespace) -> None:
     example = images.limit(min(PROOF, len(images)))
     snn = convert(merged.network, example=example.pixels(), classes=example.classes)
     snn.save(options.out, notes={"recipe": options.recipe, "dataset": example.name})
-    console.print(escape(options.out), soft_wrap=True)
+    console.print(options.out, soft_wrap=True)
     record = {f"accuracy_{stage}": share for stage, share in merged.accuracies.items()}
     write_json(options.json, {"network": options.out, "images": len(images), **record})

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from firstspike import zoo
@@ -113,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     write_json(options.json, {ours.published.key: _record(ours, names, options) for ours in found})
     missing = [f"{ours.published.title} ({ours.missing})" for ours in found if ours.missing]
     if missing:
-        console.print(f"[bold]Incomplete[/bold]: {escape(', '.join(missing))}.")
+        console.print(f"Incomplete: {', '.join(missing)}.")
         return INCOMPLETE
     return 0
 
@@ -183,7 +182,7 @@ def _shown(options: argparse.Namespace) -> str:
 
 def _legend(mark: str, command: str) -> None:
     """What the last column of a table stands for."""
-    console.print(f"  {mark}: {command}", markup=False, soft_wrap=True)
+    console.print(f"  {mark}: {command}", soft_wrap=True)
 
 
 def _cells(found: list[Ours], show: Any) -> list[str]:
@@ -210,7 +209,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
         return _cells(found, lambda ours: show(ours.costs[name][scenario], ours.published))
 
     batch = f", {processor.images} images a batch" if processor.images > 1 else ""
-    table = _table(f"Cost: processor {escape(name)}{batch}, DRAM {escape(scenario)}")
+    table = _table(f"Cost: processor {name}{batch}, DRAM {scenario}")
     table.add_row("published energy, uJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
     images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
     count = images or options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
@@ -263,7 +262,7 @@ def _ratios(found: list[Ours], names: list[str]) -> None:
             def ratio(ours: Ours, name: str = name, scenario: str = scenario, first: float | None = first) -> str:
                 return "-" if first is None else f"{ours.costs[name][scenario].energy_uj / first:.3f}"
 
-            table.add_row(f"{escape(name)}, {scenario}", *_cells(found, ratio), "c / c")
+            table.add_row(f"{name}, {scenario}", *_cells(found, ratio), "c / c")
     console.print(table)
 
 

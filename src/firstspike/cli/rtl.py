@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
             table.add_row(key, _figure(value))
     console.print(table)
     for line in record.differences:
-        console.print(line, markup=False)
+        console.print(line)
     write_json(options.json, record.json())
     if not record.bit_exact:
         raise RuntimeError(f"the RTL must equal the engine, not differ in {len(record.differences)} places")

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from firstspike.messages import visible
 from firstspike.report import numbers
 from firstspike.report.view import CostView
 
@@ -106,16 +108,16 @@ def demo_table(record: Mapping[str, Any], cost: CostView) -> Table:
     Raises:
         ValueError: the record lacks a key.
     """
-    table = Table(title=f"firstspike on {record.get('dataset', '?')}", title_justify="left", show_header=False)
+    table = Table(title=_text(f"firstspike on {record.get('dataset', '?')}"), title_justify="left", show_header=False)
     table.add_column("quantity")
     table.add_column("value", justify="right")
     for heading, rows in summary(record, cost):
         table.add_section()
-        table.add_row(f"[bold]{heading}[/bold]", "")
+        table.add_row(Text(heading, style="bold"), "")
         for name, value in rows:
-            table.add_row(f"  {name}", value)
+            table.add_row(f"  {name}", _text(value))
     table.add_section()
-    table.add_row("[bold]Energy by component, per image[/bold]", "")
+    table.add_row(Text("Energy by component, per image", style="bold"), "")
     for name, value, _, share in energy_rows(cost):
         table.add_row(f"  {name}", f"{value}  {share:>7}")
     return table
@@ -129,15 +131,20 @@ def plain(rows: Sequence[Mapping[str, Any]], title: str = "") -> Table:
     """
     if not rows:
         raise ValueError("a table needs at least one row, not []")
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=_text(title) if title else None, title_justify="left")
     keys = list(rows[0])
     for key in keys:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
     for row in rows:
         if list(row) != keys:
             raise ValueError(f"every row must have the keys {', '.join(keys)}, not {', '.join(row)}")
-        table.add_row(*(_cell(row[key]) for key in keys))
+        table.add_row(*(_text(_cell(row[key])) for key in keys))
     return table
+
+
+def _text(foreign: str) -> Text:
+    """Names come from outside: on no console are they markup, or anything that it obeys."""
+    return Text(visible(foreign))
 
 
 def _cell(value: object) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from firstspike import files
+from firstspike.messages import brief
 
 MAX_FILE = 1 << 29
 """Largest file in bytes that is read or written: five-bit weights of 800 million synapses."""
@@ -82,14 +83,14 @@ def read(
         header = parse("header", file.read(length))
         metadata = mapping("header", header).pop("__metadata__", {})
         for key, value in mapping("__metadata__", metadata).items():
-            text(f"metadata {key!r}", value)
+            text(f"metadata {brief(key)}", value)
         accept(metadata)
         places = _places(header, size - 8 - length)
         tensors = {}
         for name, (dtype, shape, start, end) in sorted(places.items(), key=lambda item: item[1][2:]):
             tensor = np.empty(shape, dtype=dtype)  # each in memory of its own: a reader can let go of it alone
             if file.readinto(tensor.reshape(-1).data) != end - start:
-                raise ValueError(f"tensor {name!r}: file must hold its {end - start} bytes: it is truncated")
+                raise ValueError(f"tensor {brief(name)}: file must hold its {end - start} bytes: it is truncated")
             tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=False)
             tensors[name].flags.writeable = False
     return metadata, tensors
@@ -99,10 +100,10 @@ def _places(header: dict[str, Any], size: int) -> dict[str, tuple[np.dtype[Any],
     """Dtype, shape, first and last byte of every tensor; together they must be the ``size`` bytes of data, gapless."""
     places = {}
     for name, entry in header.items():
-        subject = f"tensor {name!r}"
+        subject = f"tensor {brief(name)}"
         keys(subject, entry, {"dtype", "shape", "data_offsets"})
         if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
-            raise ValueError(f"{subject}: dtype must be one of {', '.join(DTYPES)}, not {entry['dtype']!r}")
+            raise ValueError(f"{subject}: dtype must be one of {', '.join(DTYPES)}, not {brief(entry['dtype'])}")
         dtype = DTYPES[entry["dtype"]]
         shape = integers(f"{subject}: shape", entry["shape"])
         start, end = integers(f"{subject}: data_offsets", entry["data_offsets"], count=2)
@@ -112,7 +113,7 @@ def _places(header: dict[str, Any], size: int) -> dict[str, tuple[np.dtype[Any],
     expected = 0
     for name, (_, _, start, end) in sorted(places.items(), key=lambda item: item[1][2:]):
         if start != expected:
-            raise ValueError(f"tensor {name!r}: data must begin at byte {expected}, not {start!r}")
+            raise ValueError(f"tensor {brief(name)}: data must begin at byte {expected}, not {start!r}")
         expected = end
     if expected != size:
         hint = "truncated" if size < expected else "followed by bytes of no tensor"
@@ -152,7 +153,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise ValueError(f"keys must differ, not {key!r} twice")
+            raise ValueError(f"keys must differ, not {brief(key)} twice")
         result[key] = value
     return result
 
@@ -187,7 +188,7 @@ def keys(subject: str, value: Any, names: set[str]) -> dict[str, Any]:
     missing, unknown = sorted(names - set(mapping(subject, value))), sorted(set(value) - names)
     if missing or unknown:
         raise ValueError(
-            f"{subject} must have the keys {sorted(names)!r}, not missing {missing!r} and unknown {unknown!r}"
+            f"{subject} must have the keys {sorted(names)!r}, not missing {brief(missing)} and unknown {brief(unknown)}"
         )
     return value
 
@@ -204,7 +205,7 @@ def text(subject: str, value: Any) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{subject} must be text that UTF-8 can write, not {value!r}") from None
+        raise ValueError(f"{subject} must be text that UTF-8 can write, not {brief(value)}") from None
     return value
 
 
@@ -219,9 +220,3 @@ def integers(subject: str, value: Any, *, count: int | None = None) -> tuple[int
         rule = "up to 8" if count is None else str(count)
         raise ValueError(f"{subject} must be a list of {rule} integers from 0, not {brief(value)}")
     return tuple(value)
-
-
-def brief(value: Any) -> str:
-    """``repr`` in at most 200 characters."""
-    shown = repr(value)
-    return shown if len(shown) <= 200 else f"{shown[:196]} ..."

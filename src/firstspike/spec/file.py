@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from firstspike.arith import Code, LogWeights
+from firstspike.messages import brief, line
 from firstspike.spec import container
 from firstspike.spec.codes import PackedCodes, packed_size
 from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
@@ -78,7 +79,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         description, _, tensors = _read(path)
         return _network(description, tensors)
     except (TypeError, ValueError) as error:
-        raise FormatError(f"{os.fspath(path)}: {error}") from None
+        raise FormatError(line(f"{os.fspath(path)}: {error}")) from None
 
 
 def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -91,7 +92,7 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         return _read(path)[1]
     except (TypeError, ValueError) as error:
-        raise FormatError(f"{os.fspath(path)}: {error}") from None
+        raise FormatError(line(f"{os.fspath(path)}: {error}")) from None
 
 
 def fingerprint(network: Network) -> str:
@@ -180,7 +181,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str],
         description.update(container.mapping("firstspike", container.parse("firstspike", metadata["firstspike"])))
         version = description.get("format_version")
         if type(version) is not int or version < 1:
-            raise ValueError(f"format_version must be an integer from 1, not {container.brief(version)}")
+            raise ValueError(f"format_version must be an integer from 1, not {brief(version)}")
         if version > VERSION:
             raise ValueError(
                 f"format_version must be at most {VERSION}, the newest that this release reads, not {version!r}"
@@ -190,7 +191,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str],
     metadata, tensors = container.read(path, accept)
     found = _digest(metadata, tensors)
     if metadata["sha256"] != found:
-        raise ValueError(f"sha256 must be {found}, not {container.brief(metadata['sha256'])}: the file is damaged")
+        raise ValueError(f"sha256 must be {found}, not {brief(metadata['sha256'])}: the file is damaged")
     notes: dict[str, str] = {}
     if "notes" in metadata:
         _check_notes_size(metadata["notes"])
@@ -224,14 +225,14 @@ def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Net
             name = f"{layer.name}.thresholds"
             _expect(name, _take(tensors, name, np.int64, (code.T,)), network.thresholds(layer))
     if tensors:
-        raise ValueError(f"tensors must be those of the layers, not also {container.brief(sorted(tensors))}")
+        raise ValueError(f"tensors must be those of the layers, not also {brief(sorted(tensors))}")
     return network
 
 
 def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Layer:
     kind = container.mapping("layer", entry).get("kind")
     if not isinstance(kind, str) or kind not in _LAYERS:
-        raise ValueError(f"layer kind must be one of {', '.join(_LAYERS)}, not {container.brief(kind)}")
+        raise ValueError(f"layer kind must be one of {', '.join(_LAYERS)}, not {brief(kind)}")
     name = container.text("layer name", entry.get("name"))
     subject = f"layer {name!r}"
     container.keys(subject, entry, _LAYERS[kind])
@@ -243,7 +244,7 @@ def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> L
         return MaxPool2d(name=name, source=source, kernel=kernel, stride=stride, padding=padding)
     residuals = _texts(f"{subject}: residuals", entry["residuals"])
     if not isinstance(entry["fires"], bool):
-        raise ValueError(f"{subject}: fires must be true or false, not {container.brief(entry['fires'])}")
+        raise ValueError(f"{subject}: fires must be true or false, not {brief(entry['fires'])}")
     shape = container.integers(f"{subject}: shape", entry["shape"], count=4 if kind == "conv2d" else 2)
     codes = _codes(name, shape, weights.bits, tensors)
     bias = _take(tensors, f"{name}.bias", np.int64, shape[:1]).copy()
@@ -279,7 +280,7 @@ def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.n
 def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     """Remove a tensor from those that are left, and check it."""
     if name not in tensors:
-        raise ValueError(f"tensor {name!r} must be there, not only {container.brief(sorted(tensors))}")
+        raise ValueError(f"tensor {name!r} must be there, not only {brief(sorted(tensors))}")
     tensor = tensors.pop(name)
     if tensor.dtype != dtype or tensor.shape != shape:
         raise ValueError(
@@ -291,8 +292,8 @@ def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[i
 def _expect(name: str, found: np.ndarray, computed: np.ndarray) -> None:
     if not np.array_equal(found, computed):
         raise ValueError(
-            f"tensor {name!r} must be as computed from the parameters, {container.brief(computed.tolist())}, "
-            f"not {container.brief(found.tolist())}"
+            f"tensor {name!r} must be as computed from the parameters, {brief(computed.tolist())}, "
+            f"not {brief(found.tolist())}"
         )
 
 
@@ -303,7 +304,7 @@ def _pair(subject: str, key: str, entry: dict[str, Any]) -> tuple[int, int]:
 
 def _list(subject: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError(f"{subject} must be a list, not {container.brief(value)}")
+        raise ValueError(f"{subject} must be a list, not {brief(value)}")
     return value
 
 

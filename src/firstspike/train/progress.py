@@ -4,8 +4,9 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from firstspike.terminal import Terminal
 
 SHOWN = {"train_loss": "loss", "validation_accuracy": "validation", "train_spikes_per_neuron": "spikes/neuron"}
 
@@ -14,7 +15,7 @@ class TrainingProgress(Callback):
     """A bar over all steps of all epochs; a line an epoch where the output is no terminal."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = Terminal()
         self.progress: Progress | None = None
         self.task = TaskID(0)
 

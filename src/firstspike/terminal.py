@@ -1,0 +1,33 @@
+"""The terminal that everything is printed on: it shows text that others wrote, and never obeys it."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from firstspike.messages import visible
+
+LONGEST = 10_000
+"""Most characters of a string that is shown."""
+
+
+class Terminal(Console):
+    """A console on which a string is only text: no markup, no emoji, and an escape for what does not print.
+
+    Names of layers, classes and files come from outside. Style is given by `rich.text.Text` or ``style=``, never in a string.
+
+    >>> import io
+    >>> terminal = Terminal(file=io.StringIO())
+    >>> terminal.print("conv[bold]\\x1b[2J")
+    >>> terminal.file.getvalue()
+    'conv[bold]\\\\x1b[2J\\n'
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+        if not self.is_terminal and "width" not in options:  # a file or a pipe has no width to keep to
+            self.width = 120
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What every string goes through: printed, title or cell."""
+        return super().render_str(visible(text, LONGEST), **options)
