@@ -6,9 +6,11 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.prune import is_pruned
 
 from firstspike.arith import Code, LogWeights, membrane_exponent
 from firstspike.cat.activation import kernel_levels, summed_clip, summed_ttfs
+from firstspike.cat.convolution import convolve
 from firstspike.cat.quantiser import best_scale, level_index, quantise, rising_levels, round_bias
 
 STAGES = ("relu", "clip", "input", "ttfs", "quantised")
@@ -200,9 +202,11 @@ class Synapses(nn.Module):
                 u = functional.linear(x, weight, bias)
             else:
                 conv = self.linear
-                u = functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+                u = convolve(conv, x, weight, bias)
         else:
-            u = self.linear(x)
+            conv = self.linear
+            plain = type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not is_pruned(conv)
+            u = convolve(conv, x, conv.weight, conv.bias) if plain else conv(x)
             if self.norm is not None:
                 u = self.norm(u)
         for residual in residuals:
