@@ -384,7 +384,7 @@ REFUSED: dict[Setup, str] = {
     bad_clock: "not nan",
     bad_pes: "not 3",
     unknown_design: "processor must be a file ending in .toml or one of batch, default, not 'huge'",
-    unknown_key_of_design: "mine.toml: keys must be format or one of pes",
+    unknown_key_of_design: "is not a known key",
     too_many_images: "Processor.images must be in 1..1024, not 2000",
 }
 

@@ -116,19 +116,19 @@ def test_short_recipes_have_defaults(tmp_path: Path) -> None:
 
 MINIMAL = '[data]\nname = "digits"\n[training]\nepochs = 2\n'
 BAD = {
-    "no TOML": ("[data", "Expected"),
+    "no TOML": ("[data", "must be TOML, not this: Expected"),
     "no text": (b"\xff\xfe".decode("latin-1") + "[data]\n", "Invalid"),
-    "unknown table": (MINIMAL + "[optimiser]\nlr = 1\n", "recipe: unknown key 'optimiser'; known are data, training, network"),
-    "unknown key": (MINIMAL + "lr = 1\n", "training: unknown key 'lr'; known are epochs, batch_size"),
-    "missing table": ('[data]\nname = "digits"\n', "recipe: key 'training' is missing"),
-    "missing key": ('[data]\nname = "digits"\n[training]\nbatch_size = 4\n', "training: key 'epochs' is missing"),
+    "unknown table": (MINIMAL + "[optimiser]\nlr = 1\n", r"optimiser is not a known key \(.*\); known are data, training, network"),
+    "unknown key": (MINIMAL + "lr = 1\n", r"training.lr is not a known key \(value 1\); known are epochs, batch_size"),
+    "missing table": ('[data]\nname = "digits"\n', "training is missing"),
+    "missing key": ('[data]\nname = "digits"\n[training]\nbatch_size = 4\n', "training.epochs is missing"),
     "no table": ('data = "digits"\n[training]\nepochs = 2\n', "data must be a table, not 'digits'"),
-    "text for int": (MINIMAL + 'batch_size = "4"\n', "training.batch_size must be int, not '4'"),
-    "float for int": (MINIMAL + "batch_size = 4.5\n", "training.batch_size must be int, not 4.5"),
-    "bool for int": (MINIMAL + "seed = true\n", "training.seed must be int, not True"),
-    "bool for float": (MINIMAL + "learning_rate = true\n", "training.learning_rate must be float, not True"),
-    "int for text": ("[data]\nname = 3\n[training]\nepochs = 2\n", "data.name must be str, not 3"),
-    "int for bool": ('[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n', "data.flip must be bool, not 1"),
+    "text for int": (MINIMAL + 'batch_size = "4"\n', "training.batch_size must be an int, not '4'"),
+    "float for int": (MINIMAL + "batch_size = 4.5\n", "training.batch_size must be an int, not 4.5"),
+    "bool for int": (MINIMAL + "seed = true\n", "training.seed must be an int, not True"),
+    "bool for float": (MINIMAL + "learning_rate = true\n", "training.learning_rate must be a number, not True"),
+    "int for text": ("[data]\nname = 3\n[training]\nepochs = 2\n", "data.name must be text, not 3"),
+    "int for bool": ('[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n', "data.flip must be true or false, not 1"),
     "cutmix": ('[data]\nname = "digits"\ncutmix = 1.5\n[training]\nepochs = 2\n', r"data.cutmix must be in \[0, 1\], not 1.5"),
     "late stage": (MINIMAL + "[stages]\nttfs = 3\n", r"stages.ttfs must begin within training's 2 epochs, 0..2, not 3"),
     "no epochs": ('[data]\nname = "digits"\n[training]\nepochs = 0\n', r"training.epochs must be in 1..\d+, not 0"),
@@ -145,8 +145,8 @@ BAD = {
     "precision": (MINIMAL + 'precision = "16-mixed"\n', "training.precision must be '32-true' or 'bf16-mixed', not '16-mixed'"),
     "plan": (MINIMAL + '[network]\nplan = "vgg99"\n', "network.plan must be one of vgg16, small, not 'vgg99'"),
     "width": (MINIMAL + "[network]\nwidth = 0\n", r"network.width must be in \(0, 16\], not 0.0"),
-    "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, not 64"),
-    "hidden, text": (MINIMAL + '[network]\nhidden = ["a"]\n', "network.hidden must be an int, not 'a'"),
+    "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, each an int, not 64"),
+    "hidden, text": (MINIMAL + '[network]\nhidden = ["a"]\n', r"network.hidden must be a list, each an int, not \['a'\]"),
     "hidden, zero": (MINIMAL + "[network]\nhidden = [0]\n", "network.hidden must be in 1..65536, not 0"),
     "dropout": (MINIMAL + "[network]\ndropout = 1\n", r"network.dropout must be in \[0, 1\), not 1.0"),
     "code": (MINIMAL + "[code]\ntau = 3\n", "Code.tau must be a power of two, not 3"),
@@ -174,12 +174,12 @@ def test_bad_recipes_name_file_and_key(label: str, tmp_path: Path) -> None:
     text, message = BAD[label]
     with pytest.raises(ValueError, match=message) as raised:
         read(tmp_path, text)
-    assert str(raised.value).startswith(f"recipe {str(tmp_path / 'recipe.toml')!r}: ")
+    assert str(raised.value).startswith("recipe.toml: ")
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"recipe '.*recipe.toml': 'utf-8' codec can't decode"):
+    with pytest.raises(ValueError, match=r"recipe.toml: must be UTF-8 text, not b'.xff'"):
         load_recipe(tmp_path / "recipe.toml")
 
 

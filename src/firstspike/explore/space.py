@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from firstspike import zoo
+from firstspike import config, zoo
 from firstspike.arith import Code, LogWeights, checks
+from firstspike.config import ConfigError, Table
 from firstspike.processor import designs, technology
 from firstspike.processor.run import Processor
 from firstspike.processor.technology import Technology
@@ -31,15 +32,19 @@ METHODS = ("nsga2", "random", "grid")
 MAX_GRID = 1_000_000
 """Most designs of a grid."""
 
+MAX_COUNT = 10_000_000
+"""Most of anything else that is counted."""
+
 _UNITS = {"mhz": "MHz", "kib": "KiB", "bits": "bit", "T": "steps", "tau": "steps/octave"}
 _GROUPS: Mapping[str, type] = {"code": Code, "weights": LogWeights, "processor": Processor}
+_KEYS = ("format", "networks", "data", "technology", "dram", "design", "objectives", "search", *_GROUPS)
 
 Value = bool | int | float | str
 Design = Mapping[str, Value]
 """One point of a space: a value for each parameter."""
 
 
-class SpaceError(ValueError):
+class SpaceError(ConfigError):
     """A space breaks a rule; the text names file, key, rule and value."""
 
 
@@ -102,6 +107,12 @@ class Data:
     accuracy_images: int
     cost_images: int
 
+    def __post_init__(self) -> None:
+        checks.integer("data.seed", self.seed, low=0, high=MAX_COUNT)
+        checks.integer("data.validation_images", self.validation_images, low=1, high=MAX_COUNT)
+        checks.integer("data.accuracy_images", self.accuracy_images, low=1, high=self.validation_images)
+        checks.integer("data.cost_images", self.cost_images, low=1, high=self.accuracy_images)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
@@ -118,6 +129,13 @@ class Search:
     trials: int = 200
     population: int = 40
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"search.method must be one of {', '.join(METHODS)}, not {self.method!r}")
+        checks.integer("search.trials", self.trials, low=1, high=MAX_COUNT)
+        checks.integer("search.population", self.population, low=1, high=MAX_COUNT)
+        checks.integer("search.seed", self.seed, low=0, high=MAX_COUNT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +187,41 @@ def load(path: str | Path) -> Space:
         OSError: a file cannot be read.
     """
     file = Path(path)
-    return parse(file.read_text(encoding="utf-8"), name=file.name, folder=file.parent)
+    return parse(config.read_text(file, error=SpaceError), name=file.name, folder=file.parent)
 
 
 def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
     """Check the text of a space called ``name``; model files lie where they say, or relative to ``folder``."""
-    return _Reader(name, folder).space(_yaml(text, name), text)
+    root = Table(_yaml(text, name), file=name, error=SpaceError)
+    root.close(_KEYS)
+    root.version(FORMAT)
+    constants = _technology(root, folder)
+    networks = {entry: _network(root, entry, folder) for entry in _names(root, "networks", None)}
+    drams = _names(root, "dram", ["flat-4pj"])
+    for entry in drams:
+        if entry not in constants.dram:
+            raise root.broken("dram", f"must be among {', '.join(constants.dram)}, not {entry!r}")
+    parameters = [Parameter(key="network", values=tuple(networks)), Parameter(key="dram", values=drams)]
+    for group in _GROUPS:
+        parameters += _group(root, group)
+    objectives = _names(root, "objectives", list(OBJECTIVES)[:4])
+    for entry in objectives:
+        if entry not in OBJECTIVES:
+            raise root.broken("objectives", f"must be among {', '.join(OBJECTIVES)}, not {entry!r}")
+    space = Space(
+        networks=networks,
+        parameters=tuple(parameters),
+        base=_design(root, folder),
+        technology=constants,
+        data=root.table("data").build(Data),
+        search=root.table("search").build(Search) if "search" in root else Search(),
+        objectives=objectives,
+        text=text,
+    )
+    if space.search.method == "grid" and not 0 < (space.size or 0) <= MAX_GRID:
+        size = "continuous parameters" if space.size is None else space.size
+        raise root.broken("search.method", f"grid needs 1 to {MAX_GRID} designs, not {size!r}")
+    return space
 
 
 def require(module: str) -> Any:
@@ -220,174 +267,113 @@ def _yaml(text: str, name: str) -> dict[Any, Any]:
     return values
 
 
-class _Reader:
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
+def _names(root: Table, key: str, default: list[str] | None) -> tuple[str, ...]:
+    value = default if default is not None and key not in root else root.take(key)
+    if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
+        raise root.broken(key, f"must be a list of names, not empty, not {value!r}")
+    if len(set(value)) < len(value):
+        raise root.broken(key, f"must name each once, not {value!r}")
+    return tuple(value)
 
-    def error(self, key: str, rule: str) -> SpaceError:
-        return SpaceError(f"{self.name}: key {key} {rule}")
 
-    def space(self, values: dict[Any, Any], text: str) -> Space:
-        known = ("format", "networks", "data", "technology", "dram", "design", "objectives", "search", *_GROUPS)
-        for key in values:
-            if key not in known:
-                raise SpaceError(f"{self.name}: keys must be among {', '.join(known)}, not {key!r}")
-        version = values.get("format")
-        if version != FORMAT or isinstance(version, bool):
-            raise self.error("format", f"must be {FORMAT}, not {version!r}")
-        networks = {entry: self.network(entry) for entry in self.names("networks", values.get("networks"))}
-        constants = self.technology(values.get("technology"))
-        drams = self.names("dram", values.get("dram", ["flat-4pj"]))
-        for entry in drams:
-            try:
-                constants.memory(entry)
-            except ValueError as error:
-                raise self.error("dram", f"breaks a rule: {error}") from None
-        parameters = [Parameter(key="network", values=tuple(networks)), Parameter(key="dram", values=drams)]
-        base = self.design(values.get("design", "default"))
-        for group in _GROUPS:
-            parameters += self.group(group, values.get(group, {}))
-        objectives = self.names("objectives", values.get("objectives", list(OBJECTIVES)[:4]))
-        for entry in objectives:
-            if entry not in OBJECTIVES:
-                raise self.error("objectives", f"must be among {', '.join(OBJECTIVES)}, not {entry!r}")
-        space = Space(
-            networks=networks, parameters=tuple(parameters), base=base, technology=constants, objectives=objectives,
-            data=self.record("data", values.get("data"), Data), search=self.record("search", values.get("search", {}), Search),
-            text=text,
-        )  # fmt: skip
-        if space.data.accuracy_images > space.data.validation_images:
-            rule = f"must be at most validation_images = {space.data.validation_images}"
-            raise self.error("data.accuracy_images", f"{rule}, not {space.data.accuracy_images!r}")
-        if space.data.cost_images > space.data.accuracy_images:
-            rule = f"must be at most accuracy_images = {space.data.accuracy_images}"
-            raise self.error("data.cost_images", f"{rule}, not {space.data.cost_images!r}")
-        if space.search.method not in METHODS:
-            raise self.error("search.method", f"must be one of {', '.join(METHODS)}, not {space.search.method!r}")
-        if space.search.method == "grid" and not 0 < (space.size or 0) <= MAX_GRID:
-            size = "continuous parameters" if space.size is None else space.size
-            raise self.error("search.method", f"grid needs 1 to {MAX_GRID} designs, not {size!r}")
-        return space
+def _network(root: Table, entry: str, folder: Path) -> Path:
+    if entry in zoo.names():
+        return zoo.path(entry)
+    for path in (Path(entry), folder / entry):
+        if path.is_file():
+            return path.resolve()
+    known = ", ".join(zoo.names())
+    raise root.broken("networks", f"must hold model files or names of the zoo ({known}), not {entry!r}")
 
-    def names(self, key: str, value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
-            raise self.error(key, f"must be a list of names, not empty, not {value!r}")
-        if len(set(value)) < len(value):
-            raise self.error(key, f"must name each once, not {value!r}")
-        return tuple(value)
 
-    def network(self, entry: str) -> Path:
-        if entry in zoo.names():
-            return zoo.path(entry)
-        for path in (Path(entry), self.folder / entry):
-            if path.is_file():
-                return path.resolve()
-        raise self.error(
-            "networks", f"must hold model files or names of the zoo ({', '.join(zoo.names())}), not {entry!r}"
-        )
+def _technology(root: Table, folder: Path) -> Technology:
+    if "technology" not in root:
+        return technology.default()
+    value = root.take("technology", str)
+    path = folder / value
+    return technology.load(path if path.is_file() else Path(value))
 
-    def technology(self, value: object) -> Technology:
-        if value is None:
-            return technology.default()
-        if not isinstance(value, str):
-            raise self.error("technology", f"must be a file name, not {value!r}")
-        path = self.folder / value
-        return technology.load(path if path.is_file() else Path(value))
 
-    def design(self, value: object) -> Processor:
-        if not isinstance(value, str):
-            raise self.error("design", f"must be a name or a file name, not {value!r}")
-        path = self.folder / value
-        try:
-            return designs.load(path if path.is_file() else value)
-        except (ValueError, TypeError) as error:
-            raise self.error("design", f"breaks a rule: {error}") from None
+def _design(root: Table, folder: Path) -> Processor:
+    value = root.take("design", str) if "design" in root else "default"
+    path = folder / value
+    try:
+        return designs.load(path if path.is_file() else value)
+    except ValueError as error:
+        raise root.broken("design", f"breaks a rule: {error}") from None
 
-    def group(self, group: str, values: object) -> list[Parameter]:
-        if not isinstance(values, dict):
-            raise self.error(group, f"must be a mapping of parameters, not {values!r}")
-        kinds = {entry.name: type(entry.default) for entry in fields(_GROUPS[group])}
-        for name in values:
-            if name not in kinds:
-                raise self.error(group, f"must hold keys among {', '.join(kinds)}, not {name!r}")
-        return [self.parameter(f"{group}.{name}", kinds[name], values[name]) for name in values]
 
-    def parameter(self, key: str, kind: type, value: object) -> Parameter:
-        expected = unit(key.partition(".")[2]) if kind in (int, float) else ""
-        if not isinstance(value, dict):
-            raise self.error(key, f"must be a mapping with its unit ({expected or 'none'}) and values, not {value!r}")
-        given = dict(value)
-        if expected and "unit" not in given:
-            raise self.error(key, f"must have the unit {expected!r}, not none in {value!r}")
-        if given.pop("unit", "") != expected:
-            raise self.error(f"{key}.unit", f"must be {expected!r}, not {value['unit']!r}")
-        if given.keys() == {"values"}:
-            choices = given["values"]
-            if not isinstance(choices, list) or not choices:
-                raise self.error(f"{key}.values", f"must be a list that is not empty, not {choices!r}")
-        elif kind in (int, float) and given.keys() in ({"low", "high"}, {"low", "high", "step"}):
-            for name, number in given.items():
-                self.check(f"{key}.{name}", kind, number)
-            low, high, step = given["low"], given["high"], given.get("step")
-            if not low < high or step == 0:
-                raise self.error(key, f"must have low < high and step > 0, not {value!r}")
-            if kind is float and step is None:
-                for number in (low, high):
-                    self.build(key, number)
-                return Parameter(key=key, unit=expected, low=low, high=high)
-            step = 1 if step is None else step
-            count = int((high - low) / step * (1 + 1e-12)) + 1
-            if count > MAX_GRID:
-                raise self.error(key, f"must have at most {MAX_GRID} values, not {count!r}")
-            choices = [low + index * step for index in range(count)]
-        else:
-            forms = "values, or low, high and step" if expected else "values"
-            raise self.error(key, f"must have the keys {forms}, not {sorted(map(str, given))!r}")
-        for choice in choices:
-            self.check(key, kind, choice)
-        choices = [kind(choice) for choice in choices]
-        if len(set(choices)) < len(choices):
-            raise self.error(f"{key}.values", f"must differ, not {choices!r}")
-        for choice in choices if len(choices) < 1000 else (choices[0], choices[-1]):
-            self.build(key, choice)
-        return Parameter(key=key, unit=expected, values=tuple(choices))
+def _group(root: Table, group: str) -> list[Parameter]:
+    if group not in root:
+        return []
+    table = root.table(group)
+    kinds = {entry.name: type(entry.default) for entry in fields(_GROUPS[group])}
+    table.close(kinds)
+    return [_parameter(table, group, name, kinds[name]) for name in table.names()]
 
-    def check(self, key: str, kind: type, value: object) -> None:
-        allowed = (int, float) if kind is float else (kind,)
-        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(key, f"must be of type {kind.__name__}, not {value!r}")
-        if kind in (int, float) and not 0 <= value < float("inf"):  # type: ignore[operator]
-            raise self.error(key, f"must be finite and not negative, not {value!r}")
 
-    def build(self, key: str, value: Value) -> None:
-        """A value outside a field's own range is refused now; what only some combinations break, in the search."""
-        low, high = _RANGES.get(key, (None, None))
-        if low is not None and not low <= value <= high:  # type: ignore[operator]
-            raise self.error(key, f"must be from {low} to {high}, not {value!r}")
-        if value == 0 and not key.endswith(("mantissa_bits", "dram_latency_cycles")) and not isinstance(value, bool):
-            raise self.error(key, f"must be above 0, not {value!r}")
+def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
+    """Choices of one field, or the bounds of a number that may take any value between them."""
+    expected = unit(name) if kind in (int, float) else ""
+    value = table.take(name)
+    if not isinstance(value, dict):
+        raise table.broken(name, f"must be a table with its unit ({expected or 'none'}) and values, not {value!r}")
+    given = dict(value)
+    if expected and "unit" not in given:
+        raise table.broken(name, f"must have the unit {expected!r}, not none in {value!r}")
+    if given.pop("unit", "") != expected:
+        raise table.broken(f"{name}.unit", f"must be {expected!r}, not {value['unit']!r}")
+    key = f"{group}.{name}"
+    if given.keys() == {"values"}:
+        choices = given["values"]
+        if not isinstance(choices, list) or not choices:
+            raise table.broken(f"{name}.values", f"must be a list that is not empty, not {choices!r}")
+    elif kind in (int, float) and given.keys() in ({"low", "high"}, {"low", "high", "step"}):
+        for bound, number in given.items():
+            _check(table, f"{name}.{bound}", kind, number)
+        if not given["low"] < given["high"] or given.get("step") == 0:
+            raise table.broken(name, f"must have low < high and step > 0, not {value!r}")
+        if kind is float and "step" not in given:
+            for bound in ("low", "high"):
+                _in_range(table, name, key, given[bound])
+            return Parameter(key=key, unit=expected, low=given["low"], high=given["high"])
+        choices = _steps(table, name, given)
+    else:
+        forms = "values, or low, high and step" if expected else "values"
+        raise table.broken(name, f"must have the keys {forms}, not {sorted(map(str, given))!r}")
+    for choice in choices:
+        _check(table, name, kind, choice)
+    choices = [kind(choice) for choice in choices]
+    if len(set(choices)) < len(choices):
+        raise table.broken(f"{name}.values", f"must differ, not {choices!r}")
+    for choice in choices if len(choices) < 1000 else (choices[0], choices[-1]):
+        _in_range(table, name, key, choice)
+    return Parameter(key=key, unit=expected, values=tuple(choices))
 
-    def record(self, key: str, value: object, kind: type) -> Any:
-        """A dataclass of names and counts from a mapping."""
-        if not isinstance(value, dict):
-            raise self.error(key, f"must be a mapping, not {value!r}")
-        known = {entry.name: entry for entry in fields(kind)}
-        for name in value:
-            if name not in known:
-                raise self.error(key, f"must hold keys among {', '.join(known)}, not {name!r}")
-        for name, entry in known.items():
-            if name not in value:
-                if entry.default is MISSING:
-                    raise self.error(f"{key}.{name}", "must be given, not missing")
-                continue
-            if entry.type is int:
-                try:
-                    checks.integer(f"{key}.{name}", value[name], low=int(name != "seed"), high=10_000_000)
-                except (TypeError, ValueError) as error:
-                    raise self.error(f"{key}.{name}", f"breaks a rule: {error}") from None
-            elif not isinstance(value[name], str):
-                raise self.error(f"{key}.{name}", f"must be text, not {value[name]!r}")
-        return kind(**value)
+
+def _steps(table: Table, name: str, given: Mapping[str, Any]) -> list[Any]:
+    low, high, step = given["low"], given["high"], given.get("step", 1)
+    count = int((high - low) / step * (1 + 1e-12)) + 1
+    if count > MAX_GRID:
+        raise table.broken(name, f"must have at most {MAX_GRID} values, not {count!r}")
+    return [low + index * step for index in range(count)]
+
+
+def _check(table: Table, name: str, kind: type, value: object) -> None:
+    allowed = (int, float) if kind is float else (kind,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise table.broken(name, f"must be of type {kind.__name__}, not {value!r}")
+    if kind in (int, float) and not 0 <= value < float("inf"):  # type: ignore[operator]
+        raise table.broken(name, f"must be finite and not negative, not {value!r}")
+
+
+def _in_range(table: Table, name: str, key: str, value: Value) -> None:
+    """A value outside a field's own range is refused now; what only some combinations break, in the search."""
+    low, high = _RANGES.get(key, (None, None))
+    if low is not None and not low <= value <= high:  # type: ignore[operator]
+        raise table.broken(name, f"must be from {low} to {high}, not {value!r}")
+    if value == 0 and not key.endswith(("mantissa_bits", "dram_latency_cycles")) and not isinstance(value, bool):
+        raise table.broken(name, f"must be above 0, not {value!r}")
 
 
 _RANGES: Mapping[str, tuple[int, int]] = {

@@ -1,10 +1,9 @@
 """Processors by name or from a file: TOML with the parameters of `firstspike.spec.Processor` that are not the default."""
 
-import tomllib
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
+from firstspike import config
 from firstspike.processor.run import Processor
 
 FORMAT = 1
@@ -21,8 +20,8 @@ def load(design: str | Path) -> Processor:
     """A design of the package by its name, or one from a file.
 
     Raises:
-        ValueError: there is no such design; or the file breaks a rule: the text names it, the key, the rule and the value.
-        TypeError: a parameter has the wrong type.
+        ValueError: there is no such design.
+        firstspike.config.ConfigError: the file breaks a rule; the text names it, the key, the rule and the value.
         OSError: the file cannot be read.
 
     >>> load("default") == Processor()
@@ -31,11 +30,7 @@ def load(design: str | Path) -> Processor:
     if str(design) in names():
         text, name = files("firstspike.processor").joinpath("designs", f"{design}.toml").read_text("utf-8"), str(design)
     elif Path(design).suffix == ".toml":
-        name = Path(design).name
-        try:
-            text = Path(design).read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}: it must be text in UTF-8 ({error})") from error
+        text, name = config.read_text(design), Path(design).name
     else:
         raise ValueError(
             f"processor must be a file ending in .toml or one of {', '.join(names())}, not {str(design)!r}"
@@ -47,20 +42,8 @@ def parse(text: str, name: str) -> Processor:
     """Check the text of a design called ``name``.
 
     Raises:
-        ValueError, TypeError: as `load`.
+        firstspike.config.ConfigError: as `load`.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{name}: must be TOML, not this: {error}") from None
-    version = values.pop("format", None)
-    if version != FORMAT or isinstance(version, bool):
-        raise ValueError(f"{name}: key format must be {FORMAT}, not {version!r}")
-    known = [field.name for field in fields(Processor)]
-    for key in values:
-        if key not in known:
-            raise ValueError(f"{name}: keys must be format or one of {', '.join(known)}, not {key!r}")
-    try:
-        return Processor(**values)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
+    table = config.parse(text, name)
+    table.version(FORMAT)
+    return table.build(Processor)

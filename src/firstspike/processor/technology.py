@@ -1,15 +1,18 @@
 """Energy per event, leakage and area of a technology: a TOML file, every constant with unit, source and bounds."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TypeVar
 
+from firstspike import config
+from firstspike.config import ConfigError, Table
 from firstspike.processor.interval import Interval
 from firstspike.processor.sram import Macro, Sram
+
+Kind = TypeVar("Kind")
 
 FORMAT = 1
 """Version of the file layout."""
@@ -54,7 +57,7 @@ SRAM_COLUMNS = ("capacity", "width", "read", "write", "leakage_low", "leakage", 
 SRAM_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mW", "mm2")
 
 
-class TechnologyError(ValueError):
+class TechnologyError(ConfigError):
     """A technology file breaks a rule; the text names file, key, rule and value."""
 
 
@@ -204,13 +207,7 @@ def load(path: str | Path) -> Technology:
         TechnologyError: the file breaks a rule; the text names it, the key, the rule and the value.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TechnologyError(f"{path.name}: must be UTF-8 text, not {data[error.start : error.start + 1]!r}") from None
-    return parse(text, path.name)
+    return parse(config.read_text(path, error=TechnologyError), Path(path).name)
 
 
 def parse(text: str, name: str) -> Technology:
@@ -219,137 +216,103 @@ def parse(text: str, name: str) -> Technology:
     Raises:
         TechnologyError: as `load`.
     """
-    try:
-        root = _Table(name, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise TechnologyError(f"{name}: must be TOML, not this: {error}") from None
-    version = root.take("format")
-    if version != FORMAT or isinstance(version, bool):
-        raise root.error("format", f"must be {FORMAT}, not {version!r}")
-    logic, baseline, link = root.table("logic"), root.table("baseline"), root.table("link")
+    root = config.parse(text, name, error=TechnologyError)
+    root.version(FORMAT)
     scenarios = root.table("dram")
     if not scenarios.names():
-        raise root.error("dram", "must hold at least one scenario, not {}")
+        raise root.broken("dram", "must hold at least one scenario, not {}")
     technology = Technology(
-        name=root.text("name"),
-        description=root.text("description"),
-        logic=Logic(**{key: logic.constant(key, unit) for key, unit in LOGIC_UNITS.items()}),
-        baseline=Baseline(**{key: baseline.constant(key, unit) for key, unit in BASELINE_UNITS.items()}),
-        link=Link(**{key: link.constant(key, unit) for key, unit in LINK_UNITS.items()}),
+        name=_text(root, "name"),
+        description=_text(root, "description"),
+        logic=_constants(root.table("logic"), Logic, LOGIC_UNITS),
+        baseline=_constants(root.table("baseline"), Baseline, BASELINE_UNITS),
+        link=_constants(root.table("link"), Link, LINK_UNITS),
         sram=_sram(root.table("sram")),
         dram=MappingProxyType({key: _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
-    logic.close()
-    baseline.close()
-    link.close()
     root.close()
     return technology
 
 
-class _Table:
-    """A TOML table that is emptied key by key, so that what is left over is unknown."""
-
-    def __init__(self, file: str, path: str, values: dict[str, Any]) -> None:
-        self._file, self._path, self._values = file, path, dict(values)
-
-    def error(self, key: str, rule: str) -> TechnologyError:
-        return TechnologyError(f"{self._file}: {self._path}{key} {rule}")
-
-    def names(self) -> list[str]:
-        return list(self._values)
-
-    def take(self, key: str) -> Any:
-        if key not in self._values:
-            raise self.error(key, "is missing")
-        return self._values.pop(key)
-
-    def text(self, key: str) -> str:
-        value = self.take(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(key, f"must be a text that says something, not {value!r}")
-        return value
-
-    def number(self, key: str) -> float:
-        value = self.take(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(key, f"must be a number, not {value!r}")
-        return value
-
-    def table(self, key: str) -> "_Table":
-        value = self.take(key)
-        if not isinstance(value, dict):
-            raise self.error(key, f"must be a table, not {value!r}")
-        return _Table(self._file, f"{self._path}{key}.", value)
-
-    def constant(self, key: str, unit: str) -> Constant:
-        entry = self.table(key)
-        given = entry.text("unit")
-        if given != unit:
-            raise entry.error("unit", f"must be {unit!r}, not {given!r}")
-        numbers = {name: entry.number(name) for name in ("low", "value", "high")}
-        try:
-            constant = Constant(**numbers, unit=unit, source=entry.text("source"))
-        except TechnologyError:
-            raise
-        except ValueError as error:
-            raise self.error(key, f"breaks its rule: {error}") from None
-        if unit == "bit":
-            for number in numbers.values():
-                if number < 1 or number != int(number):
-                    raise self.error(key, f"must be a whole number of bits, 1 at least, not {number!r}")
-        entry.close()
-        return constant
-
-    def close(self) -> None:
-        for key, value in self._values.items():
-            raise self.error(key, f"is not a known key (value {value!r})")
+def _text(table: Table, key: str) -> str:
+    value: str = table.take(key, str)
+    if not value.strip():
+        raise table.broken(key, f"must be a text that says something, not {value!r}")
+    return value
 
 
-def _dram(table: _Table) -> Dram:
+def _constant(table: Table, key: str, unit: str) -> Constant:
+    entry = table.table(key)
+    given = _text(entry, "unit")
+    if given != unit:
+        raise entry.broken("unit", f"must be {unit!r}, not {given!r}")
+    numbers = {name: entry.take(name, int | float) for name in ("low", "value", "high")}
+    source = _text(entry, "source")
+    entry.close()
+    try:
+        constant = Constant(**numbers, unit=unit, source=source)
+    except ValueError as error:
+        raise table.broken(key, f"breaks its rule: {error}") from None
+    if unit == "bit":
+        for number in numbers.values():
+            if number < 1 or number != int(number):
+                raise table.broken(key, f"must be a whole number of bits, 1 at least, not {number!r}")
+    return constant
+
+
+def _constants(table: Table, kind: type[Kind], units: Mapping[str, str]) -> Kind:
+    """A dataclass of constants, one for each unit, from a table that holds nothing else."""
+    made = kind(**{key: _constant(table, key, unit) for key, unit in units.items()})
+    table.close()
+    return made
+
+
+def _dram(table: Table) -> Dram:
     dram = Dram(
-        description=table.text("description"), **{key: table.constant(key, unit) for key, unit in DRAM_UNITS.items()}
+        description=_text(table, "description"),
+        **{key: _constant(table, key, unit) for key, unit in DRAM_UNITS.items()},
     )
     table.close()
     return dram
 
 
-def _sram(table: _Table) -> Sram:
+def _sram(table: Table) -> Sram:
     for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
         given = table.take(key)
         if given != list(expected):
-            raise table.error(key, f"must be {list(expected)!r}, not {given!r}")
-    low, high = table.number("low_factor"), table.number("high_factor")
+            raise table.broken(key, f"must be {list(expected)!r}, not {given!r}")
+    low, high = table.take("low_factor", int | float), table.take("high_factor", int | float)
     if not 0 <= low <= 1 <= high < float("inf"):
-        raise table.error("low_factor", f"must hold 0 <= low_factor <= 1 <= high_factor, not {low!r} and {high!r}")
+        raise table.broken("low_factor", f"must hold 0 <= low_factor <= 1 <= high_factor, not {low!r} and {high!r}")
     rows = table.take("rows")
     if not isinstance(rows, list) or not rows:
-        raise table.error("rows", f"must be a list of rows, not {rows!r}")
+        raise table.broken("rows", f"must be a list of rows, not {rows!r}")
     macros = tuple(_macro(table, f"rows[{index}]", row) for index, row in enumerate(rows))
     for macro in macros:
         twins = [m for m in macros if (m.width_bits, m.capacity_kib) == (macro.width_bits, macro.capacity_kib)]
         if len(twins) > 1:
-            raise table.error(
+            raise table.broken(
                 "rows",
                 f"must name each capacity and width once, not {macro.capacity_kib!r} x {macro.width_bits!r} twice",
             )
-    sram = Sram(source=table.text("source"), low_factor=low, high_factor=high, macros=macros)
+    sram = Sram(source=_text(table, "source"), low_factor=low, high_factor=high, macros=macros)
     table.close()
     return sram
 
 
-def _macro(table: _Table, key: str, row: object) -> Macro:
+def _macro(table: Table, key: str, row: object) -> Macro:
     if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
-        raise table.error(key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {row!r}")
+        raise table.broken(key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {row!r}")
     for column, value in zip(SRAM_COLUMNS, row, strict=True):
         positive = column != "leakage_low"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise table.error(f"{key}.{column}", f"must be a number, not {value!r}")
+            raise table.broken(f"{key}.{column}", f"must be a number, not {value!r}")
         if not (value > 0 if positive else value >= 0) or value == float("inf"):
-            raise table.error(
+            raise table.broken(
                 f"{key}.{column}", f"must be finite and {'above' if positive else 'at least'} 0, not {value!r}"
             )
     if not isinstance(row[1], int):
-        raise table.error(f"{key}.width", f"must be an int, not {row[1]!r}")
+        raise table.broken(f"{key}.width", f"must be an int, not {row[1]!r}")
     if row[4] > row[5]:
-        raise table.error(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
+        raise table.broken(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
     return Macro(**dict(zip((field.name for field in fields(Macro)), row, strict=True)))

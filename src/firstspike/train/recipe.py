@@ -1,11 +1,11 @@
 """A training recipe: everything that decides a result, in one readable TOML file, checked when built."""
 
 import math
-import tomllib
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from firstspike import config
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat.layers import STAGES
 from firstspike.cat.models import SMALL, VGG16
@@ -265,59 +265,34 @@ class Recipe:
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a TOML file, one table per part.
 
+    A key ``base`` names a recipe of the package, or a file beside this one, which this one is laid over table by table.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no TOML, or a key is unknown, missing or out of range; the text names file and key.
+        firstspike.config.ConfigError: the file is no TOML, or a key is unknown, missing or out of range; the text names
+            file and key.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"recipe {str(path)!r}: there is no such file")
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        recipe: Recipe = _build(Recipe, document, "recipe")
-        epochs = recipe.training.epochs
-        for stage in STAGES[1:]:
-            begin = getattr(recipe.stages, stage)
-            if begin is not None and begin > epochs:
-                raise ValueError(
-                    f"stages.{stage} must begin within training's {epochs} epochs, 0..{epochs}, not {begin!r}"
-                )
-        return recipe
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise ValueError(f"recipe {str(path)!r}: {error}") from error
-
-
-def _build(kind: Any, table: Any, place: str) -> Any:
-    if not isinstance(table, dict):
-        raise TypeError(f"{place} must be a table, not {table!r}")
-    known = {entry.name: entry for entry in fields(kind)}
-    for key in table:
-        if key not in known:
-            raise ValueError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
-    for key, entry in known.items():
-        if key not in table and entry.default is MISSING and entry.default_factory is MISSING:
-            raise ValueError(f"{place}: key {key!r} is missing")
-    values = {}
-    for key, value in table.items():
-        declared = known[key].type
-        if is_dataclass(declared):
-            values[key] = _build(declared, value, key)
-        elif declared == tuple[int, ...]:
-            if not isinstance(value, list):
-                raise TypeError(f"{place}.{key} must be a list, not {value!r}")
-            values[key] = tuple(value)
-        elif declared is float and isinstance(value, int) and not isinstance(value, bool):
-            values[key] = float(value)
-        elif declared in (int, float, str, bool) and type(value) is not declared:
-            raise TypeError(f"{place}.{key} must be {declared.__name__}, not {value!r}")
-        else:
-            values[key] = value
-    return kind(**values)
+    table = config.load(path, named=_named())
+    recipe = table.build(Recipe)
+    epochs = recipe.training.epochs
+    for stage in STAGES[1:]:
+        begin = getattr(recipe.stages, stage)
+        if begin is not None and begin > epochs:
+            rule = f"must begin within training's {epochs} epochs, 0..{epochs}, not {begin!r}"
+            raise table.broken(f"stages.{stage}", rule)
+    return recipe
 
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with the package (also in the folder ``recipes/`` of the project)."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+    return tuple(_named())
+
+
+def _named() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -327,8 +302,8 @@ def find_recipe(name: str) -> Recipe:
         FileNotFoundError: it is neither.
         ValueError: the file breaks a rule.
     """
-    if name in recipe_names():
-        return load_recipe(_FOLDER / f"{name}.toml")
+    if name in _named():
+        return load_recipe(_named()[name])
     if not Path(name).is_file():
         raise FileNotFoundError(f"recipe must be one of {', '.join(recipe_names())} or a TOML file, not {name!r}")
     return load_recipe(name)
