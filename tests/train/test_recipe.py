@@ -118,7 +118,7 @@ MINIMAL = '[data]\nname = "digits"\n[training]\nepochs = 2\n'
 BAD = {
     "no TOML": ("[data", "must be TOML, not this: Expected"),
     "no text": (b"\xff\xfe".decode("latin-1") + "[data]\n", "Invalid"),
-    "unknown table": (MINIMAL + "[optimiser]\nlr = 1\n", r"optimiser is not a known key \(.*\); known are data, training, network"),
+    "unknown table": (MINIMAL + "[optimiser]\nx = 1\n", r"optimiser is not a known key \(.*\); known are data, training"),
     "unknown key": (MINIMAL + "lr = 1\n", r"training.lr is not a known key \(value 1\); known are epochs, batch_size"),
     "missing table": ('[data]\nname = "digits"\n', "training is missing"),
     "missing key": ('[data]\nname = "digits"\n[training]\nbatch_size = 4\n', "training.epochs is missing"),
@@ -183,12 +183,46 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         load_recipe(tmp_path / "recipe.toml")
 
 
+def test_a_recipe_states_what_differs_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "below.toml").write_text(MINIMAL + "seed = 4\n[network]\nhidden = [8, 8]\n", encoding="utf-8")
+    text = 'base = "below.toml"\n[training]\nepochs = 5\n[network]\nhidden = [16]\n[sparsity]\nweight = 1\n'
+    own = read(tmp_path, text)
+    assert (own.training.epochs, own.training.seed) == (5, 4)
+    assert (own.network.hidden, own.sparsity.weight, own.data.name) == ((16,), 1.0, "digits")
+    named = read(tmp_path, 'base = "digits"\n[training]\nseed = 7\n')
+    digits = find_recipe("digits").values()
+    assert named.values() == {**digits, "training.seed": 7}
+
+
+def test_bases_lie_on_one_another_but_in_no_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = "digits"\n[training]\nseed = 7\n', encoding="utf-8")
+    assert read(tmp_path, 'base = "a.toml"\n[training]\norder = 1\n').training.stream == 7 + (1 << 32)
+    (tmp_path / "a.toml").write_text('base = "recipe.toml"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^a.toml: base must not lead back to recipe.toml, not 'recipe.toml'"):
+        read(tmp_path, 'base = "a.toml"\n')
+    with pytest.raises(ValueError, match=r"^recipe.toml: base must be one of digits, .* or a TOML file .* not 'digit'"):
+        read(tmp_path, 'base = "digit"\n')
+    with pytest.raises(ValueError, match=r"^recipe.toml: base must be text, not 3"):
+        read(tmp_path, "base = 3\n")
+
+
+BLOCK = r"^## (\S+)\n.*?```toml\n(.*?)```"
+
+
+def test_recipes_of_the_log_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "log" / "2026-11-30-recipes.md").read_text(encoding="utf-8")
+    found = {name: read(tmp_path, text) for name, text in re.findall(BLOCK, page, re.DOTALL | re.MULTILINE)}
+    assert len(found) == 13
+    assert found["vgg16-cifar10-cycle"].training.learning_rate == 0.03
+    assert not set(found) & set(recipe_names())
+
+
 def test_recipes_of_the_package(tmp_path: Path) -> None:
     assert set(recipe_names()) >= {"digits", "vgg16-cifar10"}
     for name in recipe_names():
         recipe = find_recipe(name)
         last = recipe.stages.at(recipe.training.epochs - 1)
-        merged = recipe.averaging.start is not None  # by src/firstspike/train/merge.py
+        merged = recipe.averaging.start is not None  # by `firstspike merge`
         assert last == "quantised" or merged, name  # else it could not be converted
     assert find_recipe("vgg16-cifar10").code == Code(T=24, tau=4, mantissa_bits=5)
     path = tmp_path / "mine.toml"

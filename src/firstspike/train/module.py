@@ -134,8 +134,8 @@ def rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step as a share of the peak.
 
     >>> from firstspike.train.recipe import find_recipe
-    >>> [round(rate(find_recipe("vgg16-cifar10-cycle"), step, 10), 3) for step in (0, 9, 75, 119, 120, 139)]
-    [0.1, 1.0, 0.5, 0.162, 0.046, 0.003]
+    >>> [round(rate(find_recipe("vgg16-cifar10"), step, 10), 3) for step in (0, 19, 75, 119, 120, 129)]
+    [0.05, 1.0, 0.5, 0.101, 0.018, 0.002]
     """
     training, averaging = recipe.training, recipe.averaging
     total = max(1, training.epochs * steps_per_epoch)
