@@ -111,8 +111,9 @@ class Table:
         hints, values = get_type_hints(kind), {}
         for name, field in known.items():
             if name in self:
-                declared = hints[name]
-                values[name] = self.table(name).build(declared) if is_dataclass(declared) else self.take(name, declared)
+                declared: Any = hints[name]
+                nested = isinstance(declared, type) and is_dataclass(declared)
+                values[name] = self.table(name).build(declared) if nested else self.take(name, declared)
             elif field.default is MISSING and field.default_factory is MISSING:
                 raise self.broken(name, "is missing")
         try:
