@@ -34,8 +34,8 @@ def offline(monkeypatch):
     monkeypatch.setattr(archives.pooch, "retrieve", refuse)
 
 
-def md5(data):
-    return hashlib.md5(data).hexdigest()
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def tar(members):
@@ -101,7 +101,7 @@ def register(monkeypatch, name, *data, split=None, url="http://127.0.0.1:9/"):
     """Let the named set expect these archives; returns their file names."""
     known = NAMED[name]
     old = known.train if split != "test" else known.test
-    new = tuple(Archive(url=url + a.file, md5=md5(d)) for a, d in zip(old, data, strict=True))
+    new = tuple(Archive(url=url + a.file, sha256=sha256(d)) for a, d in zip(old, data, strict=True))
     changes = {"train": new, "test": new} if split is None else {split: new}
     monkeypatch.setitem(NAMED, name, replace(known, **changes))
     return [archive.file for archive in new]
@@ -321,7 +321,7 @@ def test_an_offline_machine_is_told_what_to_put_where(tmp_path, offline, name, d
     text, archive = str(caught.value), NAMED[name].train[0]
     assert text.startswith(f"data set {name!r} must lie in {root}, and ")
     assert ("the download failed: no route to host" if download else "downloading is switched off") in text
-    assert f"Put {archive.url} (MD5 {archive.md5}) at {root / name / archive.file}, " in text
+    assert f"Put {archive.url} (SHA-256 {archive.sha256}) at {root / name / archive.file}, " in text
     assert f"{root / name}/train/CLASS/*.png" in text
     assert f"{root / name}-train.zip" in text
     assert "FIRSTSPIKE_DATA" in text
@@ -341,17 +341,17 @@ def test_a_read_only_folder_is_left_alone(tmp_path, offline):
 def test_a_damaged_archive_is_named(tmp_path, offline):
     file = NAMED["cifar10"].train[0].file
     (tmp_path / file).write_bytes(b"half a download")
-    with pytest.raises(FileNotFoundError, match=rf"{file} is there, but damaged: its MD5 must be c32a1d4a.*, not '"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{file} is there, but damaged: its SHA-256 must be c4a38c50.*, not '"
+    ):
         load("cifar10", data_root=tmp_path, download=False)
 
 
-def test_checksums_are_the_published_ones():
-    assert NAMED["cifar10"].train[0].md5 == "c32a1d4ab5d03f1284b67883e8d87530"
-    assert NAMED["cifar100"].test[0].md5 == "03b5dce01913d631647c71ecec9e9cb8"
-    assert NAMED["tiny-imagenet"].test[0].md5 == "90528d7ca1a48142e341f4ef8d21d0de"
+def test_downloads_are_encrypted_and_checked():
     for known in NAMED.values():
         for archive in (*known.train, *known.test):
-            assert len(bytes.fromhex(archive.md5)) == 16
+            assert archive.url.startswith("https://")
+            assert len(bytes.fromhex(archive.sha256)) == 32
 
 
 @pytest.fixture
@@ -390,7 +390,9 @@ def test_an_archive_is_downloaded_once(monkeypatch, tmp_path, server):
 def test_a_download_with_a_wrong_checksum_leaves_nothing(monkeypatch, tmp_path, server):
     (file,) = register(monkeypatch, "cifar10", b"the right one", url=server.url)
     (server.folder / file).write_bytes(b"another one")
-    with pytest.raises(FileNotFoundError, match=r"the download failed: MD5 hash of downloaded file .* does not match"):
+    with pytest.raises(
+        FileNotFoundError, match=r"the download failed: SHA256 hash of downloaded file .* does not match"
+    ):
         load("cifar10", data_root=tmp_path / "root")
     assert not list(tmp_path.glob("root*"))
 

@@ -19,10 +19,10 @@ MAX_MEMBER_BYTES = 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One file on the web: its address and the MD5 that its makers publish."""
+    """One file on the web: its address and its SHA-256."""
 
     url: str
-    md5: str
+    sha256: str
 
     @property
     def file(self) -> str:
@@ -39,26 +39,50 @@ class NamedSet:
     test: tuple[Archive, ...]
 
 
-_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+# The SHA-256 are of the files whose MD5 the makers publish; several projects state the same ones.
+_FASHION = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+
+
+def _fashion(file: str, sha256: str) -> Archive:
+    return Archive(url=f"{_FASHION}/{file}", sha256=sha256)
+
+
 _CIFAR10 = Archive(
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", md5="c32a1d4ab5d03f1284b67883e8d87530"
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 )
 _CIFAR100 = Archive(
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", md5="03b5dce01913d631647c71ecec9e9cb8"
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+    sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
 )
-_TINY = Archive(url="http://cs231n.stanford.edu/tiny-imagenet-200.zip", md5="90528d7ca1a48142e341f4ef8d21d0de")
+_TINY = Archive(
+    url="https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+)
 
 NAMED: dict[str, NamedSet] = {
     "fashion-mnist": NamedSet(
         classes=10,
         shape=(1, 28, 28),
         train=(
-            Archive(url=f"{_FASHION}/train-images-idx3-ubyte.gz", md5="8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            Archive(url=f"{_FASHION}/train-labels-idx1-ubyte.gz", md5="25c81989df183df01b3e8a0aad5dffbe"),
+            Archive(
+                url=f"{_FASHION}/train-images-idx3-ubyte.gz",
+                sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            ),
+            Archive(
+                url=f"{_FASHION}/train-labels-idx1-ubyte.gz",
+                sha256="a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            ),
         ),
         test=(
-            Archive(url=f"{_FASHION}/t10k-images-idx3-ubyte.gz", md5="bef4ecab320f06d8554ea6380940ec79"),
-            Archive(url=f"{_FASHION}/t10k-labels-idx1-ubyte.gz", md5="bb300cfdad3c16e7a12a480ee83cd310"),
+            Archive(
+                url=f"{_FASHION}/t10k-images-idx3-ubyte.gz",
+                sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            ),
+            Archive(
+                url=f"{_FASHION}/t10k-labels-idx1-ubyte.gz",
+                sha256="67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
         ),
     ),
     "cifar10": NamedSet(classes=10, shape=(3, 32, 32), train=(_CIFAR10,), test=(_CIFAR10,)),
@@ -83,16 +107,16 @@ Arrays = tuple[np.ndarray, np.ndarray, tuple[str, ...]]  # images uint8 [N, C, H
 
 
 def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
-    """Path of a whole archive: ``root/FILE`` or ``root/NAME/FILE`` if its MD5 is right, else downloaded to the latter.
+    """Path of a whole archive: ``root/FILE`` or ``root/NAME/FILE`` if its SHA-256 is right, else downloaded to the latter.
 
     FileNotFoundError says what to put where, when it is not there (or damaged) and cannot or may not be downloaded.
     """
     damaged = ""
     for place in (root / archive.file, root / name / archive.file):
         if place.is_file():
-            if (found := _md5(place)) == archive.md5:
+            if (found := _sha256(place)) == archive.sha256:
                 return place
-            damaged = f" ({place} is there, but damaged: its MD5 must be {archive.md5}, not {found!r})"
+            damaged = f" ({place} is there, but damaged: its SHA-256 must be {archive.sha256}, not {found!r})"
     problem = "downloading is switched off"
     if download and not may_write(root / name):
         problem = f"{root} is read-only"
@@ -102,7 +126,9 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
-            pooch.retrieve(archive.url, f"md5:{archive.md5}", fname=archive.file, path=folder, downloader=downloader)
+            pooch.retrieve(
+                archive.url, f"sha256:{archive.sha256}", fname=archive.file, path=folder, downloader=downloader
+            )
             return folder / archive.file
         except (OSError, ValueError) as error:  # no network, no room, no permission; wrong checksum
             problem = f"the download failed: {error}"
@@ -110,16 +136,16 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
                 for place in fresh:
                     place.rmdir()  # leave no empty folder behind
     raise FileNotFoundError(
-        f"data set {name!r} must lie in {root}{damaged}, and {problem}. Put {archive.url} (MD5 {archive.md5}) at "
+        f"data set {name!r} must lie in {root}{damaged}, and {problem}. Put {archive.url} (SHA-256 {archive.sha256}) at "
         f"{root / name / archive.file}, or its images at {root / name}/train/CLASS/*.png and "
         f"{root / name}/test/CLASS/*.png, or zips of class folders at {root / name}-train.zip and "
         f"{root / name}-test.zip; another folder than {root} is chosen by --data-root or FIRSTSPIKE_DATA"
     )
 
 
-def _md5(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_cifar(path: Path, *, name: str, split: Split) -> Arrays:

@@ -133,7 +133,7 @@ def decode_cached(
     path = cache / f"{stem}-{fingerprint[:24]}.npz"
     if path.exists():
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            with files.reading(path) as file, np.load(file, allow_pickle=False) as stored:
                 images: np.ndarray = stored["images"]
             if images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(listing.files):
                 return images

@@ -1,13 +1,16 @@
 """Files of a folder or a zip archive, and which of them are the images of each class."""
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
+
+from firstspike import files
 
 Split = Literal["train", "test"]
 
@@ -15,6 +18,11 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".pbm", ".pgm", ".p
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
 ANNOTATIONS = "val_annotations.txt"
 MAX_FILE_BYTES = 64 * 2**20
+MAX_DEPTH = 64
+"""Most folders within one another."""
+
+_BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, zlib.error, struct.error)
+"""What reading a damaged archive raises: `zipfile` has no error for all of it."""
 
 
 class Source(Protocol):
@@ -36,16 +44,19 @@ class FolderSource:
     def names(self) -> list[str]:
         names: list[str] = []
         visited: set[str] = set()
-        for folder, subfolders, files in os.walk(self.path, followlinks=True):
+        for folder, subfolders, own in os.walk(self.path, followlinks=True):
             real = os.path.realpath(folder)
             if real in visited:  # a link back to a parent would never end
                 subfolders.clear()
                 continue
             visited.add(real)
+            relative = Path(folder).relative_to(self.path)
+            if len(relative.parts) > MAX_DEPTH:
+                raise ValueError(f"{self.path} must hold at most {MAX_DEPTH} folders within one another, not more")
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            prefix = "" if folder == str(self.path) else Path(folder).relative_to(self.path).as_posix() + "/"
+            prefix = "" if folder == str(self.path) else relative.as_posix() + "/"
             names.extend(f"{prefix}{name}/" for name in subfolders)
-            names.extend(f"{prefix}{name}" for name in files if not name.startswith("."))
+            names.extend(f"{prefix}{name}" for name in own if not name.startswith("."))
         return names
 
     def stamp(self, name: str) -> str:
@@ -53,10 +64,7 @@ class FolderSource:
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self, name: str) -> bytes:
-        path = self.path / name
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise ValueError(f"{path} must hold at most {MAX_FILE_BYTES} bytes, not {size!r}")
-        return path.read_bytes()
+        return files.read(self.path / name, most=MAX_FILE_BYTES)
 
 
 class ZipSource:
@@ -68,6 +76,8 @@ class ZipSource:
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for entry in archive.infolist():
             name = entry.filename.removeprefix("./")
+            if name.count("/") > MAX_DEPTH:
+                raise ValueError(f"{path} must hold at most {MAX_DEPTH} folders within one another, not more")
             if name and not any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
                 self._entries[name] = entry
 
@@ -82,26 +92,34 @@ class ZipSource:
         entry = self._entries[name]
         if entry.file_size > MAX_FILE_BYTES:
             raise ValueError(f"{name} in {self.path} must hold at most {MAX_FILE_BYTES} bytes, not {entry.file_size!r}")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others inflate without a bound
+            raise ValueError(f"{name} in {self.path} must be stored or deflated, not by method {entry.compress_type!r}")
         try:
-            return self._archive.read(entry)  # never more than file_size, and checked against its CRC
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
+            with self._archive.open(entry) as stream:
+                # As much as the entry declares, checked against its CRC: `read` without a number would inflate all.
+                return stream.read(entry.file_size)
+        except _BROKEN_ZIP as error:
             raise ValueError(f"{name} in {self.path} must be readable, not corrupted: {error}") from error
 
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
     """Open a folder or a zip archive. FileNotFoundError, or ValueError for anything else."""
+    with ExitStack() as opened:
+        yield _opened(path, opened)
+
+
+def _opened(path: Path, opened: ExitStack) -> Source:
     if path.is_dir():
-        yield FolderSource(path)
-    elif not path.exists():
+        return FolderSource(path)
+    if not path.exists():
         raise FileNotFoundError(f"data must be a folder or a zip archive that exists, not {str(path)!r}")
-    else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"data must be a folder or a whole zip archive, not {str(path)!r}: {error}") from error
-        with archive:
-            yield ZipSource(path, archive)
+    stream = opened.enter_context(files.reading(path))
+    try:
+        archive = opened.enter_context(zipfile.ZipFile(stream))
+    except _BROKEN_ZIP as error:
+        raise ValueError(f"data must be a folder or a whole zip archive, not {str(path)!r}: {error}") from error
+    return ZipSource(path, archive)
 
 
 def may_write(folder: Path) -> bool:
