@@ -1,8 +1,9 @@
-# make demo: sets up .venv, runs the main job.   make test: sets up .venv, passes the tests.
+# make demo: sets up .venv, runs the main job.   make test: sets up .venv with the developers' tools, passes the tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := $(VENV)/.demo
 # The CPU build of PyTorch is enough; set TORCH="torch" for the registry's newest build.
 TORCH ?= torch==2.13.0
 # Processes that the tests run in.
@@ -10,7 +11,7 @@ JOBS ?= 2
 
 .PHONY: demo test lint types slow rtl-full native-sanitize clean
 
-demo: $(STAMP)
+demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
 
 test: lint types
@@ -36,12 +37,18 @@ native-sanitize: $(STAMP)
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-$(STAMP): pyproject.toml CMakeLists.txt $(wildcard src/native/*)
+# What the demo needs: PyTorch, Lightning, scikit-learn's digits.
+$(DEMO): pyproject.toml CMakeLists.txt $(wildcard src/native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,rtl]"
+	$(BIN)/python -m pip install --quiet --editable ".[train]"
 	touch $@
+
+# What the developers need besides.
+$(STAMP): $(DEMO)
+	$(BIN)/python -m pip install --quiet --editable ".[dev,rtl]"
+	touch $@ $(DEMO)
 
 clean:
 	rm -rf $(VENV) build demo

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 import firstspike as fs
-from firstspike.data import Batches, load
+from firstspike.data import load
+from firstspike.data.batches import Batches
 
 torch.manual_seed(0)
 train, test = load("digits", split="train"), load("digits", split="test")
@@ -33,13 +34,13 @@ for epoch, (stage, rate) in enumerate(
         optimiser.step()
     print(f"epoch {epoch + 1} {stage}: loss {loss.item():.3f}")
 
-x = test.pixels(0, len(test))
+x = test.pixels()
 snn = fs.convert(cat, example=x)  # integers only; refuses if a single spike differs
 logits = snn(x)  # int64, exact
 run = snn.trace(x)
 cost = fs.Processor().run(snn, x)
 
-print(f"accuracy {100 * (logits.argmax(dim=1) == test.labels).float().mean():.2f} %")
+print(f"accuracy {100 * (logits.argmax(axis=1) == test.labels).mean():.2f} %")
 print(
     f"{run.spikes_per_neuron:.3f} spikes per neuron, {run.sops_per_image:,.0f} SOPs per image, {run.latency_steps} steps"
 )

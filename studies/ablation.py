@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from firstspike.arith import LogWeights
 from firstspike.cat.rebuild import normalise, reformat
 from firstspike.train.fit import training_images
@@ -65,7 +67,7 @@ def run(recipe: Recipe, row: str, folder: Path, options: Namespace) -> Record:
     accuracy, chosen = network_accuracy(deepcopy(network), test), None
     if row == "relu":
         validation = validation.limit(1000)
-        images = training.limit(500).pixels()
+        images = torch.from_numpy(training.limit(500).pixels())
         networks = {}
         for percentile in PERCENTILES:
             networks[percentile] = deepcopy(network)

@@ -22,10 +22,11 @@ from firstspike.arith import decode
 from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import rebuild
 from firstspike.cli.common import track, write_json
+from firstspike.converter import convert
 from firstspike.data import ImageSet
 from firstspike.data import load as load_images
 from firstspike.spec import INPUT
-from firstspike.spiking import SpikingNetwork, convert, load
+from firstspike.spiking import SpikingNetwork, load
 from firstspike.train.fit import load_network
 from firstspike.train.recipe import find_recipe
 
@@ -45,12 +46,12 @@ def compare(prepared: Prepared, snn: SpikingNetwork, images: ImageSet, label: st
     total = {kind: {"spikes": 0, "neurons": 0, "logits": 0, "classes": 0} for kind in networks}
     for start in track(range(0, len(images), BATCH), label, -(-len(images) // BATCH)):
         pixels = images.pixels(start, min(start + BATCH, len(images)))
-        times = snn.encode(pixels)
+        given, times = torch.from_numpy(pixels), snn.encode(pixels)
         outputs = {INPUT: times, **snn.engine.layers(times)}
         logits = np.ldexp(outputs[last].reshape(len(pixels), -1).astype(np.float64), -snn.logit_exponent)
         for kind, network in networks.items():
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16"):
-                values = network.spike_values(pixels.double() if kind == "float64" else pixels)
+                values = network.spike_values(given.double() if kind == "float64" else given)
             found = values[last].double().numpy().reshape(len(pixels), -1)
             sums = total[kind]
             for name in firing:

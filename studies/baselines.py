@@ -61,8 +61,7 @@ snn = load(options.network)
 images = load_images(options.data, split="test", data_root=options.data_root)
 tested = images.limit(options.accuracy_images) if options.accuracy_images else images
 right = [
-    np.asarray(snn.classify(tested.pixels(start, min(start + 256, len(tested)))))
-    == tested.labels.numpy()[start : start + 256]
+    np.asarray(snn.classify(tested.pixels(start, min(start + 256, len(tested))))) == tested.labels[start : start + 256]
     for start in range(0, len(tested), 256)
 ]
 accuracy = 100 * float(np.mean(np.concatenate(right)))

@@ -16,9 +16,10 @@ import torch
 from firstspike import files
 from firstspike.cat.prepared import Prepared
 from firstspike.cli.common import track
-from firstspike.convert import ConversionError
+from firstspike.conversion import ConversionError
+from firstspike.converter import convert
 from firstspike.data import ImageSet, load
-from firstspike.spiking import SpikingNetwork, convert
+from firstspike.spiking import SpikingNetwork
 from firstspike.train.fit import Fitted, fit
 from firstspike.train.memory import keep_freed_memory
 from firstspike.train.recipe import Recipe, load_recipe
@@ -93,8 +94,8 @@ def network_accuracy(network: Prepared, images: ImageSet) -> float:
     right = 0
     with torch.inference_mode():
         for start in track(range(0, len(images), BATCH), "network", -(-len(images) // BATCH)):
-            logits = network(images.pixels(start, start + BATCH))
-            right += int((logits.argmax(dim=1) == images.labels[start : start + BATCH]).sum())
+            logits = network(torch.from_numpy(images.pixels(start, start + BATCH)))
+            right += int((logits.argmax(dim=1).numpy() == images.labels[start : start + BATCH]).sum())
     return right / len(images)
 
 
@@ -112,7 +113,7 @@ def counts(snn: SpikingNetwork, images: ImageSet) -> Record:
     right, spikes = 0, 0.0
     for start in track(range(0, len(images), BATCH), "integer engine", -(-len(images) // BATCH)):
         trace = snn.trace(images.pixels(start, start + BATCH))
-        right += int((trace.predictions == images.labels[start : start + BATCH].numpy()).sum())
+        right += int((trace.predictions == images.labels[start : start + BATCH]).sum())
         spikes += trace.spikes_per_neuron * trace.images
     n = len(images)
     return {"accuracy": right / n, "spikes_per_neuron": spikes / n, "latency_steps": snn.latency_steps, "images": n}

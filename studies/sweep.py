@@ -27,9 +27,10 @@ from firstspike import zoo
 from firstspike.arith import Code, LogWeights
 from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import rebuild, reformat
+from firstspike.converter import convert
 from firstspike.data import ImageSet
 from firstspike.spec import Network
-from firstspike.spiking import convert, load
+from firstspike.spiking import load
 from firstspike.train.fit import load_network, training_images
 from firstspike.train.recipe import Recipe, StagesRecipe
 from studies.small import Record, arguments, chosen_recipe, figure, kept, spiking, trained, write_table

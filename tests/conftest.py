@@ -63,8 +63,8 @@ def single_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits_model(digits_run: Run) -> Path:
     """The model file of the digits recipe."""
+    from firstspike.converter import convert
     from firstspike.data import load
-    from firstspike.spiking import convert
 
     images, path = load("digits", split="test"), digits_run.folder / "digits.safetensors"
     convert(digits_run.fitted.network, example=images.pixels(0, 8), classes=images.classes).save(path)

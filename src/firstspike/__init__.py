@@ -1,14 +1,28 @@
-"""firstspike: time-to-first-spike networks from conversion-aware training to a processor, bit-exact, with cycles and energy."""
+"""firstspike: time-to-first-spike networks from conversion-aware training to a processor, bit-exact, with cycles and energy.
 
-from firstspike import zoo
-from firstspike.arith import Code, LogWeights
-from firstspike.cat import models
-from firstspike.cat.prepare import UnsupportedError, prepare
-from firstspike.cat.prepared import Prepared
-from firstspike.convert import ConversionError
-from firstspike.processor import Cost, Processor, Technology, TechnologyError
-from firstspike.spec import FormatError, Network, Trace
-from firstspike.spiking import SpikingNetwork, convert, load
+A name of the public API loads what it needs when it is first used: what runs, prices or simulates a network loads no
+PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from firstspike.extras import needed
+
+if TYPE_CHECKING:
+    from firstspike import zoo
+    from firstspike.arith import Code, LogWeights
+    from firstspike.cat import models
+    from firstspike.cat.prepare import UnsupportedError, prepare
+    from firstspike.cat.prepared import Prepared
+    from firstspike.conversion import ConversionError
+    from firstspike.converter import convert
+    from firstspike.processor import Cost, Processor, Technology, TechnologyError
+    from firstspike.spec import FormatError, Network, Trace
+    from firstspike.spiking import SpikingNetwork, load
+
+__version__ = "0.1.0"
+"""The only place that states it; the build reads it here."""
 
 __all__ = [
     "Code",
@@ -24,9 +38,48 @@ __all__ = [
     "TechnologyError",
     "Trace",
     "UnsupportedError",
+    "__version__",
     "convert",
     "load",
     "models",
     "prepare",
     "zoo",
 ]
+
+_PLACES = {
+    "Code": "firstspike.arith",
+    "ConversionError": "firstspike.conversion",
+    "Cost": "firstspike.processor",
+    "FormatError": "firstspike.spec",
+    "LogWeights": "firstspike.arith",
+    "Network": "firstspike.spec",
+    "Prepared": "firstspike.cat.prepared",
+    "Processor": "firstspike.processor",
+    "SpikingNetwork": "firstspike.spiking",
+    "Technology": "firstspike.processor",
+    "TechnologyError": "firstspike.processor",
+    "Trace": "firstspike.spec",
+    "UnsupportedError": "firstspike.cat.prepare",
+    "convert": "firstspike.converter",
+    "load": "firstspike.spiking",
+    "models": "firstspike.cat",
+    "prepare": "firstspike.cat.prepare",
+    "zoo": "firstspike",
+}
+"""Where each public name is defined."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, loaded when it is first used (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with needed(f"firstspike.{name}"):
+        place = _PLACES[name]
+        module = name in ("models", "zoo")
+        value = import_module(f"{place}.{name}") if module else getattr(import_module(place), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

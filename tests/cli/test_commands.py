@@ -12,7 +12,9 @@ import torch
 from conftest import Run
 from PIL import Image
 
+from firstspike import __version__
 from firstspike.cli import main
+from firstspike.cli.common import SCHEMA
 from firstspike.cli.main import COMMANDS
 from firstspike.data import load as load_images
 from firstspike.engine import NAMES
@@ -47,7 +49,10 @@ quantised = 1
 
 
 def record(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    """A record without what every record begins with."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert (found.pop("schema"), found.pop("firstspike")) == (SCHEMA, __version__)
+    return found
 
 
 @pytest.mark.parametrize("command", [module.NAME for module in COMMANDS])
@@ -104,7 +109,7 @@ def test_demo(
     trace = snn.trace(images.pixels())
     assert found["spikes_per_neuron"] == trace.spikes_per_neuron
     assert found["sops_per_image"] == trace.sops_per_image
-    assert found["snn_accuracy"] == float(np.mean(trace.predictions == images.labels.numpy()))
+    assert found["snn_accuracy"] == float(np.mean(trace.predictions == images.labels))
     assert found["cycles_per_image"] > 0
     assert found["energy_uj_per_image"] > 0
     assert found["train_seconds"] >= 0
@@ -161,7 +166,7 @@ def test_train_convert_inspect_evaluate_cost(
     images = load_images("digits", split="test").limit(30)
     trace = snn.trace(images.pixels())
     assert found["images"] == 30
-    assert found["accuracy"] == float(np.mean(trace.predictions == images.labels.numpy()))
+    assert found["accuracy"] == float(np.mean(trace.predictions == images.labels))
     assert found["spikes_per_neuron"] == trace.spikes_per_neuron
     assert found["sops_per_image"] == trace.sops_per_image
     assert found["images_per_second"] > 0
@@ -210,7 +215,7 @@ def test_images_without_a_test_split_are_not_called_test_images(
 ) -> None:
     """The same images below ``test`` are a test set; alone they may be those of training."""
     images = load_images("digits", split="test").limit(30)
-    for index, (pixels, label) in enumerate(zip(images.images.numpy(), images.labels.tolist(), strict=True)):
+    for index, (pixels, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
         for folder in (tmp_path / "plain", tmp_path / "split" / "test", tmp_path / "split" / "train"):
             path = folder / str(label) / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ def test_what_is_there_is_run_and_the_rest_is_null(place_of_zoo: Path, capsys: p
     snn = load(place_of_zoo / "zoo" / "vgg16-cifar10.safetensors")
     images = load_images("cifar10", split="test", data_root=place_of_zoo / "data")
     pixels = images.pixels(0, len(images))
-    assert ours["accuracy"] == np.mean(np.asarray(snn.classify(pixels)) == images.labels.numpy())
+    assert ours["accuracy"] == np.mean(np.asarray(snn.classify(pixels)) == images.labels)
     cost = Processor().run(snn, pixels)
     assert (ours["energy_uj_low"], ours["energy_uj"], ours["energy_uj_high"]) == (
         cost.energy.low, cost.energy.value, cost.energy.high,

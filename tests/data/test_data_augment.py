@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstspike.data import Augment
+from firstspike.data.augment import Augment
 
 
 def generator(seed):

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pooch
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -31,7 +32,7 @@ def offline(monkeypatch):
     def refuse(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(archives.pooch, "retrieve", refuse)
+    monkeypatch.setattr(pooch, "retrieve", refuse)
 
 
 def sha256(data):
@@ -123,9 +124,9 @@ def test_digits():
         whole.setdefault(key, []).append(int(label))
     for data in (train, test):
         for image, label in zip(data.images, data.labels.tolist(), strict=True):
-            whole[image.numpy().tobytes()].remove(label)
+            whole[image.tobytes()].remove(label)
     assert not any(whole.values())  # together they are the whole set, each image once
-    shares = test.labels.bincount().numpy() - 360 * np.bincount(bunch.target) / 1797
+    shares = np.bincount(test.labels) - 360 * np.bincount(bunch.target) / 1797
     assert np.abs(shares).max() < 1
     assert np.array_equal(load("digits", split="test").images, test.images)
 
@@ -146,9 +147,9 @@ def test_cifar10_archive(monkeypatch, tmp_path, offline, folder):
     (tmp_path / folder / file).write_bytes(data)
     train, test = (load("cifar10", split=split, data_root=tmp_path) for split in ("train", "test"))
     assert train.labels.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
-    assert np.array_equal(train.images.numpy(), np.concatenate(pixels[:5]))
+    assert np.array_equal(train.images, np.concatenate(pixels[:5]))
     assert test.labels.tolist() == [5, 4]
-    assert np.array_equal(test.images.numpy(), pixels[5])
+    assert np.array_equal(test.images, pixels[5])
     assert train.classes == test.classes == tuple(CIFAR10_NAMES)
     assert train.name == "cifar10"
     assert load("cifar10", data_root=tmp_path, size=16).shape == (3, 16, 16)
@@ -170,8 +171,8 @@ def test_cifar100_archive(monkeypatch, tmp_path, offline):
     train, test = (load("cifar100", split=split, data_root=tmp_path) for split in ("train", "test"))
     assert train.labels.tolist() == [99, 0, 50]
     assert test.labels.tolist() == [7]
-    assert np.array_equal(train.images.numpy(), train_pixels)
-    assert np.array_equal(test.images.numpy(), test_pixels)
+    assert np.array_equal(train.images, train_pixels)
+    assert np.array_equal(test.images, test_pixels)
     assert train.classes[7] == "fine07"
 
 
@@ -223,7 +224,7 @@ def test_tiny_imagenet_archive(monkeypatch, tmp_path, offline):
     assert train.shape == (3, 64, 64)
     assert train.labels.tolist() == test.labels.tolist() == list(range(200))
     last = np.asarray(Image.open(io.BytesIO(png(1000)))).transpose(2, 0, 1)
-    assert np.array_equal(test.images[199].numpy(), last)
+    assert np.array_equal(test.images[199], last)
     with zipfile.ZipFile(tmp_path / file) as archive:
         archive.extractall(tmp_path / "unpacked")
     unpacked = load("tiny-imagenet", split="test", data_root=tmp_path / "unpacked", size=32)
@@ -240,7 +241,7 @@ def test_fashion_mnist_archives(monkeypatch, tmp_path, offline):
         for file, content in zip(files, data, strict=True):
             (tmp_path / file).write_bytes(content)
         loaded = load("fashion-mnist", split=split, data_root=tmp_path)
-        assert np.array_equal(loaded.images.numpy(), pixels[:, None])
+        assert np.array_equal(loaded.images, pixels[:, None])
         assert loaded.labels.tolist() == labels.tolist()
         assert loaded.classes == FASHION_CLASSES
         assert loaded.shape == (1, 28, 28)
@@ -381,7 +382,7 @@ def test_an_archive_is_downloaded_once(monkeypatch, tmp_path, server):
     (file,) = register(monkeypatch, "cifar10", data, url=server.url)
     (server.folder / file).write_bytes(data)
     root = tmp_path / "new" / "root"
-    assert np.array_equal(load("cifar10", split="test", data_root=root).images.numpy(), pixels[5])
+    assert np.array_equal(load("cifar10", split="test", data_root=root).images, pixels[5])
     assert {path.name for path in root.rglob("*")} == {"cifar10", file}
     (server.folder / file).unlink()
     assert len(load("cifar10", data_root=root)) == 10

@@ -14,7 +14,7 @@ pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 import firstspike as fs
 from explore.spaces import TEXT
 from firstspike.arith import Code, LogWeights, decode_weights, level_values
-from firstspike.convert.recode import recode
+from firstspike.conversion.recode import recode
 from firstspike.data import load as load_images
 from firstspike.data import split_validation
 from firstspike.explore import space
@@ -92,7 +92,7 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
     snn = SpikingNetwork(recode(original, code=replace(original.code, T=8), weights=original.weights))
     _, validation = split_validation(load_images("digits", split="train"), count=200, seed=0)
     images = validation.limit(40)
-    assert result["accuracy"] == float(np.mean(snn.classify(images.pixels()).numpy() == images.labels.numpy()))
+    assert result["accuracy"] == float(np.mean(snn.classify(images.pixels()) == images.labels))
     cost = Processor(pes=64, clock_mhz=100.0).run(snn, images.limit(5).pixels(), dram="lpddr3")
     assert result["energy_uj"] == cost.energy_uj
     assert result["latency_us"] == cost.latency_us

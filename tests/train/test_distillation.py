@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from firstspike.cli.main import main
+from firstspike.converter import convert
 from firstspike.spec import Network
-from firstspike.spiking import SpikingNetwork, convert, load
+from firstspike.spiking import SpikingNetwork, load
 from firstspike.train.distillation import Teachers
 from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, training_images
 from firstspike.train.module import ConversionAwareTraining, TrainingError
@@ -41,7 +42,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def images(recipe: Recipe) -> Tensor:
-    return training_images(recipe)[0].limit(40).pixels()
+    return torch.from_numpy(training_images(recipe)[0].limit(40).pixels())
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from firstspike.arith import decode
 from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import normalise, real_weights, rebuild, reformat
 from firstspike.cli.main import main
+from firstspike.converter import convert
 from firstspike.spec import INPUT, Network
-from firstspike.spiking import SpikingNetwork, convert, load
+from firstspike.spiking import SpikingNetwork, load
 from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
 from firstspike.train.recipe import Recipe, find_recipe
 from firstspike.train.warm_start import warm_start
@@ -29,7 +30,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def images(recipe: Recipe) -> Tensor:
-    return training_images(recipe)[0].limit(300).pixels()
+    return torch.from_numpy(training_images(recipe)[0].limit(300).pixels())
 
 
 @pytest.fixture(scope="module")

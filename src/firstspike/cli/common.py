@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from firstspike import files
+from firstspike import __version__, files
 from firstspike.data import ImageSet, load, names
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
@@ -23,6 +23,9 @@ from firstspike.terminal import Terminal
 Item = TypeVar("Item")
 
 console = Terminal()
+
+SCHEMA = 1
+"""Version of the records' keys: raised when one changes its name, its unit or its meaning, or goes."""
 
 CHUNK = 50
 """Images evaluated between two steps of the progress bar."""
@@ -131,10 +134,12 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def write_json(path: str | None, record: Mapping[str, Any]) -> None:
-    """Write one record as JSON, whole or not at all; nothing where there is no path."""
+    """Write one record as JSON with the version that made it, whole or not at all; nothing where there is no path."""
     if path is None:
         return
-    files.write(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    files.write(
+        path, json.dumps({"schema": SCHEMA, "firstspike": __version__, **record}, indent=2, allow_nan=False) + "\n"
+    )
 
 
 def check_output(path: str | None, *, made: str | None = None) -> None:

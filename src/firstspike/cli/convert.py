@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from firstspike.cli.common import check_output, console, positive, write_json
-from firstspike.spiking import convert
+from firstspike.converter import convert
 from firstspike.train.recipe import find_recipe
 
 NAME = "convert"

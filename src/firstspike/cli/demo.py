@@ -3,18 +3,18 @@
 import argparse
 import platform
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from rich.text import Text
 
-from firstspike import files
+from firstspike import __version__, files
 from firstspike.cli.common import accuracy, console, run_all, timed, write_json
+from firstspike.converter import convert
 from firstspike.data import load as load_images
 from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
 from firstspike.report import demo_page, demo_table
-from firstspike.spiking import convert, load
+from firstspike.spiking import load
 from firstspike.train.recipe import find_recipe
 
 NAME = "demo"
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     _step("1. train", "conversion-aware, in stages: clip, spikes, logarithmic weights")
     fitted, seconds = timed(lambda: fit(recipe, out=out / "run", resume=False))
     images = load_images(recipe.data.name, split="test")
-    pixels, labels = images.pixels(0, len(images)), images.labels.numpy()
+    pixels, labels = images.pixels(0, len(images)), images.labels
 
     _step("2. convert", "to integers; every spike and logit must equal the trained network's")
     model = out / "digits.safetensors"
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     _step("3. run", f"{model} bit-exactly on {len(images)} held-out test images")
     trace = run_all(snn, images, "images", times=True)
     with torch.no_grad():
-        trained = fitted.network(pixels).argmax(dim=1).numpy()
+        trained = fitted.network(torch.from_numpy(pixels)).argmax(dim=1).numpy()
 
     _step("4. cost", "on the processor: cycles, memory traffic, energy")
     processor, constants = Processor(), technology.default()
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     console.print(demo_table(record, cost))
     provenance = {
         "command": "firstspike demo",
-        "firstspike": version("firstspike"),
+        "firstspike": __version__,
         "torch": torch.__version__,
         "Python": platform.python_version(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         network=snn.network,
         trace=trace,
         cost=cost,
-        image=pixels[0].numpy(),
+        image=pixels[0],
         label=int(labels[0]),
         provenance=provenance,
         designs=baselines.compare(snn.network, trace, processor=processor, technology=constants),

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
         "network": str(options.network),
         "dataset": images.name,
         "engine": snn.engine.name,
-        "accuracy": accuracy(trace.predictions, images.labels.numpy()),
+        "accuracy": accuracy(trace.predictions, images.labels),
         "images": len(images),
         "split": "all" if images.whole else "test",
         "images_per_second": len(images) / seconds,
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     )
     table.add_column("quantity")
     table.add_column("value", justify="right")
-    table.add_row("accuracy", f"{100 * accuracy(trace.predictions, images.labels.numpy()):.2f} %")
+    table.add_row("accuracy", f"{100 * accuracy(trace.predictions, images.labels):.2f} %")
     table.add_row("latency", f"{trace.latency_steps} steps")
     table.add_row("spikes per neuron", f"{trace.spikes_per_neuron:.4f}")
     table.add_row("synaptic operations", f"{trace.sops_per_image / 1e6:.3f} million/image")

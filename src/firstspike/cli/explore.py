@@ -2,14 +2,13 @@
 
 import argparse
 import os
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from firstspike import files
+from firstspike import __version__, files
 from firstspike.cli.common import console, positive, write_json
 
 NAME = "explore"
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         if cluster is not None:
             cluster.close()
     seconds = perf_counter() - start
-    provenance = {"command": f"firstspike explore {options.space}", "firstspike": version("firstspike")}
+    provenance = {"command": f"firstspike explore {options.space}", "firstspike": __version__}
     files.write(out / "designs.csv", page.table(chosen, found))
     files.write(out / "explore.html", page.page(chosen, found, provenance))
     console.print(_table(chosen, found))

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, train
 from firstspike.cli.common import check_output
+<<<<<<< HEAD
 from firstspike.messages import line
+=======
+from firstspike.extras import needed
+>>>>>>> 8fea28e (Lazy public API, images as arrays, fs.convert apart from SpikingNetwork: running and pricing a network needs no PyTorch; training, data sets and plots are extras; the version stands in one place and in every record)
 
 COMMANDS = (demo, train, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
 
@@ -39,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         check_output(options.json, made=getattr(options, "out", None))
-        status: int | None = options.run(options)
+        with needed(f"firstspike {options.command}"):
+            status: int | None = options.run(options)
     except KeyboardInterrupt:
         print("firstspike: interrupted", file=sys.stderr)
         return 130

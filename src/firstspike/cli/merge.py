@@ -5,7 +5,7 @@ from pathlib import Path
 
 from firstspike import zoo
 from firstspike.cli.common import check_output, console, write_json
-from firstspike.spiking import convert
+from firstspike.converter import convert
 from firstspike.train.recipe import find_recipe
 
 NAME = "merge"

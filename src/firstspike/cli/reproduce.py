@@ -142,7 +142,7 @@ def _column(
     spikes = run_all(snn, priced, f"{column.title}: cost", times=True)
     return Ours(
         published=column,
-        accuracy=accuracy(trace.predictions, tested.labels.numpy()),
+        accuracy=accuracy(trace.predictions, tested.labels),
         images=len(tested),
         latency_steps=snn.latency_steps,
         costs={name: _priced(snn, spikes, processor, chosen) for name, processor in processors.items()},

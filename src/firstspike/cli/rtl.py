@@ -52,10 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Simulate, emit, map or price."""
-    try:
-        {"run": _run, "emit": _emit, "synth": gates.synth, "power": gates.power}[options.action](options)
-    except ModuleNotFoundError as error:
-        raise ImportError(f"rtl needs {error.name}; install it with: pip install 'firstspike[rtl]'") from error
+    {"run": _run, "emit": _emit, "synth": gates.synth, "power": gates.power}[options.action](options)
 
 
 def _run(options: argparse.Namespace) -> None:

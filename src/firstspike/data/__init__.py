@@ -1,13 +1,13 @@
-"""Data sets by name or path, and their augmentation."""
+"""Data sets by name or path, as NumPy arrays.
 
-from firstspike.data.augment import Augment
-from firstspike.data.batches import Batches
+The mini-batches of training and their augmentation need PyTorch and stand apart: `firstspike.data.batches`,
+`firstspike.data.augment`, `firstspike.data.cutmix`.
+"""
+
 from firstspike.data.images import ImageSet, split_validation, stratified, to_pixels
 from firstspike.data.sets import data_folder, load, names
 
 __all__ = [
-    "Augment",
-    "Batches",
     "ImageSet",
     "data_folder",
     "load",

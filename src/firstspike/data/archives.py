@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
 
 from firstspike.data.sources import Split, may_write
+from firstspike.extras import needed
 
 MAX_MEMBER_BYTES = 2**28
 
@@ -121,6 +121,8 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
     if download and not may_write(root / name):
         problem = f"{root} is read-only"
     elif download:
+        with needed(f"fetching data set {name!r}"):
+            import pooch
         folder = root / name
         fresh = [place for place in (folder, *folder.parents) if not place.exists()]
         try:

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 import torch
 
 from firstspike.data.augment import Augment, generator
-from firstspike.data.images import ImageSet, to_pixels
+from firstspike.data.images import ImageSet
+
+
+def to_pixels(images: torch.Tensor) -> torch.Tensor:
+    """As `firstspike.data.to_pixels`, of a tensor.
+
+    >>> to_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    # The divisor is a tensor: a Python number would be turned into a multiplication by 1/255 on a GPU, which rounds twice.
+    return images.to(torch.float32).div_(torch.full((), 255.0, device=images.device))
 
 
 class Batches:
@@ -46,7 +56,7 @@ class Batches:
             raise ValueError(f"the last batch must be a multiple of world_size {world_size} or dropped, not {tail!r}")
         if drop_last and len(data) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(data)} images with drop_last, not {batch_size!r}")
-        self.data = data
+        self.images, self.labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -73,7 +83,7 @@ class Batches:
     def _bounds(self) -> list[tuple[int, int, int, int]]:
         """Of each step: start and stop of the whole batch, then of this rank's part; empty parts are left out."""
         bounds = []
-        end = len(self.data) // self.batch_size * self.batch_size if self.drop_last else len(self.data)
+        end = len(self.labels) // self.batch_size * self.batch_size if self.drop_last else len(self.labels)
         for start in range(0, end, self.batch_size):
             stop = min(start + self.batch_size, end)
             first = start + (stop - start) * self.rank // self.world_size
@@ -88,12 +98,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         drawn = generator(self.seed, self.epoch)
-        n, (_, height, width), device = len(self.data), self.data.shape, self.data.images.device
-        order = (torch.randperm(n, generator=drawn) if self.shuffle else torch.arange(n)).to(device)
+        n, (height, width) = len(self.labels), self.images.shape[2:]
+        order = torch.randperm(n, generator=drawn) if self.shuffle else torch.arange(n)
         for start, stop, first, last in self._bounds():
             index = order[first:last]
-            images = self.data.images[index]
+            images = self.images[index]
             if self.augment is not None:
                 draw = self.augment.draw(stop - start, height, width, drawn)
                 images = self.augment.apply(images, draw.part(first - start, last - start))
-            yield to_pixels(images), self.data.labels[index]
+            yield to_pixels(images), self.labels[index]

@@ -8,22 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-Indices = Sequence[int] | np.ndarray | torch.Tensor
+Indices = Sequence[int] | np.ndarray
 
 
-def to_pixels(images: torch.Tensor) -> torch.Tensor:
+def to_pixels(images: np.ndarray) -> np.ndarray:
     """Turn uint8 images of any shape into float32 in [0, 1], each the float32 nearest to ``value / 255``.
 
-    >>> to_pixels(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist()
+    >>> to_pixels(np.array([0, 51, 255], dtype=np.uint8)).tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
-    if images.dtype != torch.uint8:
-        raise TypeError(f"images must be a uint8 tensor, not {images.dtype!r}")
-    # A divisor on the images' device: a Python number would be turned into a multiplication by 1/255 on a GPU, which
-    # rounds twice.
-    return images.to(torch.float32).div_(torch.full((), 255.0, device=images.device))
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be a uint8 array, not {images.dtype!r}")
+    return images.astype(np.float32) / np.float32(255)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,19 +32,19 @@ class ImageSet:
     these are all its images, whichever split was asked for.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: np.ndarray
+    labels: np.ndarray
     classes: tuple[str, ...]
     name: str
     whole: bool = False
 
     def __post_init__(self) -> None:
-        rules = (("images", self.images, torch.uint8, 4), ("labels", self.labels, torch.int64, 1))
+        rules = (("images", self.images, np.uint8, 4), ("labels", self.labels, np.int64, 1))
         for field, value, dtype, ndim in rules:
-            if not isinstance(value, torch.Tensor):
-                raise TypeError(f"{field} must be a torch tensor, not {type(value).__name__!r}")
+            if not isinstance(value, np.ndarray):
+                raise TypeError(f"{field} must be a NumPy array, not {type(value).__name__!r}")
             if value.dtype != dtype:
-                raise TypeError(f"{field} must be of dtype {dtype}, not {value.dtype!r}")
+                raise TypeError(f"{field} must be of dtype {dtype.__name__}, not {str(value.dtype)!r}")
             if value.ndim != ndim:
                 raise ValueError(f"{field} must have {ndim} dimensions, not {value.ndim!r}")
         if len(self.images) != len(self.labels):
@@ -69,7 +66,7 @@ class ImageSet:
 
     def subset(self, indices: Indices) -> "ImageSet":
         """The images at these positions, in this order."""
-        index = torch.as_tensor(indices, dtype=torch.int64, device=self.images.device)
+        index = np.asarray(indices, dtype=np.int64)
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def limit(self, n: int) -> "ImageSet":
@@ -81,19 +78,9 @@ class ImageSet:
             raise ValueError(f"limit must be at least 1, not {n!r}")
         return self if n >= len(self) else self.subset([i * len(self) // n for i in range(n)])
 
-    def batch(self, indices: Indices | slice) -> torch.Tensor:
-        """Pixels at these positions: float32 [n, C, H, W] in [0, 1]."""
-        if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices, dtype=torch.int64, device=self.images.device)
-        return to_pixels(self.images[indices])
-
-    def pixels(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    def pixels(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Pixels from position ``start`` up to ``stop``: float32 [n, C, H, W] in [0, 1]."""
-        return self.batch(slice(start, stop))
-
-    def to(self, device: torch.device | str) -> "ImageSet":
-        """The same set with its tensors on ``device``; batches are then put together and augmented there."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        return to_pixels(self.images[start:stop])
 
 
 def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -132,6 +119,6 @@ def split_validation(
     assert count is not None
     if not 0 < count < len(data):
         raise ValueError(f"count must lie between 1 and {len(data) - 1} for {len(data)} images, not {count!r}")
-    chosen = stratified(data.labels.cpu().numpy(), count, seed)
+    chosen = stratified(data.labels, count, seed)
     rest, validation = data.subset(np.flatnonzero(~chosen)), data.subset(np.flatnonzero(chosen))
     return rest, replace(validation, name=f"{data.name}-validation")

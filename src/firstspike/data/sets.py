@@ -4,17 +4,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pooch
-import torch
+import platformdirs
 
 from firstspike.data.archives import NAMED, Arrays, obtain, read_cifar, read_fashion
-from firstspike.data.augment import Augment
-from firstspike.data.batches import Batches
 from firstspike.data.decode import decode_cached, resize_all
-from firstspike.data.images import ImageSet, split_validation, stratified, to_pixels
+from firstspike.data.images import ImageSet, stratified
 from firstspike.data.sources import SPLIT_FOLDERS, Split, list_images, open_source
-
-__all__ = ["Augment", "Batches", "ImageSet", "data_folder", "load", "names", "split_validation", "to_pixels"]
+from firstspike.extras import needed
 
 DIGITS_TEST_IMAGES = 360
 DIGITS_SPLIT_SEED = 0
@@ -27,7 +23,9 @@ def names() -> tuple[str, ...]:
 
 def data_folder(data_root: str | Path | None = None) -> Path:
     """Where data sets lie: the argument, else FIRSTSPIKE_DATA, else the user's cache folder of this platform."""
-    return Path(data_root or os.environ.get("FIRSTSPIKE_DATA") or pooch.os_cache("firstspike")).expanduser()
+    return Path(
+        data_root or os.environ.get("FIRSTSPIKE_DATA") or platformdirs.user_cache_dir("firstspike")
+    ).expanduser()
 
 
 def load(
@@ -74,8 +72,7 @@ def load(
         (images, labels, classes), whole = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
     if expect_shape is not None:
         images = _in_shape(images, expect_shape, spec)
-    pixels, numbers = torch.from_numpy(images), torch.from_numpy(labels)
-    return ImageSet(images=pixels, labels=numbers, classes=classes, name=spec, whole=whole)
+    return ImageSet(images=images, labels=labels, classes=classes, name=spec, whole=whole)
 
 
 def _digits(split: Split) -> Arrays:
@@ -83,7 +80,8 @@ def _digits(split: Split) -> Arrays:
 
     A value v is stored as ``v * 255 / 16`` rounded half up, so that 16 is the full scale of uint8.
     """
-    from sklearn.datasets import load_digits  # takes a second to import, and only the digits need it
+    with needed("data set 'digits'"):
+        from sklearn.datasets import load_digits  # takes a second to import, and only the digits need it
 
     bunch = load_digits()
     values, labels = bunch.images.astype(np.int64), bunch.target.astype(np.int64)

@@ -15,6 +15,11 @@ def is_tensor(x: object) -> TypeGuard[Any]:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def like(x: object, result: np.ndarray) -> Any:
+    """The result as a tensor where ``x`` is one, else as it is."""
+    return sys.modules["torch"].from_numpy(result) if is_tensor(x) else result
+
+
 def to_float(x: Any) -> np.ndarray:
     """A tensor or array as a float array on the CPU: half types as float32, uint8 ``p`` as ``float32(p)/255``, others as is."""
     array = x

@@ -13,7 +13,7 @@ import numpy as np
 
 from firstspike import files
 from firstspike.arith import Code, LogWeights
-from firstspike.convert.recode import recode
+from firstspike.conversion.recode import recode
 from firstspike.data import load as load_images
 from firstspike.data import split_validation
 from firstspike.explore.space import Design, Space
@@ -97,8 +97,8 @@ def prepare(space: Space, *, cache: Path) -> Job:
     return Job(
         space=space,
         models=models,
-        pixels=chosen.images.numpy().reshape(len(chosen), *shape),
-        labels=chosen.labels.numpy(),
+        pixels=chosen.images.reshape(len(chosen), *shape),
+        labels=chosen.labels,
         cache=cache,
     )
 

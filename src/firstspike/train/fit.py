@@ -25,7 +25,9 @@ from firstspike.cat.layers import Synapses
 from firstspike.cat.models import vgg
 from firstspike.cat.prepare import prepare
 from firstspike.cat.prepared import Prepared
-from firstspike.data import Augment, Batches, ImageSet, load, split_validation
+from firstspike.data import ImageSet, load, split_validation
+from firstspike.data.augment import Augment
+from firstspike.data.batches import Batches
 from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
@@ -178,7 +180,8 @@ def fit(
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
     checkpoint = out / CHECKPOINT
     resumed = str(checkpoint) if resume and checkpoint.is_file() else None
-    taken = warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels()) if initial is not None else ()
+    measured = torch.from_numpy(training.limit(WARM_START_IMAGES).pixels())
+    taken = warm_start(network, initial, measured) if initial is not None else ()
     _freeze(network, recipe.training.frozen, taken=None if resumed else taken)
     out.mkdir(parents=True, exist_ok=True)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

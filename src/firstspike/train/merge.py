@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from firstspike.cat.prepared import Prepared
-from firstspike.data import Augment, Batches, ImageSet
+from firstspike.data import ImageSet
+from firstspike.data.augment import Augment
+from firstspike.data.batches import Batches
 from firstspike.spec import Network
 from firstspike.train.averaging import MEASURED_BATCHES
 from firstspike.train.fit import WARM_START_IMAGES, build_network, load_network, training_images, write_checkpoint
@@ -106,7 +108,7 @@ def _averaged(run: dict[str, Any], path: str | Path) -> dict[str, Any]:
 
 def _started(network: Prepared, initial: Network, training: ImageSet) -> dict[str, Tensor]:
     """Parameters that `firstspike train --initial` starts from, by the names of an average."""
-    warm_start(network, initial, training.limit(WARM_START_IMAGES).pixels())
+    warm_start(network, initial, torch.from_numpy(training.limit(WARM_START_IMAGES).pixels()))
     return {f"network.{name}": parameter.detach().clone() for name, parameter in network.named_parameters()}
 
 

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from oracles import network as oracle
 from oracles import tables
 
-from convert.modules import SEEDS, RandomNet, Shape, plain_networks
+from conversion.modules import SEEDS, RandomNet, Shape, plain_networks
 from firstspike.arith import Code, LogWeights
 from firstspike.cat.layers import AveragePool, Synapses
 from firstspike.cat.prepare import prepare
 from firstspike.cat.prepared import Prepared
-from firstspike.convert import ConversionError, lower
+from firstspike.conversion import ConversionError, lower
+from firstspike.converter import convert
 from firstspike.spec import INPUT, Conv2d, Linear, Network, Synaptic
-from firstspike.spiking import SpikingNetwork, convert
+from firstspike.spiking import SpikingNetwork
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 FORMATS = st.one_of(st.just((Code(), LogWeights())), st.tuples(codes(), weight_formats()))

@@ -14,7 +14,7 @@ import firstspike as fs
 from firstspike import spiking
 from firstspike.cat import layers
 from firstspike.cat.layers import Synapses
-from firstspike.convert import ConversionError, first_difference, lower
+from firstspike.conversion import ConversionError, first_difference, lower
 from firstspike.engine import ReferenceEngine
 from firstspike.engine.images import encode_images
 from firstspike.spec import INPUT, Conv2d, Linear, Network

@@ -9,16 +9,17 @@ from conftest import Run
 from engine.networks import plain
 from oracles import network as oracle
 
-from convert import table_oracle
+from conversion import table_oracle
 from firstspike.arith import encode
+from firstspike.converter import convert
 from firstspike.data import load
 from firstspike.engine import ReferenceEngine
 from firstspike.spec import Synaptic, Trace
-from firstspike.spiking import SpikingNetwork, convert
+from firstspike.spiking import SpikingNetwork
 
 IMAGES = load("digits", split="test")
-PIXELS = IMAGES.pixels()
-LABELS = IMAGES.labels.numpy()
+PIXELS = torch.from_numpy(IMAGES.pixels())
+LABELS = IMAGES.labels
 
 
 @pytest.fixture(scope="module")

