@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, train
 from firstspike.cli.common import check_output
-<<<<<<< HEAD
-from firstspike.messages import line
-=======
 from firstspike.extras import needed
->>>>>>> 8fea28e (Lazy public API, images as arrays, fs.convert apart from SpikingNetwork: running and pricing a network needs no PyTorch; training, data sets and plots are extras; the version stands in one place and in every record)
+from firstspike.messages import line
 
 COMMANDS = (demo, train, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
 
