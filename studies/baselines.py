@@ -67,7 +67,7 @@ right = [
 accuracy = 100 * float(np.mean(np.concatenate(right)))
 priced = images.limit(options.limit)
 trace = snn.trace(priced.pixels(0, len(priced)))
-times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+times = trace.times
 bits = snn.network.weights.bits
 
 

@@ -44,7 +44,7 @@ constants = technology.load(options.technology) if options.technology else techn
 snn = load(options.network)
 images = load_images(options.data, split="test", data_root=options.data_root).limit(options.limit)
 trace = snn.trace(images.pixels(0, len(images)))
-times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+times = trace.times
 best = designs.load("batch")
 
 

@@ -62,7 +62,7 @@ def measure() -> None:
         print(f"{kind}: density {spikes / neurons:.3f}, silent words {silent / words:.3f}")
     cost = fs.Processor().price(snn.network, trace, dram=options.dram)
     print(f"firstspike cost: {cost.cycles_per_image:,.0f} cycles, {cost.energy_uj:.1f} uJ per image")
-    times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    times = trace.times
     for name, activity in (("every map's", shapes.measure(snn.network, times)), ("the three kinds'", None)):
         work = multichip.workload(snn.network, shapes.spikes(snn.network, activity), fs.Processor())
         one = multichip.system(work, 1, technology=technology.default(), dram=options.dram)

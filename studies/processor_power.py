@@ -27,7 +27,7 @@ from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import INPUT, Conv2d, Network, Processor
+from firstspike.spec import INPUT, Conv2d, Network, ProcessorSpec
 from firstspike.spiking import SpikingNetwork, load
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,7 +65,7 @@ def alone(snn: SpikingNetwork, times: np.ndarray, name: str) -> tuple[SpikingNet
 
 
 snn = load(options.network)
-processor = Processor(pes=options.pes)
+processor = ProcessorSpec(pes=options.pes)
 images = load_images(options.data, split="test", data_root=options.data_root)
 pixels = images.pixels(options.image, options.image + 1)
 times = snn.encode(pixels)

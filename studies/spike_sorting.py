@@ -20,6 +20,7 @@ import numpy as np
 from amaranth.sim import SimulatorContext
 
 from firstspike import files
+from firstspike.arith import NO_SPIKE
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
 from firstspike.gates import scaling
@@ -27,14 +28,12 @@ from firstspike.gates.liberty import Library
 from firstspike.processor import cycles, technology
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import INPUT, Conv2d, Processor
+from firstspike.spec import INPUT, Conv2d, ProcessorSpec
 from firstspike.spec.program import Convolve
 from firstspike.spiking import load
 from studies.sorting.merge import Merge
 from studies.sorting.replay import Recording, Tick, price, record
 from studies.sorting.spike_list import ListEncoder
-
-SILENT = 255
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("network", help="model file (.safetensors)")
@@ -49,7 +48,7 @@ parser.add_argument("--block", action="append", metavar="NAME", help="a block by
 parser.add_argument("--json", help="file for the record")
 options = parser.parse_args()
 
-snn, processor = load(options.network), Processor()
+snn, processor = load(options.network), ProcessorSpec()
 net = snn.network
 parameters = Parameters.of(net, processor)
 images = load_images(options.data, split="test", data_root=options.data_root)
@@ -70,7 +69,7 @@ def sorted_list(y: int, x: int) -> list[dict[str, int]]:
     """The spikes of a pixel by time, then channel, and the end; outside the map the end alone."""
     inside = 0 <= y < source.shape[1] and 0 <= x < source.shape[2]
     column = source[:, y, x] if inside else np.array([], dtype=np.uint8)
-    spikes = sorted((int(t), c) for c, t in enumerate(column) if t != SILENT)
+    spikes = sorted((int(t), c) for c, t in enumerate(column) if t != NO_SPIKE)
     return [*({"time": t, "index": c, "end": 0} for t, c in spikes), {"time": 0, "index": 0, "end": 1}]
 
 
@@ -92,7 +91,7 @@ def encoder_recording(block: ListEncoder) -> tuple[Recording, int]:
                 while not ctx.get(block.steps.ready):
                     await tick()
                 await tick()
-            given += int((column != SILENT).sum())
+            given += int((column != NO_SPIKE).sum())
         ctx.set(block.steps.valid, 0)
         for _ in range(processor.pes):
             await tick()
@@ -138,7 +137,7 @@ def walker_recording(block: Walker) -> tuple[Recording, int]:
     """The walk of window after window of 3 x 3 positions over the same map."""
     channels, height, width = source.shape
     words = -(-channels // processor.lanes)
-    padded = np.full((height, width, words * processor.lanes), SILENT, dtype=np.uint8)
+    padded = np.full((height, width, words * processor.lanes), NO_SPIKE, dtype=np.uint8)
     padded[:, :, :channels] = source.transpose(1, 2, 0)
     memory = [int.from_bytes(bytes(row), "little") for row in padded.reshape(-1, processor.lanes)]
     given = 0
@@ -225,7 +224,7 @@ for name, spikes_of in maps.items():
         sums["dense_bits"] += (
             options.images * flat.shape[2] * -(-flat.shape[1] // processor.lanes) * processor.word_bits
         )
-        sums["list_bits"] += (int((flat != SILENT).sum()) + options.images * flat.shape[2] * tiles) * item_bits
+        sums["list_bits"] += (int((flat != NO_SPIKE).sum()) + options.images * flat.shape[2] * tiles) * item_bits
 for target in net.synaptic:
     own = [op for op in operations if op.layer == target.name]
     entry = counts[target.name]
@@ -249,7 +248,7 @@ for target in net.synaptic:
         crossed = np.stack([(tile == step).sum(axis=1) for step in range(net.code.T)])
         sums["list_fire"] += int(np.maximum(crossed, 1).sum()) + tile.shape[0] * tile.shape[2]
         sums["dense_fire"] += tile.shape[0] * tile.shape[2] * (net.code.T + 1 + -(-tile.shape[1] // processor.lanes))
-    sums["spikes_made"] += int((made != SILENT).sum())
+    sums["spikes_made"] += int((made != NO_SPIKE).sum())
 per_image = {key: value / options.images for key, value in sums.items()}
 total_cycles = float(np.mean(sum(entry.cycles for entry in counts.values())))
 print(f"\nper image, n = {options.images} of {images.name}: {total_cycles:,.0f} cycles with the walker")

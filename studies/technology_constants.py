@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from firstspike import files
-from firstspike.processor.interval import Interval
+from firstspike.spec.interval import Interval
 
 RECORDS = Path(__file__).resolve().parent / "records"
 FILE = Path(__file__).resolve().parents[1] / "src/firstspike/processor/technologies/28nm.toml"
@@ -42,7 +42,7 @@ BIASES = ("biases",)
 BOUNDS = ("low", "total", "high")
 
 
-class Processor:
+class Measured:
     """One record of processor_power.py, in pJ at 28 nm; leakage is taken out of every energy."""
 
     def __init__(self, pes: int, record: dict[str, Any]) -> None:
@@ -79,11 +79,10 @@ class Processor:
         return tuple(name for name in self.blocks if name not in (*LANES, *ROWS, *FIRING, *HANDLING, *BIASES))
 
 
-def processors(node: int) -> tuple[Processor, Processor]:
+def processors(node: int) -> tuple[Measured, Measured]:
     """Both sizes in a library."""
     small, large = (
-        Processor(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8")))
-        for pes in PES
+        Measured(pes, json.loads((RECORDS / f"processor-{pes}-{node}.json").read_text(encoding="utf-8"))) for pes in PES
     )
     return small, large
 

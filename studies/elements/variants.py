@@ -18,7 +18,7 @@ from jaxtyping import Integer
 from firstspike.arith import Code, LogWeights, integer_kernel, product_table
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 HEADROOM_BITS = 9
 """Bits of an accumulator above the largest product: 32 bits for the default logarithmic element."""
@@ -258,9 +258,9 @@ class Variant:
         """Number system and accumulator of the logarithmic kinds."""
         code = Code(mantissa_bits=self.mantissa_bits)
         weights = LogWeights(bits=self.weight_bits, mantissa_bits=self.mantissa_bits)
-        draft = Parameters(processor=Processor(accumulator_bits=48), code=code, weights=weights)
+        draft = Parameters(processor=ProcessorSpec(accumulator_bits=48), code=code, weights=weights)
         bits = draft.product_bits + HEADROOM_BITS
-        return replace(draft, processor=Processor(accumulator_bits=bits, word_bits=64))
+        return replace(draft, processor=ProcessorSpec(accumulator_bits=bits, word_bits=64))
 
     @property
     def factor_bits(self) -> int:

@@ -19,8 +19,8 @@ from typing import Any
 from firstspike.arith import checks
 from firstspike.processor.cycles import EVENTS
 from firstspike.processor.energy import COMPONENTS, Cost, LayerCost
-from firstspike.processor.interval import ZERO, Interval, total
 from firstspike.processor.technology import Technology
+from firstspike.spec.interval import ZERO, Interval, total
 from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
 from firstspike.spec.trace import Trace
 

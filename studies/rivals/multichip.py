@@ -17,11 +17,11 @@ from firstspike.compiler import mapping
 from firstspike.compiler.storage import origins
 from firstspike.processor import cycles, energy
 from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
-from firstspike.processor.interval import Interval, total
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
+from firstspike.spec.interval import Interval, total
 from firstspike.spec.network import INPUT, Conv2d, Network, Synaptic
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve
 
 COMPONENTS: Mapping[str, str] = {
@@ -76,7 +76,7 @@ class Workload:
     """
 
     network: Network
-    processor: Processor
+    processor: ProcessorSpec
     counts: Counts
     items: tuple[Item, ...]
     map_bits: Mapping[str, float]
@@ -167,7 +167,7 @@ class System:
         return record
 
 
-def workload(network: Network, times: Mapping[str, np.ndarray], processor: Processor) -> Workload:
+def workload(network: Network, times: Mapping[str, np.ndarray], processor: ProcessorSpec) -> Workload:
     """Count a network's work.
 
     Args:
@@ -218,7 +218,7 @@ def workload(network: Network, times: Mapping[str, np.ndarray], processor: Proce
 
 def _item(
     network: Network,
-    processor: Processor,
+    processor: ProcessorSpec,
     group: Sequence[LayerCounts],
     weights: Mapping[str, int],
     fetched: Mapping[str, int],
@@ -241,7 +241,7 @@ def _item(
     )
 
 
-def _stored_bits(network: Network, name: str, processor: Processor) -> float:
+def _stored_bits(network: Network, name: str, processor: ProcessorSpec) -> float:
     channels, *pixels = network.shapes[name]
     return math.prod(pixels) * -(-channels // processor.lanes) * processor.word_bits
 
@@ -270,7 +270,7 @@ def map_bits(times: np.ndarray, steps: int) -> float:
 # ---- partition ----------------------------------------------------------------------------------------------------
 
 
-def part_cycles(item: Item, chips: int, split: str, processor: Processor) -> float:
+def part_cycles(item: Item, chips: int, split: str, processor: ProcessorSpec) -> float:
     """Cycles of the largest of an item's parts; infinite where it has fewer parts than chips.
 
     A part of rows needs all weights, and takes at least the time that fetching them once takes.
@@ -291,7 +291,7 @@ def part_bits(item: Item, chips: int, split: str) -> float:
 
 
 def partition(
-    items: Sequence[Item], chips: int, processor: Processor, capacity_bits: float = math.inf
+    items: Sequence[Item], chips: int, processor: ProcessorSpec, capacity_bits: float = math.inf
 ) -> tuple[Place, ...] | None:
     """Places of items on at most ``chips`` chips with the shortest time of the busiest chip; None if there are none.
 
@@ -318,7 +318,7 @@ def partition(
 
 
 def _fill(
-    items: Sequence[Item], bound: float, chips: int, processor: Processor, capacity_bits: float
+    items: Sequence[Item], bound: float, chips: int, processor: ProcessorSpec, capacity_bits: float
 ) -> tuple[Place, ...] | None:
     places: list[Place] = []
     used, load, held = 0, math.inf, 0.0  # no chip is open
@@ -500,7 +500,7 @@ def _fetched(item: Item, place: Place) -> float:
 
 
 def _dealt(
-    layer: LayerCounts, item: Item, place: Place, processor: Processor, fetched: float, resident: bool
+    layer: LayerCounts, item: Item, place: Place, processor: ProcessorSpec, fetched: float, resident: bool
 ) -> LayerCounts:
     """A layer's events on all its chips together."""
     if place.chips == 1 and not resident:

@@ -8,10 +8,10 @@ from firstspike.compiler import mapping
 from firstspike.compiler.descriptor import pack
 from firstspike.compiler.image import assemble, store_map, weight_rows
 from firstspike.rtl.blocks.descriptor import LAYOUT
-from firstspike.spec import INPUT, Conv2d, Network, Processor
+from firstspike.spec import INPUT, Conv2d, Network, ProcessorSpec
 from firstspike.spec.program import DESCRIPTOR, Convolve
 
-PROCESSOR = Processor(pes=16, activation_buffer_kib=8, weight_buffer_kib=8)
+PROCESSOR = ProcessorSpec(pes=16, activation_buffer_kib=8, weight_buffer_kib=8)
 
 
 def _network(groups: int = 2) -> Network:

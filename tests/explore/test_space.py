@@ -10,7 +10,7 @@ pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 from explore.spaces import TEXT, small
 from firstspike.explore import space
 from firstspike.explore.space import SpaceError, unit
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 
 def test_a_space_holds_what_its_file_says(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_space_holds_what_its_file_says(tmp_path: Path) -> None:
 
 
 def test_every_field_of_the_processor_can_vary(tmp_path: Path) -> None:
-    for field in fields(Processor):
+    for field in fields(ProcessorSpec):
         text = f"processor: {{{field.name}: {{unit: {unit(field.name)}, values: [{field.default}]}}}}\nobjectives"
         head, _, tail = TEXT.partition("processor:")
         found = small(tmp_path, head + text + tail.partition("objectives")[2])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firstspike.gates import boolean
-from firstspike.gates.liberty import LibertyError, Library, Table
+from firstspike.gates.liberty import LibertyError, Library, LookupTable
 
 TINY = Path(__file__).with_name("tiny.lib")
 Tree = tuple
@@ -59,11 +59,11 @@ def test_table_axes(tiny: Library) -> None:
 
 def test_interpolation() -> None:
     """Halfway in both directions, below the axis clamped, above it extended."""
-    table = Table(slews=(0.0, 10.0), loads=(0.0, 2.0), values=((0.0, 4.0), (10.0, 14.0)))
+    table = LookupTable(slews=(0.0, 10.0), loads=(0.0, 2.0), values=((0.0, 4.0), (10.0, 14.0)))
     assert table.at(5, 1) == pytest.approx(7)
     assert table.at(-5, -5) == pytest.approx(0)
     assert table.at(20, 3) == pytest.approx(26)
-    assert Table(slews=(), loads=(), values=((3.0,),)).at(99, 99) == 3
+    assert LookupTable(slews=(), loads=(), values=((3.0,),)).at(99, 99) == 3
 
 
 def test_units(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 from tests.rtl.vgg import random_vgg
 
 TINY = Library([Path(__file__).with_name("tiny.lib")])
@@ -24,7 +24,7 @@ TINY = Library([Path(__file__).with_name("tiny.lib")])
 def test_logits_at_gate_level() -> None:
     """A small network from descriptors to logits through every block of the mapped netlist."""
     network = random_vgg((4, "M"), (1, 6, 6), classes=3)
-    processor = Processor(
+    processor = ProcessorSpec(
         pes=4, word_bits=32, activation_buffer_kib=1, weight_buffer_kib=1, membrane_rows=4, dram_latency_cycles=3
     )
     mapped = synthesise(design("processor", Parameters.of(network, processor)), TINY, max_fanout=12, with_timing=False)

@@ -11,7 +11,7 @@ from firstspike.gates import activity, fanout, netlist, synthesise, timing
 from firstspike.gates.liberty import Library
 from firstspike.processor import technology
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Conv2d, Processor
+from firstspike.spec import Conv2d, ProcessorSpec
 from studies.elements import compare
 from studies.elements.stimulus import layer_stimulus, random_stimulus
 from studies.elements.variants import VARIANTS
@@ -19,7 +19,7 @@ from studies.elements.variants import VARIANTS
 TINY = Library([Path(__file__).with_name("tiny.lib")])
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "pdk"
 SMALL = Parameters(
-    processor=Processor(accumulator_bits=16),
+    processor=ProcessorSpec(accumulator_bits=16),
     code=Code(T=6, tau=2, mantissa_bits=2),
     weights=LogWeights(bits=3, mantissa_bits=2),
 )
@@ -150,7 +150,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_libraries(pattern: str) -> None:
     """The contract's element in real cells: exact on every code and time, positive energy, 250 MHz at 28 nm with slack."""
     chosen = library(pattern)
-    parameters = Parameters(processor=Processor(), code=Code(), weights=LogWeights())
+    parameters = Parameters(processor=ProcessorSpec(), code=Code(), weights=LogWeights())
     result = synthesise.synthesise(synthesise.design("pe", parameters), chosen)
     assert not every_product(result, chosen, parameters).any()
     at_28nm = result.record()["at_28nm"]
@@ -170,7 +170,7 @@ def test_real_libraries(pattern: str) -> None:
 def test_processor_blocks() -> None:
     """The whole processor with 16 lanes: every block has an area, every memory is a macro with a price."""
     chosen = library("sg13g2*.lib.gz")
-    parameters = Parameters(processor=Processor(pes=16), code=Code(), weights=LogWeights())
+    parameters = Parameters(processor=ProcessorSpec(pes=16), code=Code(), weights=LogWeights())
     result = synthesise.synthesise(synthesise.design("processor", parameters), chosen, max_fanout=12)
     record = result.record(macros=technology.default().sram)
     blocks = {block["name"]: block for block in record["blocks"]}

@@ -18,10 +18,10 @@ from firstspike.compiler.storage import allocate
 from firstspike.config import ConfigError
 from firstspike.engine import create
 from firstspike.processor import cycles, designs, energy, technology
-from firstspike.spec import INPUT, Conv2d, Flatten, Network, Processor
+from firstspike.spec import INPUT, Conv2d, Flatten, Network, ProcessorSpec
 from firstspike.spec.program import Convolve, Pool
 
-SMALL = Processor(pes=16, activation_buffer_kib=2, weight_buffer_kib=2, membrane_rows=8)
+SMALL = ProcessorSpec(pes=16, activation_buffer_kib=2, weight_buffer_kib=2, membrane_rows=8)
 
 
 def _network(seed: int) -> Network:
@@ -84,7 +84,7 @@ def test_stages_move_the_fewest_words() -> None:
 def test_vgg_shares_its_late_layers() -> None:
     """VGG-16: the small maps of all images are on chip together; weights of the last layers are fetched once a batch."""
     network = _vgg16()
-    single, batch = Processor(membrane_rows=128), Processor(membrane_rows=128, images=8)
+    single, batch = ProcessorSpec(membrane_rows=128), ProcessorSpec(membrane_rows=128, images=8)
     assert [part.images for part in stages(network, batch)] == [1, 2, 8]
     words = [traffic(network, p, mapping.program(network, p).operations) for p in (single, batch)]
     assert words[1] < 8 * words[0] / 5
@@ -96,7 +96,7 @@ def test_vgg_shares_its_late_layers() -> None:
 def test_maps_of_a_batch_do_not_overlap() -> None:
     """No image's map lies on another's that is still read."""
     network = _vgg16()
-    for part in stages(network, Processor(membrane_rows=128, images=8)):
+    for part in stages(network, ProcessorSpec(membrane_rows=128, images=8)):
         maps = part.layout.maps
         for index in part.layers:
             layer = network.layers[index]
@@ -105,7 +105,7 @@ def test_maps_of_a_batch_do_not_overlap() -> None:
             target, source = maps[layer.name], maps[layer.source]
             assert source.size == part.images * source.height * source.width * source.pixel
             assert source.address + source.size <= target.address or target.address + target.size <= source.address
-            assert max(source.address + source.size, target.address + target.size) <= Processor().activation_words
+            assert max(source.address + source.size, target.address + target.size) <= ProcessorSpec().activation_words
 
 
 def _times(network: Network, images: int) -> dict[str, np.ndarray]:
@@ -168,7 +168,7 @@ def test_payloads_are_stored_once() -> None:
     network = random_vgg(VGG16[:6], (3, 16, 16))
     sizes = []
     for images in (1, 4):
-        processor = Processor(pes=16, weight_buffer_kib=4, membrane_rows=16, images=images)
+        processor = ProcessorSpec(pes=16, weight_buffer_kib=4, membrane_rows=16, images=images)
         program = mapping.program(network, processor)
         image = assemble(network, program, processor)
         sizes.append(image.words - 10 * image.descriptors - sum(program.regions.values()))
@@ -179,7 +179,7 @@ def test_payloads_are_stored_once() -> None:
 def test_pooling_is_per_image() -> None:
     """A batch's pooling is one operation an image, each on its own map."""
     network = random_vgg(VGG16[:6], (3, 16, 16))
-    program = mapping.program(network, Processor(images=4))
+    program = mapping.program(network, ProcessorSpec(images=4))
     pools = [o for o in program.operations if isinstance(o, Pool) and o.layer == "layer5"]
     assert [o.image for o in pools] == [0, 1, 2, 3]
     assert len({(o.in_address, o.out_address) for o in pools}) in (1, 4)
@@ -188,7 +188,7 @@ def test_pooling_is_per_image() -> None:
 def test_batches_that_do_not_fit() -> None:
     """Where the maps of several images never fit, images run alone; one image that does not fit is refused as ever."""
     network = random_vgg((16, "M", 16, "M"), (3, 16, 16))
-    tight = Processor(pes=16, activation_buffer_kib=4, images=64)
+    tight = ProcessorSpec(pes=16, activation_buffer_kib=4, images=64)
     assert stages(network, tight)[0].images == 1
     codes, bias = np.full((1, 16, 1, 1), 3, np.uint8), np.zeros(1, np.int64)
     layer = Conv2d(name="r", source=INPUT, codes=codes, scale=0, bias=bias, fires=False)
@@ -196,9 +196,9 @@ def test_batches_that_do_not_fit() -> None:
     with pytest.raises(
         ValueError, match="layer 'r': its 1280 bytes must fit the activation buffer of 1024 bytes beside"
     ):
-        mapping.program(wide, Processor(pes=16, activation_buffer_kib=1, images=2))
+        mapping.program(wide, ProcessorSpec(pes=16, activation_buffer_kib=1, images=2))
     with pytest.raises(ValueError, match=r"Processor.images must be in 1\.\.1024, not 0"):
-        Processor(images=0)
+        ProcessorSpec(images=0)
     assert allocate(network, tight).entries == (INPUT,)
 
 

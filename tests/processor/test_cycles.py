@@ -11,10 +11,10 @@ from firstspike.compiler.storage import allocate
 from firstspike.engine import create
 from firstspike.processor import cycles
 from firstspike.processor.plan import Plan
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Processor
+from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, ProcessorSpec
 from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
 
-SMALL = Processor(pes=16, activation_buffer_kib=8, weight_buffer_kib=2, membrane_rows=8)
+SMALL = ProcessorSpec(pes=16, activation_buffer_kib=8, weight_buffer_kib=2, membrane_rows=8)
 
 
 def _network(seed: int = 0, fires: int = 3) -> Network:
@@ -59,7 +59,7 @@ def _times(network: Network, density: float, images: int = 2) -> dict[str, np.nd
 
 
 def _walk(
-    network: Network, processor: Processor, times: dict[str, np.ndarray], image: int
+    network: Network, processor: ProcessorSpec, times: dict[str, np.ndarray], image: int
 ) -> dict[str, dict[str, int]]:
     """Cycles and events by layer, from the operations' geometry and the micro-architecture's page, no closed form."""
     origin = {layer.name: layer.source for layer in network.layers if isinstance(layer, Flatten)}
@@ -143,7 +143,7 @@ def _windows(network, processor, operation, stored, counts) -> int:  # type: ign
 def test_counts_equal_a_walk(density: float, word_bits: int) -> None:
     """Cycles, weight rows, lane operations of every layer, chunks, blocks, residuals, groups and padding included."""
     network = _network()
-    processor = Processor(
+    processor = ProcessorSpec(
         pes=16,
         word_bits=word_bits,
         activation_buffer_kib=8,
@@ -222,14 +222,14 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"layer 'r': its 1280 bytes must fit the activation buffer of 1024 bytes beside"
     ):
-        mapping.program(wide, Processor(pes=16, activation_buffer_kib=1))
-    tiny = Processor(pes=1024, weight_buffer_kib=2)
+        mapping.program(wide, ProcessorSpec(pes=16, activation_buffer_kib=1))
+    tiny = ProcessorSpec(pes=1024, weight_buffer_kib=2)
     with pytest.raises(
         ValueError, match=r"bank of the weight buffer must hold 8 rows, not 1 \(2048 bytes in two banks\)"
     ):
         mapping.program(network, tiny)
     with pytest.raises(ValueError, match="accumulators must have the network's 32 bits, not 24"):
-        mapping.program(network, Processor(accumulator_bits=24))
+        mapping.program(network, ProcessorSpec(accumulator_bits=24))
 
 
 def test_maps_do_not_overlap_while_in_use() -> None:

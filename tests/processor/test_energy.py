@@ -13,7 +13,7 @@ from firstspike.engine.events import trace as trace_events
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.processor import COMPONENTS, GROUPS, Processor, energy, rates, technology
 from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
-from firstspike.processor.interval import Interval
+from firstspike.spec.interval import Interval
 
 TECHNOLOGY = technology.default()
 LOGIC = TECHNOLOGY.logic
@@ -26,17 +26,17 @@ def layer_counts(name: str = "conv", kind: str = "conv2d", images: int = 2, **ev
     )
 
 
-def price(*layers: LayerCounts, dram: str = "flat-4pj", processor: spec.Processor | None = None) -> energy.Cost:
-    counts = Counts(layers=layers, processor=processor or spec.Processor())
+def price(*layers: LayerCounts, dram: str = "flat-4pj", processor: spec.ProcessorSpec | None = None) -> energy.Cost:
+    counts = Counts(layers=layers, processor=processor or spec.ProcessorSpec())
     return energy.cost(counts, weight_bits=5, technology=TECHNOLOGY, dram=dram)
 
 
 def memories() -> rates.Memories:
-    return rates.memories(spec.Processor(), 5, TECHNOLOGY)
+    return rates.memories(spec.ProcessorSpec(), 5, TECHNOLOGY)
 
 
 def hardware() -> rates.Rates:
-    return rates.rates(spec.Processor(), 5, TECHNOLOGY, "flat-4pj")
+    return rates.rates(spec.ProcessorSpec(), 5, TECHNOLOGY, "flat-4pj")
 
 
 # one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
@@ -136,7 +136,7 @@ def test_dearer_constants_cost_more_and_only_there() -> None:
         for key, constant in (("pe_operation", LOGIC.pe_operation), ("lane_fetch", LOGIC.lane_fetch))
     }
     dear = replace(TECHNOLOGY, logic=replace(LOGIC, **doubled))
-    counts = Counts(layers=(busy("a", 4),), processor=spec.Processor())
+    counts = Counts(layers=(busy("a", 4),), processor=spec.ProcessorSpec())
     plain, cost = (energy.cost(counts, weight_bits=5, technology=t).components for t in (TECHNOLOGY, dear))
     assert cost.pop("pe") == plain.pop("pe").times(2)
     assert cost == plain
@@ -158,12 +158,12 @@ def test_record_is_flat_carries_units_and_repeats_to_the_byte() -> None:
 
 
 def test_wrong_asks_are_refused() -> None:
-    counts = Counts(layers=(busy("a", 7),), processor=spec.Processor())
+    counts = Counts(layers=(busy("a", 7),), processor=spec.ProcessorSpec())
     with pytest.raises(ValueError, match=r"dram must be one of flat-4pj, lpddr3, not 'hbm'"):
         energy.cost(counts, weight_bits=5, technology=TECHNOLOGY, dram="hbm")
     with pytest.raises(ValueError, match=r"weight_bits must be in 1\.\.64, not 0"):
         energy.cost(counts, weight_bits=0, technology=TECHNOLOGY)
-    nothing = Counts(layers=(layer_counts(images=0),), processor=spec.Processor())
+    nothing = Counts(layers=(layer_counts(images=0),), processor=spec.ProcessorSpec())
     with pytest.raises(ValueError, match="a cost needs at least one image, not 0"):
         energy.cost(nothing, weight_bits=5, technology=TECHNOLOGY)
     with pytest.raises(ValueError, match=r"event must be one of cycles, .*, not 'spins'"):

@@ -54,7 +54,7 @@ def run(net: spec.Network, seed: int, images: int = 2) -> spec.Trace:
 
 
 def times_of(trace: spec.Trace) -> dict[str, np.ndarray]:
-    return {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    return trace.times
 
 
 def pop_all(spines: list[list[tuple[int, int]]], buffers: int) -> tuple[int, list[tuple[int, int]]]:

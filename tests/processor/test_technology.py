@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from firstspike.processor import technology
-from firstspike.processor.interval import Interval, total
-from firstspike.processor.sram import Macro, Sram
+from firstspike.processor.sram import SramMacro, SramTable
+from firstspike.spec.interval import Interval, total
 from studies import technology_constants
 
 TEXT = resources.files("firstspike.processor").joinpath("technologies/28nm.toml").read_text(encoding="utf-8")
@@ -204,10 +204,10 @@ def test_interval_arithmetic() -> None:
         Interval(low=None, value=1, high=2)  # type: ignore[arg-type]
 
 
-def sram(*rows: tuple) -> Sram:
+def sram(*rows: tuple) -> SramTable:
     names = ("capacity_kib", "width_bits", "read_pj", "write_pj", "leakage_low_mw", "leakage_mw", "area_mm2")
-    macros = tuple(Macro(**dict(zip(names, row, strict=True))) for row in rows)
-    return Sram(source="test", low_factor=0.5, high_factor=2, macros=macros)
+    macros = tuple(SramMacro(**dict(zip(names, row, strict=True))) for row in rows)
+    return SramTable(source="test", low_factor=0.5, high_factor=2, macros=macros)
 
 
 MEMORY = sram(

@@ -102,6 +102,6 @@ def designs() -> dict[str, Cost]:
 @cache
 def swings() -> tuple[sensitivity.Swing, ...]:
     """Which constant decides."""
-    times = {name: layer.times for name, layer in trace().layers.items() if layer.times is not None}
+    times = trace().times
     counts = cycles.count(network(), times, Processor())
     return sensitivity.of_counts(counts, weight_bits=5, technology=technology.default())

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator, SimulatorContext
 from firstspike.arith import Code, LogWeights, product_table
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 
 SETS = [
     (Code(), LogWeights(), 32),
@@ -21,7 +21,7 @@ SETS = [
 @pytest.mark.parametrize(("code", "weights", "bits"), SETS)
 def test_every_product(code: Code, weights: LogWeights, bits: int) -> None:
     """All spike times, weight codes and scale fractions: membrane changes by the product, modulo 2^A."""
-    parameters = Parameters(processor=Processor(accumulator_bits=bits), code=code, weights=weights)
+    parameters = Parameters(processor=ProcessorSpec(accumulator_bits=bits), code=code, weights=weights)
     pe = LogPE(parameters)
     rho = weights.levels_per_octave
     stimuli = [(t, c, r) for r in range(rho) for t in range(code.T) for c in range(1 << weights.bits)]
@@ -50,7 +50,7 @@ def test_every_product(code: Code, weights: LogWeights, bits: int) -> None:
 
 def test_load_add_and_idle() -> None:
     """Loading wins, a residual adds its addend, and idle cycles and zero weights leave the membrane alone."""
-    parameters = Parameters(processor=Processor(), code=Code(), weights=LogWeights())
+    parameters = Parameters(processor=ProcessorSpec(), code=Code(), weights=LogWeights())
     pe = LogPE(parameters)
     seen: list[int] = []
 

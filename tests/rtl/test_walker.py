@@ -7,9 +7,9 @@ from amaranth.sim import Simulator, SimulatorContext
 from firstspike.arith import Code, LogWeights
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 
-PARAMETERS = Parameters(processor=Processor(pes=8, word_bits=32), code=Code(), weights=LogWeights())
+PARAMETERS = Parameters(processor=ProcessorSpec(pes=8, word_bits=32), code=Code(), weights=LogWeights())
 HEIGHT, WIDTH, WORDS = 4, 3, 2
 
 

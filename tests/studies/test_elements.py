@@ -10,7 +10,7 @@ from amaranth.sim import Simulator, SimulatorContext
 
 from firstspike.arith import Code, LogWeights, product_table
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 from studies.elements.variants import VARIANTS, KernelDecoder, KernelTable, SingleTablePE, Variant
 
 
@@ -87,14 +87,14 @@ def test_tables_say_what_they_should() -> None:
 
 def test_fraction_of_the_scale() -> None:
     """The single table takes ``r``: level ``q`` with ``r = 1`` is level ``q + 1``."""
-    parameters = Parameters(processor=Processor(), code=Code(), weights=LogWeights())
+    parameters = Parameters(processor=ProcessorSpec(), code=Code(), weights=LogWeights())
     outcomes = []
     for level, r in ((3, 1), (4, 0)):
         stimuli = [{"enable": 1, "factor": 2, "code": level, "fraction": r}, {"enable": 0}, {"enable": 0}]
         outcomes.append(drive(SingleTablePE(parameters), stimuli, "membrane")[-1])
     assert outcomes[0] == outcomes[1] > 0
     with pytest.raises(ValueError, match="levels_per_octave up to tau = 1, not 2"):
-        SingleTablePE(Parameters(processor=Processor(), code=Code(tau=1), weights=LogWeights()))
+        SingleTablePE(Parameters(processor=ProcessorSpec(), code=Code(tau=1), weights=LogWeights()))
 
 
 def test_shared_blocks() -> None:

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 import firstspike as fs
 from firstspike.processor import energy, technology
-from firstspike.spec import INPUT, Conv2d, Linear, Network, Processor
+from firstspike.spec import INPUT, Conv2d, Linear, Network, ProcessorSpec
 from firstspike.spec import load as load_network
 from studies.rivals import multichip, shapes
 from studies.rivals.multichip import Item, Place, partition
 from studies.rivals.shapes import Activity
 
 MODEL = Path(__file__).parents[2] / "zoo" / "vgg16-cifar10.safetensors"
-CHIP = Processor()
+CHIP = ProcessorSpec()
 CONSTANTS = technology.default()
 
 
@@ -57,7 +57,7 @@ def test_spikes_of_a_density_cost_what_the_trained_network_costs(small: Network)
     coarse = np.random.default_rng(0).random((4, 3, 8, 8), dtype=np.float32)
     trace = snn.trace(coarse.repeat(4, axis=2).repeat(4, axis=3))
     cost = fs.Processor().price(snn.network, trace)
-    times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    times = trace.times
     drawn = shapes.spikes(small, shapes.measure(snn.network, times))
     one = multichip.system(multichip.workload(small, drawn, CHIP), 1, technology=CONSTANTS)
     assert one.period_cycles == pytest.approx(cost.cycles_per_image, rel=0.02)
@@ -279,7 +279,7 @@ def test_records_and_refusals(work: multichip.Workload, small: Network) -> None:
     with pytest.raises(ValueError, match="dram must be one of flat-4pj, lpddr3, not 'sdram'"):
         multichip.system(work, 1, technology=CONSTANTS, dram="sdram")
     with pytest.raises(ValueError, match=r"Processor\.images must be 1 for a row of chips, not 4"):
-        multichip.workload(small, {}, Processor(images=4))
+        multichip.workload(small, {}, ProcessorSpec(images=4))
 
 
 # ---- shapes -------------------------------------------------------------------------------------------------------

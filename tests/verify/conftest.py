@@ -7,19 +7,19 @@ import pytest
 
 from firstspike.arith import Code, LogWeights
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 from firstspike.verify import Simulator, ToolMissing
 
 SETS = {
     "small": Parameters(
-        processor=Processor(
+        processor=ProcessorSpec(
             pes=16, accumulator_bits=40, activation_buffer_kib=32, weight_buffer_kib=2, membrane_rows=8
         ),
         code=Code(T=12, tau=4),
         weights=LogWeights(),
     ),
     "narrow": Parameters(
-        processor=Processor(
+        processor=ProcessorSpec(
             pes=8,
             accumulator_bits=32,
             word_bits=32,
@@ -33,7 +33,7 @@ SETS = {
         weights=LogWeights(bits=4, levels_per_octave=1, mantissa_bits=0),
     ),
     "wide": Parameters(
-        processor=Processor(
+        processor=ProcessorSpec(
             pes=32,
             accumulator_bits=36,
             word_bits=128,

@@ -10,9 +10,9 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import Array, Assert, Assume, Cat, ClockDomain, Const, Module, Mux, Shape, Signal
 
-from firstspike.arith import product_table
+from firstspike.arith import NO_SPIKE, product_table
 from firstspike.rtl.blocks.fire import FireUnit
-from firstspike.rtl.blocks.lane import SILENT, Lane
+from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.blocks.loader import Loader
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.blocks.walker import Walker
@@ -117,7 +117,7 @@ class EncoderTakesTheFirstCrossing(Property):
             with m.If(cycle == t + 1):
                 m.d.sync += theta[t].eq(word)
         first = Signal(8)
-        m.d.comb += first.eq(SILENT)
+        m.d.comb += first.eq(NO_SPIKE)
         for t in reversed(range(steps)):
             with m.If(membrane >= theta[t]):
                 m.d.comb += first.eq(t)

@@ -7,16 +7,16 @@ import pytest
 from firstspike.arith import Code, LogWeights
 from firstspike.rtl.blocks import fire, lane, loader, pe, walker
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 from firstspike.verify import ToolMissing
 from studies.sorting import merge, spike_list
 from verify import formal
 
 from .test_mutants import injected
 
-DEFAULT = Parameters(processor=Processor(pes=8, word_bits=32), code=Code(), weights=LogWeights())
+DEFAULT = Parameters(processor=ProcessorSpec(pes=8, word_bits=32), code=Code(), weights=LogWeights())
 SMALL = Parameters(
-    processor=Processor(pes=8, word_bits=32, accumulator_bits=10),
+    processor=ProcessorSpec(pes=8, word_bits=32, accumulator_bits=10),
     code=Code(T=5, tau=2, mantissa_bits=2),
     weights=LogWeights(bits=4, levels_per_octave=4, mantissa_bits=2),
 )
@@ -57,7 +57,7 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("LogPEAddsTheTable", pe, "zero.eq(level.all())", "zero.eq(0)"),
     ("LogPEAddsTheTable", pe, "+ (negative & ~self.add)", "+ negative"),
     ("EncoderTakesTheFirstCrossing", lane, "self.membrane >= self.theta", "self.membrane > self.theta"),
-    ("EncoderTakesTheFirstCrossing", lane, " & (self.spike == SILENT)", ""),
+    ("EncoderTakesTheFirstCrossing", lane, " & (self.spike == NO_SPIKE)", ""),
     (
         "EncoderTakesTheFirstCrossing",
         fire,

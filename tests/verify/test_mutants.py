@@ -29,7 +29,7 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "zero weight adds": (pe, "zero.eq(level.all())", "zero.eq(0)"),
     "negative weight without its carry": (pe, "+ (negative & ~self.add)", ""),
     "a tie does not fire": (lane, "self.membrane >= self.theta", "self.membrane > self.theta"),
-    "last crossing, not the first": (lane, " & (self.spike == SILENT)", ""),
+    "last crossing, not the first": (lane, " & (self.spike == NO_SPIKE)", ""),
     "threshold one step late": (fire, "self.step.eq(Mux(self.start, 0, request))", "self.step.eq(request)"),
     "stale bias": (processor, "biases.select.eq(executor.slot)", "biases.select.eq(~executor.slot)"),
     "weights always of bank 0": (processor, "weights.select.eq(executor.slot)", "weights.select.eq(0)"),

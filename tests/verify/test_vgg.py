@@ -7,12 +7,12 @@ from sklearn.datasets import load_digits
 
 from firstspike.arith import encode
 from firstspike.compiler import mapping
-from firstspike.spec import Processor
+from firstspike.spec import ProcessorSpec
 from firstspike.verify import ToolMissing, run
 
 
 def _simulate(
-    shape: tuple[int, int, int], plan: tuple[int | str, ...], images: np.ndarray, processor: Processor
+    shape: tuple[int, int, int], plan: tuple[int | str, ...], images: np.ndarray, processor: ProcessorSpec
 ) -> None:
     network = random_vgg(plan, shape)
     try:
@@ -30,20 +30,20 @@ def _simulate(
 def test_vgg16_on_128_lanes(size: int) -> None:
     """One image; at 64 x 64 pixels the large maps are spilled and worked on in strips."""
     network = random_vgg(VGG16, (3, size, size))
-    spilled = [name for name in mapping.program(network, Processor()).regions if name.startswith("map ")]
+    spilled = [name for name in mapping.program(network, ProcessorSpec()).regions if name.startswith("map ")]
     assert bool(spilled) == (size == 64)
-    _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), Processor())
+    _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), ProcessorSpec())
 
 
 @pytest.mark.slow
 def test_all_digits() -> None:
     """All 1,797 images of the handwritten digits, random weights, 16 lanes."""
     images = load_digits().images[:, None] / 16
-    _simulate((1, 8, 8), DIGITS, images, Processor(pes=16))
+    _simulate((1, 8, 8), DIGITS, images, ProcessorSpec(pes=16))
 
 
 def test_vgg_fits_a_few_hundred_kib() -> None:
     """VGG-16 at 32 x 32 needs no DRAM for its maps with the default memories."""
-    program = mapping.program(random_vgg(VGG16, (3, 32, 32)), Processor())
+    program = mapping.program(random_vgg(VGG16, (3, 32, 32)), ProcessorSpec())
     assert set(program.regions) == {"input", "logits"}
-    assert program.activation_words <= Processor().activation_words
+    assert program.activation_words <= ProcessorSpec().activation_words

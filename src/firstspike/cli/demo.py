@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "date": date.today().isoformat(),
     }
-    times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    times = trace.times
     counts = cycles.count(snn.network, times, processor)
     page = demo_page(
         record,

@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Search, and write table and page; with one worker and no cluster, all in this process."""
     from firstspike.explore import evaluate, page, space  # the command line starts without them
-    from firstspike.explore.executor import Cluster, Executor, Local
+    from firstspike.explore.executor import Cluster, Local, Workers
     from firstspike.explore.search import search
 
     chosen = space.load(options.space)
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     storage = Path(options.storage) if options.storage else out / "study.journal"
     job = evaluate.prepare(chosen, cache=cache.resolve())
     cluster = None
-    executor: Executor = Local(job)
+    executor: Workers = Local(job)
     if options.ray_address or options.workers > 1:
         executor = cluster = Cluster(job, workers=options.workers, address=options.ray_address)
     columns = (

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from firstspike.arith import NO_SPIKE
 from firstspike.compiler.descriptor import pack
 from firstspike.spec.network import Conv2d, Network, Synaptic
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import (
     ADDRESS_BITS,
     CONVOLVE,
@@ -45,7 +46,7 @@ class MemoryImage:
         return len(self.data) // self.word_bytes
 
 
-def assemble(network: Network, program: Program, processor: Processor) -> MemoryImage:
+def assemble(network: Network, program: Program, processor: ProcessorSpec) -> MemoryImage:
     """Memory image of a program.
 
     Raises:
@@ -86,23 +87,23 @@ def assemble(network: Network, program: Program, processor: Processor) -> Memory
     )
 
 
-def store_map(times: np.ndarray, processor: Processor) -> np.ndarray:
+def store_map(times: np.ndarray, processor: ProcessorSpec) -> np.ndarray:
     """Spike times ``[n, c, h, w]`` or ``[n, f]`` as the activation buffer holds them: uint8 ``[n, bytes]``.
 
     Channels last, every pixel padded with silence to whole words.
 
-    >>> store_map(np.array([[1, 2, 3]], dtype=np.uint8), Processor(pes=16)).tolist()
+    >>> store_map(np.array([[1, 2, 3]], dtype=np.uint8), ProcessorSpec(pes=16)).tolist()
     [[1, 2, 3, 255, 255, 255, 255, 255]]
     """
     if times.ndim == 2:
         times = times[:, :, None, None]
     spare = -times.shape[1] % processor.lanes
-    padded = np.pad(times, ((0, 0), (0, spare), (0, 0), (0, 0)), constant_values=255)
+    padded = np.pad(times, ((0, 0), (0, spare), (0, 0), (0, 0)), constant_values=NO_SPIKE)
     return np.ascontiguousarray(padded.transpose(0, 2, 3, 1)).reshape(len(times), -1)
 
 
 def _descriptor(
-    network: Network, operation: Operation, processor: Processor, place: tuple[int, int], regions: dict[str, int]
+    network: Network, operation: Operation, processor: ProcessorSpec, place: tuple[int, int], regions: dict[str, int]
 ) -> int:
     subject = f"layer {operation.layer!r}"
     if not isinstance(operation, Window):
@@ -186,7 +187,7 @@ def _payload_key(operation: Convolve) -> tuple[object, ...]:
     return (o.layer, o.outputs, *box, o.first, o.thresholds)
 
 
-def _payload(network: Network, operation: Convolve, processor: Processor) -> bytes:
+def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) -> bytes:
     """Biases, thresholds, weight rows: whole DRAM words, little endian."""
     layer = network.layer(operation.layer)
     assert isinstance(layer, Synaptic)
@@ -204,7 +205,7 @@ def _payload(network: Network, operation: Convolve, processor: Processor) -> byt
     return b"".join(parts)
 
 
-def weight_rows(network: Network, operation: Convolve, processor: Processor) -> np.ndarray:
+def weight_rows(network: Network, operation: Convolve, processor: ProcessorSpec) -> np.ndarray:
     """Codes of an operation's weight rows, uint8 ``[rows, pes]``, by kernel row, column, channel; zero without a synapse."""
     layer = network.layer(operation.layer)
     assert isinstance(layer, Synaptic)

@@ -5,11 +5,11 @@ from dataclasses import replace
 from firstspike.compiler.stages import LOGITS, operations, region, stages
 from firstspike.compiler.storage import origins
 from firstspike.spec.network import INPUT, Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Load, Operation, Program, Store
 
 
-def program(network: Network, processor: Processor) -> Program:
+def program(network: Network, processor: ProcessorSpec) -> Program:
     """The operations that run a batch of ``processor.images`` images of a network.
 
     Raises:

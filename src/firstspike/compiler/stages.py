@@ -7,7 +7,7 @@ from functools import cache
 from firstspike.compiler.storage import Layout, allocate, origins
 from firstspike.compiler.tiles import operations_of
 from firstspike.spec.network import INPUT, Flatten, MaxPool2d, Network, Synaptic
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Store, Window, descriptor_words
 
 
@@ -28,7 +28,7 @@ class Stage:
     exits: tuple[str, ...]
 
 
-def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
+def stages(network: Network, processor: ProcessorSpec) -> tuple[Stage, ...]:
     """The stages of a batch with the fewest words from and to DRAM, the fewest stages of equals.
 
     Images that run together share the weights of every operation, but their maps must fit the activation buffer
@@ -95,7 +95,7 @@ def stages(network: Network, processor: Processor) -> tuple[Stage, ...]:
     return tuple(result)
 
 
-def operations(network: Network, stage: Stage, processor: Processor) -> list[Operation]:
+def operations(network: Network, stage: Stage, processor: ProcessorSpec) -> list[Operation]:
     """A stage's operations for the first images of the batch (offsets in DRAM regions are the first image's)."""
     maps = stage.layout.maps
     work = [layer for index in stage.layers if not isinstance(layer := network.layers[index], Flatten)]
@@ -127,13 +127,13 @@ def region(name: str) -> str:
     return INPUT if name == INPUT else f"map {name}"
 
 
-def payload_words(network: Network, processor: Processor, operation: Convolve) -> int:
+def payload_words(network: Network, processor: ProcessorSpec, operation: Convolve) -> int:
     """DRAM words of an operation's biases, thresholds and weight rows."""
     words = operation.rows * processor.row_words(network.weights)
     return words + operation.first * processor.bias_words + operation.thresholds * network.code.T
 
 
-def traffic(network: Network, processor: Processor, work: Iterable[Operation]) -> int:
+def traffic(network: Network, processor: ProcessorSpec, work: Iterable[Operation]) -> int:
     """DRAM words that operations read and write: descriptors, payloads, maps."""
     words = 0
     for operation in work:
@@ -145,7 +145,7 @@ def traffic(network: Network, processor: Processor, work: Iterable[Operation]) -
     return words
 
 
-def stage_of(network: Network, processor: Processor, layers: range, images: int) -> Stage:
+def stage_of(network: Network, processor: ProcessorSpec, layers: range, images: int) -> Stage:
     """A stage of these layers.
 
     Raises:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, MaxPool2d, Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def origins(network: Network) -> dict[str, str]:
     return names
 
 
-def allocate(network: Network, processor: Processor, *, layers: range | None = None, images: int = 1) -> Layout:
+def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None = None, images: int = 1) -> Layout:
     """Place every map that layers read or write for as long as one of them reads it; flattening shares a place.
 
     Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends. While
@@ -115,7 +115,7 @@ def allocate(network: Network, processor: Processor, *, layers: range | None = N
             spilled.add(max(free, key=lambda name: _map(network, name, processor).size))
 
 
-def _allocate(network: Network, processor: Processor, part: range, images: int, spilled: set[str]) -> Layout:
+def _allocate(network: Network, processor: ProcessorSpec, part: range, images: int, spilled: set[str]) -> Layout:
     names = [INPUT, *(layer.name for layer in network.layers)]
     alias = origins(network)
     last_use: dict[str, int] = {}
@@ -168,7 +168,12 @@ def _check_residuals(layer: Layer, maps: dict[str, Map], alias: dict[str, str]) 
 
 
 def _strips(
-    layer: Layer, used: list[str], spilled: set[str], maps: dict[str, Map], live: dict[str, Map], processor: Processor
+    layer: Layer,
+    used: list[str],
+    spilled: set[str],
+    maps: dict[str, Map],
+    live: dict[str, Map],
+    processor: ProcessorSpec,
 ) -> tuple[int, dict[str, int]]:
     """Most output rows whose strips of all spilled maps fit beside the resident ones, and the strips' addresses."""
     source, target = maps[layer.source], maps[layer.name]
@@ -192,7 +197,7 @@ def _strips(
     raise _Full(_message(layer.name, need, live, processor), list(live))
 
 
-def _message(name: str, size: int, live: dict[str, Map], processor: Processor) -> str:
+def _message(name: str, size: int, live: dict[str, Map], processor: ProcessorSpec) -> str:
     used = sum(m.size for m in live.values()) * processor.lanes
     return (
         f"layer {name!r}: its {size * processor.lanes} bytes must fit the activation buffer of "
@@ -200,7 +205,7 @@ def _message(name: str, size: int, live: dict[str, Map], processor: Processor) -
     )
 
 
-def _map(network: Network, name: str, processor: Processor, images: int = 1) -> Map:
+def _map(network: Network, name: str, processor: ProcessorSpec, images: int = 1) -> Map:
     """A map's extent, not placed yet."""
     shape = network.shapes[name]
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
@@ -216,7 +221,7 @@ def _map(network: Network, name: str, processor: Processor, images: int = 1) -> 
     )
 
 
-def _place(size: int, taken: list[Map], processor: Processor, *, high: bool) -> int | None:
+def _place(size: int, taken: list[Map], processor: ProcessorSpec, *, high: bool) -> int | None:
     """Lowest or highest address with room, or None."""
     gaps = [(start, stop) for start, stop in _gaps(taken, processor.activation_words) if stop - start >= size]
     if not gaps:

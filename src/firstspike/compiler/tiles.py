@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from firstspike.compiler.storage import Layout, Map, window
 from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Store
 
 
@@ -39,7 +39,7 @@ class Strip:
 
 
 def operations_of(
-    network: Network, processor: Processor, layer: Synaptic | MaxPool2d, layout: Layout
+    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d, layout: Layout
 ) -> list[Operation]:
     """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers."""
     maps = layout.maps
@@ -103,7 +103,7 @@ def _pool(layer: MaxPool2d, source: Strip, target: Strip, image: int) -> Pool:
 
 
 def _synaptic(
-    network: Network, processor: Processor, layer: Synaptic, strips: dict[str, Strip], result: Strip
+    network: Network, processor: ProcessorSpec, layer: Synaptic, strips: dict[str, Strip], result: Strip
 ) -> list[Operation]:
     strip, source, target = strips[layer.source], strips[layer.source].map, result.map
     kernel, stride, padding = window(layer, source)
@@ -187,7 +187,7 @@ def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: i
     return low // lanes, -(-high // lanes) - low // lanes
 
 
-def chunks(name: str, whole: Box, processor: Processor, rows: int) -> list[Box]:
+def chunks(name: str, whole: Box, processor: ProcessorSpec, rows: int) -> list[Box]:
     """Split a receptive field into boxes of at most ``rows`` weight rows: by channel words, kernel rows, then columns.
 
     Raises:

@@ -188,7 +188,7 @@ class Evaluator:
             accuracy = float(np.mean(np.concatenate(parts) == self.job.labels))
             number, total = self.job.space.data.cost_images, len(self.job.pixels)
             trace = snn.trace(self.job.pixels[[i * total // number for i in range(number)]])
-            times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+            times = trace.times
             found = accuracy, times
             arrays: dict[str, Any] = {f"times {name}": value for name, value in times.items()}
             content = io.BytesIO()

@@ -11,7 +11,7 @@ ATTEMPTS = 5
 """How often a chunk of designs is handed out before its loss is an error."""
 
 
-class Executor(Protocol):
+class Workers(Protocol):
     """Evaluates numbered designs."""
 
     def run(self, designs: Mapping[int, Design]) -> Iterator[tuple[int, Result]]:

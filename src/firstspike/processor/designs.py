@@ -1,4 +1,4 @@
-"""Processors by name or from a file: TOML with the parameters of `firstspike.spec.Processor` that are not the default."""
+"""Processors by name or from a file: TOML with the parameters of `firstspike.spec.ProcessorSpec` that are not the default."""
 
 from importlib.resources import files
 from pathlib import Path

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
-from firstspike.processor.interval import Interval, total
 from firstspike.processor.rates import Rates, rates
 from firstspike.processor.technology import Dram, Technology
+from firstspike.spec.interval import Interval, total
 
 COMPONENTS: Mapping[str, str] = {
     "pe": "processing elements",

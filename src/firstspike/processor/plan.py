@@ -8,7 +8,7 @@ from firstspike.compiler import mapping
 from firstspike.compiler.stages import payload_words
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Window, descriptor_words
 
 EVENTS = (
@@ -67,7 +67,7 @@ class Plan:
         ValueError: the network does not fit the processor.
     """
 
-    def __init__(self, network: Network, processor: Processor, program: Program | None = None) -> None:
+    def __init__(self, network: Network, processor: ProcessorSpec, program: Program | None = None) -> None:
         self.network = network
         self.processor = processor
         operations = (program or mapping.program(network, processor)).operations

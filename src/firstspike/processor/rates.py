@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from firstspike.arith import checks
-from firstspike.processor.interval import Interval, plain, total
 from firstspike.processor.sram import Buffer
 from firstspike.processor.technology import Dram, Technology
-from firstspike.spec.processor import Processor
+from firstspike.spec.interval import Interval, plain, total
+from firstspike.spec.processor import ProcessorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Memories:
     membrane: Buffer
 
 
-def memories(processor: Processor, weight_bits: int, technology: Technology) -> Memories:
+def memories(processor: ProcessorSpec, weight_bits: int, technology: Technology) -> Memories:
     """The processor's memories, with weight rows of ``pes`` codes of ``weight_bits`` bits."""
     checks.integer("weight_bits", weight_bits, low=1, high=64)
     buffer, row = technology.sram.buffer, processor.pes * processor.accumulator_bits
@@ -64,7 +64,7 @@ def memories(processor: Processor, weight_bits: int, technology: Technology) -> 
     )
 
 
-def rates(processor: Processor, weight_bits: int, technology: Technology, dram: str) -> Rates:
+def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dram: str) -> Rates:
     """Energy per event of the processor.
 
     Raises:

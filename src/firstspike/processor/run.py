@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from firstspike.processor import cycles, energy, technology
 from firstspike.processor.energy import Cost
 from firstspike.processor.technology import Technology
-from firstspike.spec import processor as spec
 from firstspike.spec.network import INPUT, Network
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.trace import Trace
 
 
@@ -25,8 +25,8 @@ class Spiking(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Processor(spec.Processor):
-    """The processor of `firstspike.spec.Processor`, ready to price a network.
+class Processor(ProcessorSpec):
+    """The processor of `firstspike.spec.ProcessorSpec`, ready to price a network.
 
     >>> Processor(pes=64).clock_mhz
     250.0
@@ -59,7 +59,7 @@ class Processor(spec.Processor):
         """
         chosen = technology if technology is not None else _default()
         chosen.memory(dram)
-        times = {name: layer.times for name, layer in trace.layers.items() if layer.times is not None}
+        times = trace.times
         if not len(times[INPUT]):
             raise ValueError("images must be at least one to be priced, not 0")
         counts = cycles.count(network, times, self)

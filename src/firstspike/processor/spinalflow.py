@@ -15,9 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from firstspike.arith import NO_SPIKE, checks
 from firstspike.processor.cycles import EVENTS, LayerCounts
-from firstspike.processor.interval import Interval, plain, total
 from firstspike.processor.rates import Rates, clock_pj, logic_mm2
 from firstspike.processor.technology import Technology
+from firstspike.spec.interval import Interval, plain, total
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
 

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from firstspike.processor.interval import Interval
+from firstspike.spec.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Macro:
+class SramMacro:
     """One row of the macro table: a memory of ``capacity_kib`` and ``width_bits`` with a single read/write port."""
 
     capacity_kib: float
@@ -31,7 +31,7 @@ class Buffer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sram:
+class SramTable:
     """Macros of one technology and how far to trust them.
 
     A buffer is cut into equal macros. Words wider than the widest macro are spread over several macros side by side and
@@ -48,7 +48,7 @@ class Sram:
     source: str
     low_factor: float
     high_factor: float
-    macros: tuple[Macro, ...]
+    macros: tuple[SramMacro, ...]
 
     def buffer(self, *, capacity_kib: float, width_bits: int) -> Buffer:
         """A buffer of ``capacity_kib`` with words of ``width_bits``.

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from firstspike import config
 from firstspike.config import ConfigError, Table
-from firstspike.processor.interval import Interval
-from firstspike.processor.sram import Macro, Sram
+from firstspike.processor.sram import SramMacro, SramTable
+from firstspike.spec.interval import Interval
 
 Kind = TypeVar("Kind")
 
@@ -166,7 +166,7 @@ class Technology:
     logic: Logic
     baseline: Baseline
     link: Link
-    sram: Sram
+    sram: SramTable
     dram: Mapping[str, Dram]
 
     def memory(self, name: str) -> Dram:
@@ -276,7 +276,7 @@ def _dram(table: Table) -> Dram:
     return dram
 
 
-def _sram(table: Table) -> Sram:
+def _sram(table: Table) -> SramTable:
     for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
         given = table.take(key)
         if given != list(expected):
@@ -295,12 +295,12 @@ def _sram(table: Table) -> Sram:
                 "rows",
                 f"must name each capacity and width once, not {macro.capacity_kib!r} x {macro.width_bits!r} twice",
             )
-    sram = Sram(source=_text(table, "source"), low_factor=low, high_factor=high, macros=macros)
+    sram = SramTable(source=_text(table, "source"), low_factor=low, high_factor=high, macros=macros)
     table.close()
     return sram
 
 
-def _macro(table: Table, key: str, row: object) -> Macro:
+def _macro(table: Table, key: str, row: object) -> SramMacro:
     if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
         raise table.broken(key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {row!r}")
     for column, value in zip(SRAM_COLUMNS, row, strict=True):
@@ -315,4 +315,4 @@ def _macro(table: Table, key: str, row: object) -> Macro:
         raise table.broken(f"{key}.width", f"must be an int, not {row[1]!r}")
     if row[4] > row[5]:
         raise table.broken(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
-    return Macro(**dict(zip((field.name for field in fields(Macro)), row, strict=True)))
+    return SramMacro(**dict(zip((field.name for field in fields(SramMacro)), row, strict=True)))

@@ -6,7 +6,8 @@ from html import escape
 import numpy as np
 
 from firstspike.report import numbers
-from firstspike.report.view import Bounds, CostView, SwingView
+from firstspike.report.view import CostView, SwingView
+from firstspike.spec.interval import Interval
 
 WIDTH = 920
 """Width of full-width charts in SVG units."""
@@ -105,7 +106,7 @@ def design_bars(designs: Mapping[str, CostView]) -> str:
 
 
 def _stacked(
-    rows: Mapping[str, tuple[Mapping[str, Bounds], Bounds]], groups: Sequence[str], title: str, *, bounds: bool
+    rows: Mapping[str, tuple[Mapping[str, Interval], Interval]], groups: Sequence[str], title: str, *, bounds: bool
 ) -> str:
     largest = max((whole.high if bounds else whole.value for _, whole in rows.values()), default=1.0) or 1.0
     scale = (WIDTH - _LABEL - _VALUE) / largest
@@ -213,7 +214,7 @@ def logit_bars(logits: np.ndarray, labels: Sequence[str], predicted: int, truth:
     return drawing(width, row * len(logits), marks, "Logits of the image")
 
 
-def shares(groups: Mapping[str, Bounds]) -> str:
+def shares(groups: Mapping[str, Interval]) -> str:
     """One bar that is the whole energy, split by group."""
     total = sum(part.value for part in groups.values()) or 1.0
     marks, left = [], 0.0

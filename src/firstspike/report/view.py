@@ -3,24 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-
-class Bounds(Protocol):
-    """A figure between two bounds."""
-
-    @property
-    def low(self) -> float:
-        """Lower bound."""
-        ...
-
-    @property
-    def value(self) -> float:
-        """Best figure."""
-        ...
-
-    @property
-    def high(self) -> float:
-        """Upper bound."""
-        ...
+from firstspike.spec.interval import Interval
 
 
 class LayerView(Protocol):
@@ -42,12 +25,12 @@ class LayerView(Protocol):
         ...
 
     @property
-    def energy(self) -> Bounds:
+    def energy(self) -> Interval:
         """Energy per image in uJ."""
         ...
 
     @property
-    def groups(self) -> Mapping[str, Bounds]:
+    def groups(self) -> Mapping[str, Interval]:
         """Energy per image in uJ by group of components."""
         ...
 
@@ -71,17 +54,17 @@ class CostView(Protocol):
         ...
 
     @property
-    def energy(self) -> Bounds:
+    def energy(self) -> Interval:
         """Energy per image in uJ."""
         ...
 
     @property
-    def components(self) -> Mapping[str, Bounds]:
+    def components(self) -> Mapping[str, Interval]:
         """Energy per image in uJ by component."""
         ...
 
     @property
-    def groups(self) -> Mapping[str, Bounds]:
+    def groups(self) -> Mapping[str, Interval]:
         """Energy per image in uJ by group of components."""
         ...
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from firstspike.arith import Code, LogWeights, shift_base
 from firstspike.spec.network import Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,12 @@ class Parameters:
         weights: weight format, fixed in hardware.
     """
 
-    processor: Processor
+    processor: ProcessorSpec
     code: Code
     weights: LogWeights
 
     @classmethod
-    def of(cls, network: Network, processor: Processor) -> "Parameters":
+    def of(cls, network: Network, processor: ProcessorSpec) -> "Parameters":
         """The parameters of a processor that runs this network."""
         return cls(processor=processor, code=network.code, weights=network.weights)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from firstspike.compiler.image import MemoryImage
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 TEMPLATE = """\
 // Runs {batches} batch(es) of {images} image(s) of a network through the processor; compares logits and cycles with the expected.
@@ -123,7 +123,7 @@ It ends with `PASS`. Built with `--trace` and run with `+vcd` it writes a wavefo
 
 
 def testbench_files(
-    image: MemoryImage, inputs: np.ndarray, logits: np.ndarray, cycles: np.ndarray, processor: Processor
+    image: MemoryImage, inputs: np.ndarray, logits: np.ndarray, cycles: np.ndarray, processor: ProcessorSpec
 ) -> dict[str, str]:
     """Testbench, memory images and a page of instructions, by file name.
 

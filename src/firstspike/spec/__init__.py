@@ -13,7 +13,7 @@ from firstspike.spec.network import (
     Shape,
     Synaptic,
 )
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.trace import LayerTrace, Trace
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "MaxPool2d",
     "MembraneError",
     "Network",
-    "Processor",
+    "ProcessorSpec",
     "Shape",
     "Synaptic",
     "Trace",

@@ -6,7 +6,7 @@ from firstspike.arith import LogWeights, checks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Processor:
+class ProcessorSpec:
     """The processor's size, clock and memories (after arXiv 2208.04494; see docs/explanation/processor.md for each choice).
 
     Attributes:
@@ -26,7 +26,7 @@ class Processor:
     Raises:
         TypeError, ValueError: a field breaks its rule.
 
-    >>> p = Processor()
+    >>> p = ProcessorSpec()
     >>> p.lanes, p.weight_rows(LogWeights()), p.activation_words, p.dram_bits_per_cycle
     (8, 576, 16384, 64.0)
     """

@@ -45,6 +45,11 @@ class Trace:
     latency_steps: int
 
     @property
+    def times(self) -> dict[str, np.ndarray]:
+        """Spike times of every layer that has any, uint8 ``[n, *shape]``, by name in order of execution."""
+        return {name: layer.times for name, layer in self.layers.items() if layer.times is not None}
+
+    @property
     def images(self) -> int:
         """Number of images."""
         return len(self.logits)

@@ -12,10 +12,10 @@ from firstspike.rtl import emit as verilog
 from firstspike.rtl.parameters import Parameters
 from firstspike.rtl.testbench import testbench_files
 from firstspike.spec.network import INPUT, Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 
 
-def emit(network: Network, times: np.ndarray, processor: Processor, directory: Path) -> list[Path]:
+def emit(network: Network, times: np.ndarray, processor: ProcessorSpec, directory: Path) -> list[Path]:
     """Write Verilog, testbench and memory images.
 
     Args:

@@ -15,7 +15,7 @@ from firstspike.processor import cycles
 from firstspike.processor.plan import Plan
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
-from firstspike.spec.processor import Processor
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
 from firstspike.verify.simulator import Checkpoint, Result, Simulator, Stalls
 
@@ -78,7 +78,7 @@ class Record:
 def run(
     network: Network,
     times: np.ndarray,
-    processor: Processor,
+    processor: ProcessorSpec,
     *,
     simulator: Simulator | None = None,
     stalls: Stalls | None = None,
@@ -183,7 +183,7 @@ class _Part:
 def _batches(
     network: Network,
     expected: dict[str, np.ndarray],
-    processor: Processor,
+    processor: ProcessorSpec,
     simulator: Simulator,
     *,
     stalls: Stalls,
@@ -218,7 +218,7 @@ def _batches(
     )
 
 
-def _by_batch(stored: np.ndarray, processor: Processor) -> np.ndarray:
+def _by_batch(stored: np.ndarray, processor: ProcessorSpec) -> np.ndarray:
     """Bytes of every image ``[n, bytes]`` as those of every batch."""
     return stored.reshape(len(stored) // processor.images, -1)
 
@@ -243,7 +243,7 @@ def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -
     return sorted(points, key=lambda point: point.operation)
 
 
-def _compare(network: Network, processor: Processor, result: Result, expected: dict[str, np.ndarray]) -> list[str]:
+def _compare(network: Network, processor: ProcessorSpec, result: Result, expected: dict[str, np.ndarray]) -> list[str]:
     differences = []
 
     def compare(name: str, where: str, seen: np.ndarray, wanted: np.ndarray) -> None:

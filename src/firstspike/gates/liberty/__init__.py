@@ -1,6 +1,6 @@
 """Liberty files: what area, timing and power need of a cell library (Synopsys Liberty, non-linear delay model)."""
 
-from firstspike.gates.liberty.cells import Arc, Cell, ClockGate, FlipFlop, Pin, Power, Table
+from firstspike.gates.liberty.cells import Arc, Cell, ClockGate, FlipFlop, LookupTable, Pin, Power
 from firstspike.gates.liberty.library import Gate, Library, read_text
 from firstspike.gates.liberty.parse import LibertyError
 
@@ -12,8 +12,8 @@ __all__ = [
     "Gate",
     "LibertyError",
     "Library",
+    "LookupTable",
     "Pin",
     "Power",
-    "Table",
     "read_text",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class LookupTable:
     """A look-up table over input transition (ps) and output load (fF); an empty axis does not matter.
 
     Attributes:
@@ -21,7 +21,7 @@ class Table:
     def at(self, slew: float, load: float) -> float:
         """Bilinear between entries, linear beyond the last ones.
 
-        >>> Table(slews=(0, 10), loads=(), values=((1,), (3,))).at(5, 99)
+        >>> LookupTable(slews=(0, 10), loads=(), values=((1,), (3,))).at(5, 99)
         2.0
         """
         row, y = _place(self.slews, slew)
@@ -39,8 +39,8 @@ class Power:
     related: str
     when: str
     supply: str
-    rise: Table | None
-    fall: Table | None
+    rise: LookupTable | None
+    fall: LookupTable | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class Arc:
     """The output transition times (ps) of a ``timing`` group."""
 
     related: str
-    rise: Table | None
-    fall: Table | None
+    rise: LookupTable | None
+    fall: LookupTable | None
 
 
 @dataclass(frozen=True, kw_only=True)

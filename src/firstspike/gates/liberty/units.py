@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from statistics import fmean
 
-from firstspike.gates.liberty.cells import Arc, Cell, ClockGate, FlipFlop, Pin, Power, Table
+from firstspike.gates.liberty.cells import Arc, Cell, ClockGate, FlipFlop, LookupTable, Pin, Power
 from firstspike.gates.liberty.parse import Group, LibertyError, parse
 
 _SCALE = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3}
@@ -87,11 +87,11 @@ class Units:
             arcs=arcs,
         )
 
-    def _energy(self, group: Group, name: str) -> Table | None:
+    def _energy(self, group: Group, name: str) -> LookupTable | None:
         scale = self.energy / 1e-15
         return self._table(group, name, scale) or self._table(group, "power", scale)
 
-    def _table(self, group: Group, name: str, scale: float) -> Table | None:
+    def _table(self, group: Group, name: str, scale: float) -> LookupTable | None:
         found = group.all(name)
         if not found:
             return None
@@ -119,7 +119,7 @@ class Units:
             grid = tuple(tuple(flat[c * rows + r] * scale for c in range(columns)) for r in range(rows))
         else:
             grid = tuple(tuple(flat[r * columns + c] * scale for c in range(columns)) for r in range(rows))
-        return Table(slews=slews, loads=loads, values=grid)
+        return LookupTable(slews=slews, loads=loads, values=grid)
 
 
 def _numbers(texts: Sequence[str]) -> tuple[float, ...]:

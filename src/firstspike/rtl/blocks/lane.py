@@ -4,11 +4,9 @@ from amaranth.hdl import Module, Shape
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from firstspike.arith import NO_SPIKE
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
-
-SILENT = 255
-"""Value of the spike time register of a silent neuron."""
 
 
 class Lane(wiring.Component):
@@ -65,9 +63,9 @@ class Lane(wiring.Component):
             self.membrane.eq(pe.membrane),
         ]
         with m.If(self.spike_clear):
-            m.d.sync += self.spike.eq(SILENT)
+            m.d.sync += self.spike.eq(NO_SPIKE)
         with m.Elif(self.spike_load):
             m.d.sync += self.spike.eq(self.spike_data)
-        with m.Elif(self.compare & (self.spike == SILENT) & (self.membrane >= self.theta)):
+        with m.Elif(self.compare & (self.spike == NO_SPIKE) & (self.membrane >= self.theta)):
             m.d.sync += self.spike.eq(self.step)
         return m
