@@ -26,6 +26,8 @@ class Batches:
 
     batch_size: images per step over all ranks together. Every rank draws for the whole batch and takes its own
     consecutive part of it, so ``world_size`` processes see exactly the images, crops and flips that one would.
+    alternate: mirror each image left to right in every other epoch, a random half of them in the even ones (Jordan 2024,
+        arXiv 2404.00498); in place of the augmentation's ``flip``.
     drop_last: leave out the last batch when it is smaller than the others.
     """
 
@@ -37,6 +39,7 @@ class Batches:
         seed: int = 0,
         shuffle: bool = True,
         augment: Augment | None = None,
+        alternate: bool = False,
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
@@ -56,11 +59,14 @@ class Batches:
             raise ValueError(f"the last batch must be a multiple of world_size {world_size} or dropped, not {tail!r}")
         if drop_last and len(data) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(data)} images with drop_last, not {batch_size!r}")
+        if alternate and augment is not None and augment.flip:
+            raise ValueError("alternate must stand in place of the augmentation's flip, not beside it")
         self.images, self.labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.augment = augment
+        self.alternate = alternate
         self.drop_last = drop_last
         self.rank = rank
         self.world_size = world_size
@@ -100,10 +106,20 @@ class Batches:
         drawn = generator(self.seed, self.epoch)
         n, (height, width) = len(self.labels), self.images.shape[2:]
         order = torch.randperm(n, generator=drawn) if self.shuffle else torch.arange(n)
+        mirrored = self._mirrored(n)
         for start, stop, first, last in self._bounds():
             index = order[first:last]
             images = self.images[index]
             if self.augment is not None:
                 draw = self.augment.draw(stop - start, height, width, drawn)
                 images = self.augment.apply(images, draw.part(first - start, last - start))
+            if self.alternate:
+                images = torch.where(mirrored[index, None, None, None], images.flip(3), images)
             yield to_pixels(images), self.labels[index]
+
+    def _mirrored(self, n: int) -> torch.Tensor:
+        """Which of ``n`` images are mirrored in this epoch: bool ``[n]``."""
+        if not self.alternate:
+            return torch.zeros(n, dtype=torch.bool)
+        even = torch.randint(2, (n,), generator=generator(self.seed, 1 << 31)) == 1  # no epoch's stream
+        return even if self.epoch % 2 == 0 else ~even
