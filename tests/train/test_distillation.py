@@ -16,9 +16,10 @@ from firstspike.cli.main import main
 from firstspike.converter import convert
 from firstspike.spec import Network
 from firstspike.spiking import SpikingNetwork, load
-from firstspike.train.distillation import Teachers
+from firstspike.train.distillation import Teachers, find_teacher
+from firstspike.train.errors import TrainingError
 from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, training_images
-from firstspike.train.module import ConversionAwareTraining, TrainingError
+from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import DistillationRecipe, Recipe, find_recipe
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -167,3 +168,92 @@ def test_the_command_takes_teachers(digits_model: Path, tmp_path: Path) -> None:
     assert state["recipe"]["distillation.weight"] == 1.0
     assert main([*command, "--out", str(tmp_path / "none")]) != 0
     assert not (tmp_path / "none").exists()
+
+
+def pearson(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+@pytest.mark.parametrize("relations", [0.25, 1.0])
+def test_relations_are_correlations_of_rows_and_columns(
+    teachers: Sequence[Network], images: Tensor, relations: float
+) -> None:
+    taught = Teachers(teachers[:1], shape=DIGITS, classes=10)
+    logits = torch.randn(len(images), 10, generator=torch.Generator().manual_seed(1)) * 3
+    target = probabilities(teachers[0], images, 2.0)
+    student = torch.softmax(logits.double() / 2.0, dim=1).numpy()
+    rows = np.mean([1 - pearson(a, b) for a, b in zip(student, target, strict=True)])
+    columns = np.mean([1 - pearson(a, b) for a, b in zip(student.T, target.T, strict=True)])
+    soft = cross_entropy(target, logits, 2.0)
+    expected = (1 - relations) * soft + relations * 4.0 * (rows + columns)
+    found = float(taught.loss(images, logits, step=0, temperature=2.0, relations=relations))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def plain_network() -> torch.nn.Module:
+    """Stands for anybody's own network."""
+    torch.manual_seed(3)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_float_network_teaches(tmp_path: Path, images: Tensor, name: str) -> None:
+    from safetensors.torch import save_file
+
+    network = plain_network()
+    with torch.no_grad():
+        network[1].weight.mul_(5)
+    path = tmp_path / name
+    (torch.save if name.endswith(".pt") else save_file)(network.state_dict(), path)
+    teacher = find_teacher(f"{__name__}:plain_network@{path}")
+    assert teacher is not None
+    taught = Teachers([teacher], shape=DIGITS, classes=10)
+    assert taught.fingerprints == Teachers([network], shape=DIGITS, classes=10).fingerprints
+    assert taught.fingerprints != Teachers([plain_network()], shape=DIGITS, classes=10).fingerprints
+    with torch.no_grad():
+        logits = network(images)
+    found = float(taught.loss(images, logits, step=0, temperature=1.0))
+    expected = cross_entropy(torch.softmax(logits.double(), dim=1).numpy(), logits, 1.0)  # its own entropy
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_float_network_of_other_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match="have 9 classes"):
+        Teachers([plain_network()], shape=DIGITS, classes=9)
+
+
+def test_names_of_float_teachers(tmp_path: Path) -> None:
+    assert find_teacher("vgg16-cifar10") is None
+    weights = tmp_path / "weights.pt"
+    torch.save({"other": torch.zeros(1)}, weights)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        find_teacher(f"{__name__}:plain_network@missing.pt")
+    with pytest.raises(ValueError, match="must be a state dict"):
+        find_teacher(f"{__name__}:plain_network@{weights}")
+    with pytest.raises(ValueError, match="must be a function"):
+        find_teacher(f"{__name__}:nothing@{weights}")
+
+
+def test_teachers_begin_in_their_epoch(recipe: Recipe, teachers: Sequence[Network], images: Tensor) -> None:
+    late = replace(
+        recipe,
+        sparsity=replace(recipe.sparsity, weight=0.0),
+        distillation=replace(recipe.distillation, start=2),
+    )
+    made = ConversionAwareTraining(
+        build_network(late, shape=DIGITS, classes=10),
+        late,
+        steps_per_epoch=3,
+        teachers=Teachers(teachers[:1], shape=DIGITS, classes=10),
+    )
+    made.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    labels = torch.arange(len(images)) % 10
+    losses = []
+    for epoch in (1, 2):
+        made._trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        torch.manual_seed(0)
+        losses.append(float(made.training_step((images, labels), 0).detach()))
+    with torch.no_grad():
+        hard = float(functional.cross_entropy(made.network(images), labels))
+    assert losses[0] == pytest.approx(hard, rel=0.2)
+    assert losses[0] != losses[1]

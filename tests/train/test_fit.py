@@ -20,8 +20,9 @@ from PIL import Image
 from torch.utils import deterministic
 
 from firstspike.converter import convert
+from firstspike.train.errors import TrainingError
 from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, load_network, training_images
-from firstspike.train.module import ConversionAwareTraining, TrainingError
+from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import Recipe, load_recipe
 
 TINY = """

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from firstspike.cat.prepare import prepare
-from firstspike.train.module import ConversionAwareTraining, TrainingError
+from firstspike.train.errors import TrainingError
+from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import DataRecipe, Recipe, SparsityRecipe, StagesRecipe, TrainingRecipe
 
 

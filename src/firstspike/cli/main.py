@@ -4,12 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, train
+from firstspike.cli import bench, convert, cost, demo, evaluate, explore, inspect, merge, reproduce, rtl, teacher, train
 from firstspike.cli.common import check_output
 from firstspike.extras import needed
 from firstspike.messages import line
 
-COMMANDS = (demo, train, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
+COMMANDS = (demo, train, teacher, merge, convert, evaluate, inspect, cost, reproduce, explore, bench, rtl)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -42,7 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         metavar="FILE",
         nargs="+",
-        help="learn from what these model files or networks of the zoo say too (a recipe with a table distillation)",
+        help="learn from what these say too: model files, networks of the zoo, files of `firstspike teacher`, "
+        "MODULE:FACTORY@WEIGHTS (a recipe with a table distillation)",
     )
     parser.add_argument(
         "--stop-after", type=int, metavar="EPOCHS", help="stop after so many epochs; run it again to go on"
@@ -80,6 +81,7 @@ def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
 
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
+    from firstspike.train.distillation import find_teacher
     from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
     from firstspike.train.memory import keep_freed_memory
 
@@ -98,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
             data_root=options.data_root,
             resume=not options.restart,
             initial=initial,
-            teachers=[zoo.find(name) for name in options.teacher or ()],
+            teachers=[find_teacher(name) or zoo.find(name) for name in options.teacher or ()],
             accelerator=options.accelerator,
             stop_after=options.stop_after,
         )

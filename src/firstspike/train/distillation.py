@@ -1,18 +1,25 @@
-"""Knowledge distillation: soft labels of trained integer networks, as part of the loss."""
+"""Knowledge distillation: soft labels and relations of trained networks, integer or float, as part of the loss."""
 
+import hashlib
+import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from firstspike.cat.rebuild import rebuild
 from firstspike.spec import Network, fingerprint
+from firstspike.train.teacher.file import is_teacher, load_teacher
+
+Teacher = Network | nn.Module
+"""A trained integer network, or a float one whose ``forward`` takes images in [0, 1] and returns logits."""
 
 
 class Teachers:
-    """Integer networks that say how likely they hold each class (Hinton et al. 2015, arXiv 1503.02531).
+    """Networks that say how likely they hold each class (Hinton et al. 2015, arXiv 1503.02531).
 
     They take turns, one a step: in expectation the loss, which is linear in their probabilities, is that of their mean,
     an ensemble's, at the cost of one.
@@ -29,18 +36,11 @@ class Teachers:
         ValueError: there is no network, or one is for other images or another number of classes.
     """
 
-    def __init__(self, networks: Sequence[Network], *, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, networks: Sequence[Teacher], *, shape: tuple[int, int, int], classes: int) -> None:
         if not networks:
             raise ValueError("teachers: there must be at least one network")
-        for network in networks:
-            found = (tuple(network.input_shape), network.shapes[network.layers[-1].name])
-            if found != (tuple(shape), (classes,)):
-                raise ValueError(
-                    f"teacher: it must take images of {_times(shape)} and have {classes} classes, not take "
-                    f"{_times(found[0])} and have {_times(found[1])}"
-                )
-        self.fingerprints = [fingerprint(network) for network in networks]
-        self._networks = [rebuild(network).float().requires_grad_(False) for network in networks]
+        self.fingerprints = [_fingerprint(network) for network in networks]
+        self._networks = [_module(network, shape, classes).requires_grad_(False) for network in networks]
 
     def to(self, **options: Any) -> "Teachers":
         """Move the networks, as `torch.nn.Module.to` does."""
@@ -48,19 +48,111 @@ class Teachers:
             network.to(**options)
         return self
 
-    def loss(self, images: Tensor, logits: Tensor, *, step: int, temperature: float) -> Tensor:
-        """Cross entropy of ``logits`` to a teacher's probabilities, both at ``temperature``, times its square.
+    def loss(self, images: Tensor, logits: Tensor, *, step: int, temperature: float, relations: float = 0.0) -> Tensor:
+        """What ``logits`` lack of a teacher's probabilities, both at ``temperature``, times its square.
 
         Args:
             images: ``[n, *shape]`` in [0, 1].
             logits: ``[n, classes]``, the student's.
             step: optimiser steps so far; says whose turn it is.
             temperature: divides the logits of both.
+            relations: share of `relational` in the loss, the rest being the cross entropy to the probabilities.
         """
         with torch.no_grad():
             taught = self._networks[step % len(self._networks)](images)
         target = torch.softmax(taught.float() / temperature, dim=1)
-        return functional.cross_entropy(logits.float() / temperature, target) * temperature**2
+        given = logits.float() / temperature
+        loss = functional.cross_entropy(given, target)
+        if relations > 0:
+            loss = (1 - relations) * loss + relations * relational(torch.softmax(given, dim=1), target)
+        return loss * temperature**2
+
+
+def relational(student: Tensor, teacher: Tensor) -> Tensor:
+    """How far two ``[n, classes]`` of probabilities are from being correlated, in rows and in columns (DIST).
+
+    The sum of ``1 - r`` over the mean of rows (relations of the classes in an image) and the mean of columns (of the images
+    in a class), ``r`` Pearson's coefficient (Huang et al. 2022, arXiv 2205.10536, equations 5 to 8).
+
+    >>> p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    >>> round(float(relational(p, p)), 6), float(relational(p, p.flip(1))) > 1
+    (0.0, True)
+    """
+    return _uncorrelated(student, teacher) + _uncorrelated(student.t(), teacher.t())
+
+
+def _uncorrelated(one: Tensor, other: Tensor) -> Tensor:
+    centred = (one - one.mean(dim=1, keepdim=True), other - other.mean(dim=1, keepdim=True))
+    return (1 - functional.cosine_similarity(*centred, dim=1)).mean()
+
+
+def find_teacher(name: str) -> nn.Module | None:
+    """A float teacher by its name on the command line, or None if the name is of another kind.
+
+    Either a file that `firstspike teacher` wrote, or ``module:factory@weights``: a function without arguments of an
+    importable module, and its state dict in a safetensors or ``.pt`` file, which is read as data only.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: there is no such function, or the weights do not fit what it returns.
+    """
+    if is_teacher(name):
+        return load_teacher(name)
+    place, at, weights = name.partition("@")
+    module, colon, factory = place.partition(":")
+    if not at or not colon:
+        return None
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"teacher {name!r}: there is no file {weights!r}")
+    try:
+        network: nn.Module = getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"teacher {name!r}: {place!r} must be a function that returns the network ({error})"
+        ) from error
+    try:
+        network.load_state_dict(_state(weights))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"teacher {name!r}: {weights!r} must be a state dict of the network ({reason})") from error
+    return network.eval()
+
+
+def _state(path: str) -> dict[str, Tensor]:
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _module(network: Teacher, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The network in evaluation mode and float32; refused if it is for other images or classes."""
+    if isinstance(network, nn.Module):
+        module = network.eval()
+        with torch.no_grad():
+            logits = module(torch.zeros(1, *shape))
+        takes, gives = tuple(shape), tuple(logits.shape[1:])
+    else:
+        module = rebuild(network).float()
+        takes, gives = tuple(network.input_shape), tuple(network.shapes[network.layers[-1].name])
+    if (takes, gives) != (tuple(shape), (classes,)):
+        raise ValueError(
+            f"teacher: it must take images of {_times(shape)} and have {classes} classes, not take {_times(takes)} and "
+            f"have {_times(gives)}"
+        )
+    return module
+
+
+def _fingerprint(network: Teacher) -> str:
+    """SHA-256 of a network: of the integer one's file, of the float one's state."""
+    if not isinstance(network, nn.Module):
+        return fingerprint(network)
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _times(shape: Sequence[int]) -> str:

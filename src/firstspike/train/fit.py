@@ -31,8 +31,9 @@ from firstspike.data.batches import Batches
 from firstspike.spec import Network
 from firstspike.train import processes
 from firstspike.train.averaging import WeightAverage
-from firstspike.train.distillation import Teachers
-from firstspike.train.module import ConversionAwareTraining, TrainingError
+from firstspike.train.distillation import Teacher, Teachers
+from firstspike.train.errors import TrainingError
+from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
 from firstspike.train.warm_start import warm_start
@@ -136,7 +137,7 @@ def fit(
     data_root: str | Path | None = None,
     resume: bool = True,
     initial: Network | Sequence[Network] | None = None,
-    teachers: Sequence[Network] = (),
+    teachers: Sequence[Teacher] = (),
     accelerator: str = "auto",
     progress: bool = True,
     stop_after: int | None = None,
@@ -151,7 +152,7 @@ def fit(
         initial: trained integer network whose weights to start from, where names and shapes of layers agree (for example
             another data set's; see `warm_start`), or several, whose average to start from; a checkpoint in ``out`` goes
             before it.
-        teachers: trained integer networks for the recipe's table ``distillation``; the same ones when resuming.
+        teachers: trained networks, integer or float, for the recipe's table ``distillation``; the same ones when resuming.
         accelerator: Lightning's choice of device.
         progress: show a progress bar.
         stop_after: stop after so many epochs from the first, at least 1, to be resumed later.

@@ -12,12 +12,9 @@ from firstspike.cat.prepared import Prepared
 from firstspike.data.augment import generator
 from firstspike.data.cutmix import cutmix
 from firstspike.train.distillation import Teachers
+from firstspike.train.errors import TrainingError
 from firstspike.train.processes import mean_over_processes
 from firstspike.train.recipe import Recipe
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the text says why and what is kept."""
 
 
 class ConversionAwareTraining(lightning.LightningModule):
@@ -76,9 +73,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         logits = self(images)
         loss = mixed.loss(logits, label_smoothing=self.recipe.training.label_smoothing)
         self.log("train_loss", loss, prog_bar=True, sync_dist=True)
-        if self.teachers is not None:
-            distillation = self.recipe.distillation
-            soft = self.teachers.loss(images, logits, step=step, temperature=distillation.temperature)
+        distillation = self.recipe.distillation
+        if self.teachers is not None and self.current_epoch >= distillation.start:
+            soft = self.teachers.loss(
+                images, logits, step=step, temperature=distillation.temperature, relations=distillation.relations
+            )
             loss = (1 - distillation.weight) * loss + distillation.weight * soft
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()

@@ -214,12 +214,19 @@ class DistillationRecipe:
     Attributes:
         weight: share of the soft labels' cross entropy in the loss, the rest being that of the labels; 0 for none.
         temperature: divides the logits of teacher and student.
+        relations: share of the correlations with the teacher in its part of the loss, the rest being its soft labels.
+        start: epoch (from 0) in which the teachers begin; labels alone before it.
     """
 
     weight: float = 0.0
     temperature: float = 2.0
+    relations: float = 0.0
+    start: int = 0
 
     def __post_init__(self) -> None:
+        checks.integer("distillation.start", self.start, low=0, high=1 << 20)
+        if not 0 <= self.relations <= 1:
+            raise ValueError(f"distillation.relations must be in [0, 1], not {self.relations!r}")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"distillation.weight must be in [0, 1], not {self.weight!r}")
         if not 0 < self.temperature < math.inf:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from firstspike.train.module import TrainingError
+from firstspike.train.errors import TrainingError
 from firstspike.train.teacher import TeacherNetwork, fit_teacher, load_teacher, save_teacher
 from firstspike.train.teacher.fit import CHECKPOINT
 from firstspike.train.teacher.recipe import TeacherData, TeacherRecipe, TeacherShape, TeacherTraining

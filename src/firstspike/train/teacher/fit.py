@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from firstspike.data import Augment, Batches, ImageSet, load, split_validation
 from firstspike.files import write
-from firstspike.train.module import TrainingError
+from firstspike.train.errors import TrainingError
 from firstspike.train.teacher.network import TeacherNetwork
 from firstspike.train.teacher.recipe import TeacherRecipe, TeacherTraining
 

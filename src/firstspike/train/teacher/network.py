@@ -84,9 +84,7 @@ class Group(nn.Module):
     def __init__(self, inputs: int, outputs: int, depth: int) -> None:
         super().__init__()
         channels = [inputs, *[outputs] * depth]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in pairwise(channels)
-        )
+        self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in pairwise(channels))
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs, momentum=0.4) for _ in range(depth))
         for convolution in self.convolutions:
             assert isinstance(convolution, nn.Conv2d)

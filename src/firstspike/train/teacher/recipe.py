@@ -1,12 +1,13 @@
 """A teacher's recipe: everything that decides its weights, in one TOML file."""
 
 import math
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from firstspike import config
 from firstspike.arith import checks
-from firstspike.train.recipe import _build
+
+_FOLDER = Path(__file__).parents[2] / "recipes" / "teachers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,25 +94,31 @@ class TeacherTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherRecipe:
-    """A whole recipe; see `load_teacher_recipe`."""
+    """A whole recipe; see `find_teacher_recipe`."""
 
     data: TeacherData
     training: TeacherTraining
     network: TeacherShape = field(default_factory=TeacherShape)
 
 
-def load_teacher_recipe(path: str | Path) -> TeacherRecipe:
-    """Read a teacher's recipe from a TOML file, one table a part.
+def teacher_recipe_names() -> tuple[str, ...]:
+    """Names of the teachers' recipes that come with the package."""
+    return tuple(_named())
+
+
+def find_teacher_recipe(name: str) -> TeacherRecipe:
+    """A teacher's recipe of the package by name, or of a TOML file by path; see `firstspike.config` for its rules.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no TOML, or a key is unknown, missing or out of range; the text names file and key.
+        FileNotFoundError: it is neither.
+        firstspike.config.ConfigError: the file breaks a rule.
     """
-    path = Path(path)
+    path = _named().get(name, Path(name))
     if not path.is_file():
-        raise FileNotFoundError(f"recipe {str(path)!r}: there is no such file")
-    try:
-        recipe: TeacherRecipe = _build(TeacherRecipe, tomllib.loads(path.read_text(encoding="utf-8")), "recipe")
-        return recipe
-    except (UnicodeDecodeError, TypeError, ValueError) as error:
-        raise ValueError(f"recipe {str(path)!r}: {error}") from error
+        known = ", ".join(teacher_recipe_names())
+        raise FileNotFoundError(f"recipe must be one of {known} or a TOML file, not {name!r}")
+    return config.load(path, named=_named()).build(TeacherRecipe)
+
+
+def _named() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
