@@ -1,5 +1,6 @@
 """Teachers: the first layer whitens, training resumes to the bit, a file gives the same network back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from firstspike.cli.main import main
 from firstspike.train.errors import TrainingError
 from firstspike.train.teacher import TeacherNetwork, fit_teacher, load_teacher, save_teacher
 from firstspike.train.teacher.fit import CHECKPOINT
@@ -132,3 +134,23 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         load_teacher(tmp_path / "other.safetensors")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_teacher(tmp_path / "missing.safetensors")
+
+
+def test_the_command_line_trains_a_teacher_that_trains_a_student(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        f'base = "teacher-cifar10"\n[data]\nname = "{folder}"\nvalidation = 8\npad = 1\n[network]\nwidths = [24, 24, 24]\n'
+        '[training]\nepochs = 2\nbatch_size = 8\nprecision = "32-true"\n'
+    )
+    out, record = tmp_path / "teacher", tmp_path / "record.json"
+    command = ["teacher", "--recipe", str(tmp_path / "own.toml"), "--out", str(out)]
+    assert main([*command, "--stop-after", "1"]) == 0
+    assert not (out / "teacher.safetensors").exists()
+    assert main([*command, "--json", str(record)]) == 0
+    values = json.loads(record.read_text())
+    assert (values["epochs"], values["teacher"]) == (2, str(out / "teacher.safetensors"))
+    (tmp_path / "student.toml").write_text(
+        f'base = "digits"\n[data]\nname = "{folder}"\nvalidation = 8\n[network]\nwidth = 0.25\nhidden = [8]\n'
+        "[training]\nepochs = 1\nbatch_size = 8\n[stages]\nclip = 0\ninput = 0\nttfs = 1\nquantised = 1\n[distillation]\nweight = 0.5\n"
+    )
+    student = ["train", "--recipe", str(tmp_path / "student.toml"), "--out", str(tmp_path / "student")]
+    assert main([*student, "--teacher", str(out / "teacher.safetensors")]) == 0

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from firstspike.data import Augment, Batches, ImageSet, load, split_validation
+from firstspike.data import ImageSet, load, split_validation
+from firstspike.data.augment import Augment
+from firstspike.data.batches import Batches
 from firstspike.files import write
 from firstspike.train.errors import TrainingError
 from firstspike.train.teacher.network import TeacherNetwork
@@ -97,7 +99,7 @@ class _Run:
         self.network = TeacherNetwork(
             classes=len(training.classes), widths=shape.widths, depth=shape.depth, side=training.shape[1]
         )
-        self.network.measure(training.limit(MEASURED_IMAGES).pixels())
+        self.network.measure(torch.from_numpy(training.limit(MEASURED_IMAGES).pixels()))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = _optimiser(self.network, settings)
         self.slow = {name: value.detach().clone() for name, value in self._trained()}
@@ -149,9 +151,8 @@ class _Run:
         self.network.eval()
         hits, loss, count = 0, 0.0, len(self.held_out)
         with torch.no_grad(), self._precision():
-            for start in range(0, count, 500):
-                logits = self.network(self.held_out.pixels(start, start + 500)).float()
-                labels = self.held_out.labels[start : start + 500]
+            for images, labels in Batches(self.held_out, batch_size=500, shuffle=False):
+                logits = self.network(images).float()
                 hits += int((logits.argmax(1) == labels).sum())
                 loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         return {"validation_accuracy": hits / count, "validation_loss": loss / count}
