@@ -151,7 +151,7 @@ def _fingerprint(network: Teacher) -> str:
         return fingerprint(network)
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
