@@ -150,7 +150,8 @@ def test_the_command_line_trains_a_teacher_that_trains_a_student(folder: Path, t
     assert (values["epochs"], values["teacher"]) == (2, str(out / "teacher.safetensors"))
     (tmp_path / "student.toml").write_text(
         f'base = "digits"\n[data]\nname = "{folder}"\nvalidation = 8\n[network]\nwidth = 0.25\nhidden = [8]\n'
-        "[training]\nepochs = 1\nbatch_size = 8\n[stages]\nclip = 0\ninput = 0\nttfs = 1\nquantised = 1\n[distillation]\nweight = 0.5\n"
+        "[training]\nepochs = 1\nbatch_size = 8\n[stages]\nclip = 0\ninput = 0\nttfs = 1\nquantised = 1\n"
+        "[distillation]\nweight = 0.5\n"
     )
     student = ["train", "--recipe", str(tmp_path / "student.toml"), "--out", str(tmp_path / "student")]
     assert main([*student, "--teacher", str(out / "teacher.safetensors")]) == 0
