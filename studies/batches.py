@@ -1,6 +1,6 @@
 """What saves energy: images that share weights, buffer sizes, entropy coding, zero codes, gating. Each with its number.
 
-Number: the tables "Designs, codes, and what more would save" of docs/results/index.md.
+Number: the tables "Batches, and what more would save" of docs/results/NETWORK.md; with --out their CSV files.
 n: --limit images of the data set (96 by default, six batches of the design "batch").
 --shapes: VGG-16 of the three data sets' sizes too, with the same activity, map by map, as this network on these images (shapes
 alone: nothing is classified). A trained network of theirs is priced by `firstspike cost NET --data NAME --processor batch`.
@@ -11,9 +11,12 @@ nothing is classified). A trained network of theirs is priced by `firstspike cos
 """
 
 import argparse
+import csv
 import heapq
+import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +41,7 @@ parser.add_argument("--limit", type=int, default=96, help="how many images (%(de
 parser.add_argument("--shapes", action="store_true", help="the three data sets' networks by shape, too")
 parser.add_argument("--technology", help="technology file (the package's 28 nm)")
 parser.add_argument("--json", help="file for the records")
+parser.add_argument("--out", help="folder for designs.csv, codes.csv and savings.csv")
 options = parser.parse_args()
 
 constants = technology.load(options.technology) if options.technology else technology.default()
@@ -60,7 +64,7 @@ def row(name: str, processor: Processor, found: Cost) -> dict[str, object]:
         "energy_uj": round(found.energy_uj, 1),
         "low_uj": round(found.energy.low, 1),
         "high_uj": round(found.energy.high, 1),
-        **{f"{group}_uj": value for group, value in groups.items()},
+        **{f"{group.replace(' ', '_')}_uj": value for group, value in groups.items()},
         "area_mm2": round(found.area.value, 3),
         "images_per_second": round(found.frames_per_second),
         "latency_ms": round(found.latency_us / 1e3, 1),
@@ -197,6 +201,13 @@ if options.shapes:
                 }
             )
     show("The three data sets' networks, by shape and measured activity", others)
+if options.out:
+    for name, rows in (("designs", table), ("codes", coded), ("savings", losers)):
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.write(Path(options.out, f"{name}.csv"), stream.getvalue())
 if options.json:
     record = {
         "weights_uj": weights_uj,

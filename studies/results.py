@@ -1,7 +1,9 @@
-"""Every figure of docs/results/index.md, made anew: the published table beside ours; for each network of the zoo the
-baselines, which constant decides, and what batches, buffers and codes save.
+"""Every figure of docs/results/index.md and of the pages of the networks beside it, made anew.
 
-Number: the whole page docs/results/index.md and its pictures in docs/images/NETWORK.
+The published table beside ours; for each network of the zoo the baselines, which constant decides, and what batches, buffers
+and codes save.
+
+Number: the whole pages, and tables and pictures in docs/images/NETWORK.
 n: the whole test sets for accuracy (--quick: 100 images), 96 images for cost.
 Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines]'.
 
@@ -9,99 +11,286 @@ Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines
 """
 
 import argparse
+import csv
 import datetime
+import json
 import platform
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from firstspike import files, zoo
 from firstspike.cli.reproduce import PUBLISHED, Published
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "results" / "index.md"
+PAGES = ROOT / "docs" / "results"
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--data-root", help="where the data sets lie")
-parser.add_argument("--quick", action="store_true", help="accuracy on 100 images")
-parser.add_argument(
-    "--machine", default=platform.processor() or platform.machine(), help="machine, for the page (%(default)s)"
-)
-options = parser.parse_args()
+AREA = "{area_mm2:.3f} ({area_mm2_low:.3f} to {area_mm2_high:.3f})"
+
+Row = dict[str, str]
 
 
-def run(arguments: list[str], *, statuses: tuple[int, ...] = (0,)) -> tuple[str, str]:
-    """The command as a reader types it, and what it printed."""
-    data = ["--data-root", options.data_root] if options.data_root else []
-    done = subprocess.run([sys.executable, *arguments, *data], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", help="where the data sets lie")
+    parser.add_argument("--quick", action="store_true", help="accuracy on 100 images")
+    parser.add_argument(
+        "--machine", default=platform.processor() or platform.machine(), help="machine, for the pages (%(default)s)"
+    )
+    return parser.parse_args()
+
+
+def run(command: list[str], data_root: str | None, *, statuses: tuple[int, ...] = (0,)) -> None:
+    """Run a module; ends the script where its status is none of these."""
+    data = ["--data-root", data_root] if data_root else []
+    done = subprocess.run([sys.executable, "-m", *command, *data], cwd=ROOT)
     if done.returncode not in statuses:
-        raise SystemExit(f"{' '.join(arguments)} ended with status {done.returncode}")
-    shown = ["python", *arguments] if arguments[1].startswith("studies.") else ["firstspike", *arguments[2:]]
-    return " ".join([*shown, "--data-root", "DIR"]), done.stdout.strip()
+        raise SystemExit(f"{' '.join(command)} ended with status {done.returncode}")
 
 
-def sections(column: Published) -> str:
-    """What there is on one network."""
-    model, pictures = f"zoo/{column.network}.safetensors", f"docs/images/{column.network}"
-    limited = ["--accuracy-images", "100"] if options.quick else []
-    compared = run(["-m", "studies.baselines", model, "--data", column.data, *limited, "--out", pictures])
-    tables = "\n".join(line for line in compared[1].splitlines() if not line.startswith("wrote "))
-    saved = run(["-m", "studies.batches", model, "--data", column.data])
-    shown = pictures.replace("docs/", "../", 1)
-    return f"""### {column.title}
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, figures to the right.
 
-#### Baselines
+    >>> print(table(["design", "energy, µJ"], [["default", "441.5"]]))
+    | design | energy, µJ |
+    |---|--:|
+    | default | 441.5 |
+    """
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n".join(
+        f"|{'|'.join(line)}|" if place == 1 else f"| {' | '.join(line)} |" for place, line in enumerate(lines)
+    )
 
-`{compared[0]}`
 
-{tables}
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+Line = Callable[[str, Callable[[dict[str, Any]], str]], list[str]]
+"""A row of a table: its title, and what to show of each network."""
+
+
+def by_design(ours: list[dict[str, Any]], place: int) -> Line:
+    """Rows from what each network costs on the design and DRAM scenario that stands at a place of the record."""
+    costs = [one["costs"][place] for one in ours]
+    return lambda title, show: [title, *(show(cost) for cost in costs)]
+
+
+def energies(ours: list[dict[str, Any]]) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
+    """Rows of the energies, of published over ours, and of ours relative to the first network."""
+    first = ours[0]
+    absolute = [["published", *(f"{one['published_energy_uj']:,.1f}" for one in ours)]]
+    relative = [["published", *(f"{one['published_energy_uj'] / first['published_energy_uj']:.3f}" for one in ours)]]
+    over = []
+    for place, cost in enumerate(first["costs"]):
+        title = f"{cost['processor']}, {cost['dram']}"
+        values = [one["costs"][place]["energy_uj_per_image"] for one in ours]
+        ends = [[one["costs"][place][f"energy_uj_per_image_{end}"] for end in ("low", "high")] for one in ours]
+        absolute.append(
+            [
+                title,
+                *(f"{value:,.1f} ({low:,.1f} to {high:,.1f})" for value, (low, high) in zip(values, ends, strict=True)),
+            ]
+        )
+        over.append([title, *(f"{one['published_energy_uj'] / v:.2f}" for one, v in zip(ours, values, strict=True))])
+        relative.append([title, *(f"{value / values[0]:.3f}" for value in values)])
+    return absolute, over, relative
+
+
+def times(ours: list[dict[str, Any]]) -> list[list[str]]:
+    """Rows of latency, frames, area by design; operations; power by design and DRAM scenario."""
+    costs = ours[0]["costs"]
+    rows: list[list[str]] = []
+    for name in dict.fromkeys(cost["processor"] for cost in costs):
+        line = by_design(ours, next(place for place, cost in enumerate(costs) if cost["processor"] == name))
+        rows.append(line(f"latency, µs: {name}", lambda c: f"{c['latency_us']:,.0f}"))
+        rows.append(line(f"frames/s: {name}", lambda c: f"{c['frames_per_second']:,.1f}"))
+        rows.append(line(f"area, mm²: {name}", lambda c: AREA.format(**c)))
+    rows.append(by_design(ours, 0)("SOPs, millions", lambda c: f"{c['sops_per_image'] / 1e6:,.2f}"))
+    for place, cost in enumerate(costs):
+        title = f"{cost['processor']}, {cost['dram']}"
+        rows.append(by_design(ours, place)(f"power, mW: {title}", lambda c: f"{c['power_mw']:.1f}"))
+        rows.append(by_design(ours, place)(f"pJ/SOP: {title}", lambda c: f"{c['pj_per_sop']:.2f}"))
+    return rows
+
+
+def published_page(record: dict[str, Any], *, made: str) -> str:
+    """The page of the published table from the record of ``firstspike reproduce``.
+
+    Args:
+        record: data set -> what the command's ``--json`` holds of it.
+        made: the sentence that says by what, when and where the figures were made.
+    """
+    columns = [column for column in PUBLISHED if record[column.key]["costs"]]
+    heads = ["", *(f"[{column.title}]({column.network}.md)" for column in columns)]
+    ours = [record[column.key] for column in columns]
+    accuracies = [
+        ["published, %", *(f"{100 * one['published_accuracy']:.1f}" for one in ours)],
+        ["ours, %", *(f"{100 * one['accuracy']:.2f}" for one in ours)],
+        ["test images", *(f"{one['accuracy_images']:,}" for one in ours)],
+        ["latency, steps", *(str(one["latency_steps"]) for one in ours)],
+    ]
+    absolute, over, relative = energies(ours)
+    return f"""# Results
+
+The published table (arXiv 2208.04494) beside ours: VGG-16, T = 24, 5-bit logarithmic weights.
+
+{made} Accuracy and energy are counted, not timed: they do not depend on the machine. What the energies mean:
+[Energy](../explanation/energy.md#how-far-to-trust-it).
+
+    firstspike reproduce --data-root DIR
+
+prints these figures; its status is 1 where a network or a data set is missing.
+
+## Accuracy
+
+{table(heads, accuracies)}
+
+`firstspike evaluate vgg16-SET --data SET`, where SET is cifar10, cifar100 or tiny-imagenet.
+
+## Energy
+
+µJ an image, in brackets the interval, by processor and DRAM scenario:
+
+{table(heads, absolute)}
+
+Published over ours:
+
+{table(heads, over)}
+
+`firstspike cost vgg16-SET --data SET --limit {ours[0]["costs"][0]["images"]} --processor DESIGN --dram SCENARIO`: means
+of so many test images. The design `batch` lets 16 images share the weights they fetch.
+
+## Time, area, power
+
+{table(heads, times(ours))}
+
+## Relative to CIFAR-10
+
+No constant of the technology that scales everything alike moves these:
+
+{table(heads, relative)}
+"""
+
+
+def network_page(column: Published, pictures: Path, *, made: str) -> str:
+    """The page of one network from the CSV files of `studies.baselines` and `studies.batches`.
+
+    Args:
+        column: the network and what is published of it.
+        pictures: folder of its files.
+        made: the sentence that says by what, when and where the figures were made.
+    """
+    shown, out, model = f"../images/{pictures.name}", f"docs/images/{pictures.name}", f"zoo/{column.network}.safetensors"
+    rows = [row for row in read(pictures / "baselines.csv") if row["dram"] == "flat-4pj"]
+    designs = [
+        row for row in read(pictures / "designs.csv") if row["design"] in ("default", "16 images", "design batch")
+    ]
+    savings = read(pictures / "savings.csv")
+    baselines = table(
+        ["design", "energy, µJ", "interval", "of it DRAM", "area, mm²", "frames/s"],
+        [
+            [
+                row["design"],
+                row["energy_uj"],
+                f"{row['low_uj']} to {row['high_uj']}",
+                row["DRAM_uj"],
+                row["area_mm2"],
+                row["frames_per_second"],
+            ]
+            for row in rows
+        ],
+    )
+    batches = table(
+        ["design", "energy, µJ", "area, mm²", "images/s", "latency, ms", "images of its stages"],
+        [
+            [
+                row["design"].removeprefix("design "),
+                row["energy_uj"],
+                row["area_mm2"],
+                row["images_per_second"],
+                row["latency_ms"],
+                row["stages"],
+            ]
+            for row in designs
+        ],
+    )
+    saved = table(["candidate", "saves at most, µJ"], [[row["candidate"], row["at_most_uj"]] for row in savings])
+    return f"""# VGG-16, {column.title}
+
+**{rows[0]["accuracy_percent"]} %** of the test images, where {100 * column.accuracy:.1f} % are published.
+**{rows[0]["energy_uj"]} µJ** an image on the default processor, where {column.energy_uj:,.1f} µJ are published.
+
+{made}
+
+## Against other designs
+
+The same network, spikes and images, priced by the same file with DRAM at 4 pJ a bit; what each design is, and in which of its
+details it is favoured: [Baselines](../explanation/energy.md#baselines). The dense accelerator is taken to be as accurate.
+
+{baselines}
 
 ![Energy per image of every design]({shown}/baselines.png)
 
-#### Which constant decides
+    python -m studies.baselines {model} --data {column.data} --data-root DIR --out {out}
+
+All figures, `lpddr3` too: [baselines.csv]({shown}/baselines.csv).
+
+## Which constant decides
+
+The energy with one constant at an end of its interval and all others at their values. In `flat-4pj` the energy of a DRAM bit is
+a convention and has no interval: the choice of the scenario moves the total more than any constant does.
 
 ![Swing of the energy with each constant]({shown}/sensitivity.png)
 
-#### Designs, codes, and what more would save
+All figures: [sensitivity.csv]({shown}/sensitivity.csv).
 
-`{saved[0]}`
+## Batches, and what more would save
 
-{saved[1]}
+{batches}
 
+What was weighed and not built, of the energy of `batch`:
+
+{saved}
+
+    python -m studies.batches {model} --data {column.data} --data-root DIR --out {out}
+
+All designs: [designs.csv]({shown}/designs.csv); the entropy of each layer's codes:
+[codes.csv]({shown}/codes.csv). What they say: [A better processor](../explanation/energy.md#a-better-processor).
+
+## Card
+
+--8<-- "src/firstspike/zoo/{column.network}.md:3:"
 """
 
 
-quick = ["--quick"] if options.quick else []
-reproduced = run(["-m", "firstspike.cli", "reproduce", *quick], statuses=(0, 1))
-command = "python -m studies.results --data-root DIR" + (" --quick" if options.quick else "")
-page = f"""# Results
+def main() -> None:
+    """Measure, then write the pages."""
+    options = arguments()
+    command = "python -m studies.results --data-root DIR" + (" --quick" if options.quick else "")
+    made = f"Made by `{command}` on {datetime.date.today()}, {options.machine}."
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "record.json")
+        quick = ["--quick"] if options.quick else []
+        run(["firstspike.cli", "reproduce", *quick, "--json", str(target)], options.data_root, statuses=(0, 1))
+        record = json.loads(target.read_text(encoding="utf-8"))
+    limited = ["--accuracy-images", "100"] if options.quick else []
+    for column in PUBLISHED:
+        if column.network not in zoo.names():
+            continue
+        model, out = f"zoo/{column.network}.safetensors", f"docs/images/{column.network}"
+        run(["studies.baselines", model, "--data", column.data, *limited, "--out", out], options.data_root)
+        run(["studies.batches", model, "--data", column.data, "--out", out], options.data_root)
+        files.write(PAGES / f"{column.network}.md", network_page(column, ROOT / out, made=made))
+    files.write(PAGES / "index.md", published_page(record, made=made))
+    print(f"wrote {PAGES.relative_to(ROOT)}")
 
-Made by `{command}` on {datetime.date.today()}, {options.machine}.
-Run it again when a network, a data set or a constant changes. Accuracy and energy are counted, not timed: they do not depend
-on the machine. What the energies mean and how far to trust them: [energy.md](../explanation/energy.md).
 
-## The published table
-
-`{reproduced[0]}`
-
-SET stands for cifar10, cifar100 and tiny-imagenet. A network that is not in the zoo shows as "not trained", and the command
-then ends with status 1. "Published stands" says where the published energy lies in our interval.
-
-```text
-{reproduced[1]}
-```
-
-## Networks
-
-For each network of the zoo: *Baselines* run the same network, spikes and images and are priced by the same file; what each is,
-and in which of its details it is favoured: [energy.md](../explanation/energy.md#baselines).
-The dense accelerator is taken to be as accurate.
-*Which constant decides* is the energy with one constant at an end of its interval and all others at their values; in `flat-4pj`
-the energy of a DRAM bit is a convention and has no interval: the choice of the scenario moves the total more than any
-constant does. *Designs* are batches and buffer sizes, and *what more would save* is what was weighed and not built:
-[energy.md](../explanation/energy.md#a-better-processor) draws the conclusions.
-
-{"".join(sections(column) for column in PUBLISHED if column.network in zoo.names()).rstrip()}
-"""
-files.write(PAGE, page)
-print(f"wrote {PAGE.relative_to(ROOT)}")
+if __name__ == "__main__":
+    main()

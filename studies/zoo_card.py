@@ -2,7 +2,8 @@
 
     python -m studies.zoo_card vgg16-cifar10 --data ../shared/data/cifar10-test.zip --training training.md
 
-The section "Training" (data split, recipes, epochs, machine, hours) is that file's text; without --training it stays as it is.
+The section "Training" (data split, epochs, machine, hours, in short; each step stands in log/) is that file's text; without
+--training it stays as it is.
 
 Number: accuracy over all test images (n = 10,000 for CIFAR-10), one run, exact, so repeating it gives the same.
 Cost: mean of the first 50 images on the default processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
@@ -66,7 +67,7 @@ def main() -> None:
         f"| latency | {result['latency_steps']} steps |",
         f"| spikes per neuron | {result['spikes_per_neuron']:.4f} |",
         f"| SOPs per image | {float(result['sops_per_image']) / 1e6:.2f} million, zero weights included |",  # type: ignore[arg-type]
-        f"| energy per image | {cost['energy_uj_per_image']:.1f} uJ ({cost['energy_uj_per_image_low']:.1f} to "
+        f"| energy per image | {cost['energy_uj_per_image']:.1f} µJ ({cost['energy_uj_per_image_low']:.1f} to "
         f"{cost['energy_uj_per_image_high']:.1f}), {float(cost['cycles_per_image']) / 1e6:.3f} million cycles; "  # type: ignore[arg-type]
         f"mean of {cost['images']} images, DRAM {cost['dram']} |",
         f"| file | {model.stat().st_size:,} bytes |",

