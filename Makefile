@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 # Processes that the tests run in.
 JOBS ?= 2
 
-.PHONY: demo test lint types slow rtl-full native-sanitize clean
+.PHONY: demo test lint types site slow rtl-full native-sanitize clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -24,6 +24,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# The documentation as a site, in build/site; `make site SITE=serve` shows it and follows changes.
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(SITE),build)
 
 # What takes minutes: whole networks in RTL, proofs, mutants, synthesis.
 rtl-full: $(STAMP)

@@ -187,7 +187,11 @@ def network_page(column: Published, pictures: Path, *, made: str) -> str:
         pictures: folder of its files.
         made: the sentence that says by what, when and where the figures were made.
     """
-    shown, out, model = f"../images/{pictures.name}", f"docs/images/{pictures.name}", f"zoo/{column.network}.safetensors"
+    shown, out, model = (
+        f"../images/{pictures.name}",
+        f"docs/images/{pictures.name}",
+        f"zoo/{column.network}.safetensors",
+    )
     rows = [row for row in read(pictures / "baselines.csv") if row["dram"] == "flat-4pj"]
     designs = [
         row for row in read(pictures / "designs.csv") if row["design"] in ("default", "16 images", "design batch")

@@ -69,6 +69,7 @@ class Fire(nn.Module):
         return self._levels[key]
 
     def forward(self, u: Tensor) -> Tensor:
+        """The activation of membranes ``u`` of any shape in the stage at hand; values in [0, 1] from "clip" on."""
         if stage_rank(self.stage) >= stage_rank(self.from_stage):
             x, total = summed_ttfs(u, self.levels(u), summed=self.observe)
         elif self.stage == "relu":
@@ -189,6 +190,7 @@ class Synapses(nn.Module):
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
 
     def train(self, mode: bool = True) -> "Synapses":
+        """Set the mode; in stage "quantised" the folded batch norm stays as in evaluation."""
         super().train(mode)
         self._evaluated = None
         if self.stage == "quantised" and self.norm is not None:
@@ -196,6 +198,7 @@ class Synapses(nn.Module):
         return self
 
     def forward(self, x: Tensor, *residuals: Tensor) -> Tensor:
+        """Membranes of inputs ``[n, c_in, ...]``: ``[n, c_out, ...]``, each residual ``[n, c_out, ...]`` added."""
         if self.stage == "quantised":
             weight, bias = self.quantised()
             if isinstance(self.linear, nn.Linear):
@@ -238,6 +241,7 @@ class AveragePool(nn.Module):
         return self.kernel or size
 
     def forward(self, x: Tensor, *residuals: Tensor) -> Tensor:
+        """Membranes of maps ``[n, c, height, width]``: each window's sum times the level nearest to ``1/n``, residuals added."""
         height, width = int(x.shape[-2]), int(x.shape[-1])
         window = self.window((height, width))
         count = window[0] * window[1]

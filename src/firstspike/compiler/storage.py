@@ -94,7 +94,8 @@ def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None
     read it work on strips of rows. The maps of several images at a time are never spilled.
 
     Args:
-        network, processor: whose maps, and where.
+        network: whose maps.
+        processor: where they lie.
         layers: consecutive layers by number, all by default.
         images: images whose maps are there together.
 

@@ -26,6 +26,7 @@ class Archive:
 
     @property
     def file(self) -> str:
+        """Name of the file: the last part of its address."""
         return self.url.rsplit("/", 1)[-1]
 
 

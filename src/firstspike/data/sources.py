@@ -30,9 +30,22 @@ class Source(Protocol):
 
     path: Path
 
-    def names(self) -> list[str]: ...
-    def stamp(self, name: str) -> str: ...
-    def read(self, name: str) -> bytes: ...
+    def names(self) -> list[str]:
+        """All names, in any order."""
+        ...
+
+    def stamp(self, name: str) -> str:
+        """A text that changes when the file does."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            ValueError: it is too large, or damaged.
+            OSError: it cannot be read.
+        """
+        ...
 
 
 class FolderSource:
@@ -42,6 +55,7 @@ class FolderSource:
         self.path = path
 
     def names(self) -> list[str]:
+        """All names, in any order."""
         names: list[str] = []
         visited: set[str] = set()
         for folder, subfolders, own in os.walk(self.path, followlinks=True):
@@ -60,10 +74,17 @@ class FolderSource:
         return names
 
     def stamp(self, name: str) -> str:
+        """Size and time of the last change."""
         status = (self.path / name).stat()
         return f"{status.st_size} {status.st_mtime_ns}"
 
     def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            ValueError: it is too large.
+            OSError: it cannot be read.
+        """
         return files.read(self.path / name, most=MAX_FILE_BYTES)
 
 
@@ -82,13 +103,20 @@ class ZipSource:
                 self._entries[name] = entry
 
     def names(self) -> list[str]:
+        """All names, in the order of the archive."""
         return list(self._entries)
 
     def stamp(self, name: str) -> str:
+        """Size and checksum."""
         entry = self._entries[name]
         return f"{entry.file_size} {entry.CRC}"
 
     def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            ValueError: it is too large, packed in another way than by deflation, or damaged.
+        """
         entry = self._entries[name]
         if entry.file_size > MAX_FILE_BYTES:
             raise ValueError(f"{name} in {self.path} must hold at most {MAX_FILE_BYTES} bytes, not {entry.file_size!r}")

@@ -75,6 +75,8 @@ def _spread(counts: np.ndarray, layer: Conv2d, network: Network, *, axis: int) -
 
     Args:
         counts: int64 ``[channels, rows, columns]``, taps on ``axis``.
+        layer: the convolution.
+        network: whose layer it is.
         axis: 1 or 2; there the result has the input's positions.
     """
     inputs, outputs = network.shapes[layer.source][axis], network.shapes[layer.name][axis]

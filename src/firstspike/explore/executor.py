@@ -26,6 +26,7 @@ class Local:
         self.job = job
 
     def run(self, designs: Mapping[int, Design]) -> Iterator[tuple[int, Result]]:
+        """Number and result of each, in order, as they come."""
         for number, design in designs.items():
             yield number, evaluate_all(self.job, [design])[0]
 
@@ -54,6 +55,7 @@ class Cluster:
         self.task = self.ray.remote(max_retries=0, num_cpus=1)(function)
 
     def run(self, designs: Mapping[int, Design]) -> Iterator[tuple[int, Result]]:
+        """Number and result of each, in any order, as they come; chunks of lost nodes are tried again."""
         pending = {self._submit(designs, chunk): (chunk, 1) for chunk in self._chunks(designs)}
         while pending:
             (done, *_), _ = self.ray.wait(list(pending), num_returns=1)

@@ -33,7 +33,10 @@ def layer_power(
 
     Args:
         synthesis: of the design "processor" in ``library``.
-        network, program, processor: what runs (`firstspike.compiler.mapping.program`), on what.
+        library: the cells it was mapped to.
+        network: the network of which a layer runs.
+        program: what runs (`firstspike.compiler.mapping.program`).
+        processor: on what.
         times: the encoded image, uint8 ``[1, *input_shape]``.
         layer: name of a layer of the program.
         cycles: at most so many of its first cycles.

@@ -101,7 +101,8 @@ def integrate(
     """Energy of the cycles after ``warmup``.
 
     Args:
-        netlist, library: the design.
+        netlist: the design.
+        library: its cells.
         waves: its simulation.
         clock_ns: period, for leakage.
         warmup: cycles at the beginning that are not priced (reset).

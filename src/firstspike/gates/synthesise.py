@@ -44,13 +44,24 @@ class MacroCost(Protocol):
     """What a memory macro costs."""
 
     @property
-    def area_mm2(self) -> Interval: ...
+    def area_mm2(self) -> Interval:
+        """Area in mm²."""
+        ...
+
     @property
-    def read_pj(self) -> Interval: ...
+    def read_pj(self) -> Interval:
+        """Energy of a read in pJ."""
+        ...
+
     @property
-    def write_pj(self) -> Interval: ...
+    def write_pj(self) -> Interval:
+        """Energy of a write in pJ."""
+        ...
+
     @property
-    def leakage_mw(self) -> Interval: ...
+    def leakage_mw(self) -> Interval:
+        """Leakage in mW."""
+        ...
 
 
 class MacroTable(Protocol):

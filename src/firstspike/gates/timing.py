@@ -33,9 +33,11 @@ def analyse(
 
     Args:
         verilog: hierarchical netlist.
+        top: its top module.
         liberty: plain or gzip files.
         clock_ns: period.
         time_unit_ns: time unit of the first library.
+        seconds: how long OpenSTA may take.
 
     Raises:
         RuntimeError: OpenSTA is not installed, or failed; the text says which.

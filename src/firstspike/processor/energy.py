@@ -235,13 +235,16 @@ def price(
     technology: str,
     dram: str,
 ) -> Cost:
-    """Price counted events at given rates; ``design``, ``technology`` and ``dram`` are names for the result.
+    """Price counted events at given rates.
 
     Args:
         layers: the events of every run.
         chosen: the rates.
         images: how many images the runs had; None: one each.
         batch: how many a run has that is whole; the last may have fewer.
+        design: a name for the result, as are the next two.
+        technology: name of the technology file.
+        dram: name of its DRAM scenario.
 
     Raises:
         ValueError: nothing was counted.

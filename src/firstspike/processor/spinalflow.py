@@ -231,7 +231,9 @@ def spikes_per_position(
 
     Args:
         times: spike times, uint8 ``[n, channels, height, width]``.
-        kernel, stride, padding: of the window.
+        kernel: height and width of the window.
+        stride: of the window, vertical and horizontal.
+        padding: on both sides, vertical and horizontal.
     """
     spikes = (times != NO_SPIKE).sum(axis=1, dtype=np.int64)
     (top, left), (down, across) = padding, stride

@@ -26,8 +26,12 @@ class Walks:
         """Number of the walk of ``words`` words from ``word`` on; ``fresh`` if it is new.
 
         Args:
-            rows, columns: how many windows see each row and column of the map.
+            rows: how many windows see each row of the map.
+            columns: how many windows see each column.
+            word: the first word of a pixel.
+            words: how many.
             outside: window positions outside the map (walks that differ in it are not shared).
+            fresh: the number of a walk that is new.
         """
         weights = np.outer(rows, columns).ravel()
         coverage = self._coverages.setdefault(weights.tobytes(), len(self._coverages))

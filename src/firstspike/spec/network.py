@@ -120,10 +120,12 @@ class Synaptic(Layer):
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """Names of all layers whose spikes it reads."""
         return (self.source, *self.residuals)
 
     @property
     def operations(self) -> int:
+        """Operations of one output: its weights and one for each residual."""
         return math.prod(self.weight_shape[1:]) + len(self.residuals)
 
     @property
@@ -182,6 +184,11 @@ class Conv2d(Synaptic):
             raise ValueError(f"layer {self.name!r}: groups must divide {self.outputs} outputs, not {self.groups!r}")
 
     def output_shape(self, shape: Shape) -> Shape:
+        """``(c_out, height, width)`` of an input ``(c_in, height, width)``.
+
+        Raises:
+            ValueError: the input does not fit.
+        """
         channels = self.weight_shape[1] * self.groups
         if len(shape) != 3 or shape[0] != channels:
             raise ValueError(f"layer {self.name!r}: input shape must be ({channels}, height, width), not {shape!r}")
@@ -197,6 +204,11 @@ class Linear(Synaptic):
     kind: ClassVar[str] = "linear"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """``(outputs,)`` of an input ``(inputs,)``.
+
+        Raises:
+            ValueError: the input does not fit.
+        """
         if shape != (self.weight_shape[1],):
             raise ValueError(f"layer {self.name!r}: input shape must be ({self.weight_shape[1]},), not {shape!r}")
         limits.check_field(self.name, self.weight_shape[1])
@@ -219,12 +231,18 @@ class MaxPool2d(Layer):
         _pair(f"layer {self.name!r}: padding", self.padding, low=0)
 
     def output_shape(self, shape: Shape) -> Shape:
+        """``(channels, height, width)`` of an input of three axes.
+
+        Raises:
+            ValueError: the input does not fit.
+        """
         if len(shape) != 3:
             raise ValueError(f"layer {self.name!r}: input shape must be (channels, height, width), not {shape!r}")
         return (shape[0], *limits.window_shape(self.name, shape, self.kernel, self.stride, self.padding))
 
     @property
     def operations(self) -> int:
+        """Operations of one output: the positions of the window."""
         return math.prod(self.kernel)
 
 
@@ -235,6 +253,7 @@ class Flatten(Layer):
     kind: ClassVar[str] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """``(features,)`` of an input of any shape."""
         return (math.prod(shape),)
 
 

@@ -29,9 +29,11 @@ class WeightAverage(Callback):
         self.average: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
         return {"count": self.count, "average": self.average}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept."""
         self.count, self.average = int(state_dict["count"]), dict(state_dict["average"])
 
     def on_train_batch_end(

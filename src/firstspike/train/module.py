@@ -46,14 +46,17 @@ class ConversionAwareTraining(lightning.LightningModule):
         return logits
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the recipe and the teachers, so that another run is refused."""
         checkpoint["recipe"] = self.recipe.values()
         checkpoint["teachers"] = self.teachers.fingerprints if self.teachers is not None else []
 
     def on_fit_start(self) -> None:
+        """Move the teachers to the device."""
         if self.teachers is not None:
             self.teachers.to(device=self.device)
 
     def on_train_epoch_start(self) -> None:
+        """Set the seed and the stage of the epoch."""
         torch.manual_seed(
             self.recipe.training.stream * 100_003 + self.current_epoch
         )  # dropout, the same after a resume
@@ -63,6 +66,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         self.network.train()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Loss of one batch: labels, teachers, spikes.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
         step = self.current_epoch * self.steps_per_epoch + index
         drawn = generator(step, self.recipe.training.stream)  # a step is one word: no two pairs are alike
         mixed = cutmix(*batch, probability=self.recipe.data.cutmix, generator=drawn)
@@ -96,9 +104,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
+        """Begin to count spikes."""
         self.network.observe(True, spikes=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Log loss, accuracy and spikes of one batch."""
         images, labels = batch
         logits = self(_layout(images))
         self.log(
@@ -111,9 +121,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
+        """Count no more."""
         self.network.observe(False)
 
     def configure_optimizers(self) -> Any:
+        """The optimiser, and the learning rate of every step."""
         recipe = self.recipe.training
         decayed, plain = _parameter_groups(self.network)
         optimiser = torch.optim.SGD(

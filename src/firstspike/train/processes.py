@@ -53,6 +53,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch norm needs [n, channels, ...], not shape {tuple(input.shape)!r}")
 
     def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``[n, channels, ...]`` by the statistics of all processes' batches, in evaluation by the running ones."""
         if not (self.training and distributed.is_initialized()):
             return super().forward(input)
         assert self.running_mean is not None

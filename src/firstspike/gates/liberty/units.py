@@ -30,6 +30,7 @@ class Units:
         self.templates = {group.arguments[0]: group for group in root.groups if group.arguments}
 
     def cell(self, group: Group) -> Cell:
+        """The cell of a group ``cell``, in units of this package."""
         pins = {
             name: self._pin(name, pin)
             for pin in group.all("pin")
