@@ -147,24 +147,24 @@ def walker_recording(block: Walker) -> tuple[Recording, int]:
         fixed = {"kernel_height": 3, "kernel_width": 3, "words": words, "in_height": height, "in_width": width,
                  "in_pixel": words, "in_row": words * width, "position_rows": words * processor.lanes}  # fmt: skip
         for name, value in fixed.items():
-            ctx.set(getattr(block, name), value)
+            ctx.set(getattr(block.window, name), value)
         ctx.set(block.spikes.ready, 1)
         for y, x in pixels:
             if given >= options.spikes:
                 break
-            ctx.set(block.start, 1)
-            ctx.set(block.y, int(y) - 1)
-            ctx.set(block.x, int(x) - 1)
-            ctx.set(block.address, int((y - 1) * words * width + (x - 1) * words) % (1 << block.address_bits))
+            ctx.set(block.window.start, 1)
+            ctx.set(block.window.y, int(y) - 1)
+            ctx.set(block.window.x, int(x) - 1)
+            ctx.set(block.window.address, int((y - 1) * words * width + (x - 1) * words) % (1 << block.address_bits))
             done = False
             while not done:
                 given += ctx.get(block.spikes.valid)
-                done = bool(ctx.get(block.done))
-                address = ctx.get(block.read_address) if ctx.get(block.read) else None
+                done = bool(ctx.get(block.window.done))
+                address = ctx.get(block.buffer.address) if ctx.get(block.buffer.enable) else None
                 await tick()
-                ctx.set(block.start, 0)
+                ctx.set(block.window.start, 0)
                 if address is not None:
-                    ctx.set(block.read_data, memory[address])
+                    ctx.set(block.buffer.data, memory[address])
 
     return record(block, bench), given
 

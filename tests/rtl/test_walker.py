@@ -41,25 +41,26 @@ def test_spikes_of_windows(density: float, readiness: float, word: int, words: i
     flat = [int.from_bytes(bytes(int(b) for b in row), "little") for row in memory.reshape(-1, 4)]
     kernel = (3, 2)
     walker = Walker(PARAMETERS, 6, 8)
+    window = walker.window
 
     async def bench(ctx: SimulatorContext) -> None:
-        ctx.set(walker.kernel_height, kernel[0])
-        ctx.set(walker.kernel_width, kernel[1])
-        ctx.set(walker.words, words)
-        ctx.set(walker.in_height, HEIGHT)
-        ctx.set(walker.in_width, WIDTH)
-        ctx.set(walker.in_pixel, WORDS)
-        ctx.set(walker.in_row, WORDS * WIDTH)
-        ctx.set(walker.position_rows, 4 * words)
+        ctx.set(window.kernel_height, kernel[0])
+        ctx.set(window.kernel_width, kernel[1])
+        ctx.set(window.words, words)
+        ctx.set(window.in_height, HEIGHT)
+        ctx.set(window.in_width, WIDTH)
+        ctx.set(window.in_pixel, WORDS)
+        ctx.set(window.in_row, WORDS * WIDTH)
+        ctx.set(window.position_rows, 4 * words)
         for y0 in range(-2, HEIGHT):
             for x0 in range(-1, WIDTH):
                 expected = _naive(memory, y0, x0, kernel, word, words)
-                ctx.set(walker.start, 1)
-                ctx.set(walker.address, (y0 * WORDS * WIDTH + x0 * WORDS + word) % 64)
-                ctx.set(walker.y, y0)
-                ctx.set(walker.x, x0)
+                ctx.set(window.start, 1)
+                ctx.set(window.address, (y0 * WORDS * WIDTH + x0 * WORDS + word) % 64)
+                ctx.set(window.y, y0)
+                ctx.set(window.x, x0)
                 await ctx.tick()
-                ctx.set(walker.start, 0)
+                ctx.set(window.start, 0)
                 seen: list[tuple[int, int]] = []
                 cycles, held, done = 0, None, False
                 while not done:
@@ -72,11 +73,11 @@ def test_spikes_of_windows(density: float, readiness: float, word: int, words: i
                     if spike is not None and ctx.get(walker.spikes.ready):
                         seen.append(spike)
                         held = None
-                    done = bool(ctx.get(walker.done))
-                    read = flat[ctx.get(walker.read_address)] if ctx.get(walker.read) else None
+                    done = bool(ctx.get(window.done))
+                    read = flat[ctx.get(walker.buffer.address)] if ctx.get(walker.buffer.enable) else None
                     await ctx.tick()
                     if read is not None:
-                        ctx.set(walker.read_data, read)
+                        ctx.set(walker.buffer.data, read)
                     cycles += 1
                     assert cycles < 1000
                 assert seen == expected, (y0, x0)

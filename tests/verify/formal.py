@@ -9,9 +9,11 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import Array, Assert, Assume, Cat, ClockDomain, Const, Module, Mux, Shape, Signal
+from amaranth.lib.wiring import connect
 
 from firstspike.arith import NO_SPIKE, product_table
 from firstspike.rtl.blocks.fire import FireUnit
+from firstspike.rtl.blocks.interfaces import WINDOW_FIELDS
 from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.blocks.loader import Loader
 from firstspike.rtl.blocks.pe import LogPE
@@ -94,22 +96,21 @@ class EncoderTakesTheFirstCrossing(Property):
         m.submodules.lane = lane = Lane(self.parameters)
         word = self.free(self.parameters.processor.word_bits, "free_word")
         initial = self.free(Shape(self.parameters.processor.accumulator_bits, signed=True), "free_initial")
+        connect(m, fire.sweep, lane.sweep)
         cycle = Signal(range(3 * steps + 8))
         m.d.sync += cycle.eq(cycle + 1)
         sweep = steps + 2
-        theta = [Signal(fire.theta.shape(), name=f"theta{t}") for t in range(steps)]
-        membrane = Signal(fire.theta.shape())
+        theta = [Signal(fire.sweep.theta.shape(), name=f"theta{t}") for t in range(steps)]
+        membrane = Signal(fire.sweep.theta.shape())
         m.d.comb += [
-            fire.clear.eq(cycle == 0),
-            fire.write.eq((cycle >= 1) & (cycle <= steps)),
-            fire.word.eq(word),
-            lane.load.eq(cycle == 0),
-            lane.initial.eq(initial),
-            fire.start.eq(cycle == sweep),
+            fire.payload.clear.eq(cycle == 0),
+            fire.payload.push.eq((cycle >= 1) & (cycle <= steps)),
+            fire.payload.word.eq(word),
+            fire.control.compare.eq(1),
+            fire.control.start.eq(cycle == sweep),
+            lane.sums.load.eq(cycle == 0),
+            lane.sums.initial.eq(initial),
             lane.spike_clear.eq(cycle == sweep),
-            lane.step.eq(fire.step),
-            lane.theta.eq(fire.theta),
-            lane.compare.eq(fire.active),
         ]
         with m.If(cycle == 0):
             m.d.sync += membrane.eq(initial)
@@ -123,7 +124,7 @@ class EncoderTakesTheFirstCrossing(Property):
                 m.d.comb += first.eq(t)
         with m.If(cycle == sweep + steps + 1):
             m.d.comb += Assert(lane.spike == first)
-        m.d.comb += Assert(fire.done == (cycle == sweep + steps))
+        m.d.comb += Assert(fire.control.done == (cycle == sweep + steps))
         return m
 
 
@@ -133,16 +134,16 @@ class WalkerKeepsTheStreamRule(Property):
     def build(self) -> Module:
         m = self.module()
         m.submodules.walker = walker = Walker(self.parameters, 6, 8)
-        inputs: tuple[str, ...] = ("start", "pool", "address", "y", "x", "kernel_height", "kernel_width", "words")
-        inputs += ("in_height", "in_width", "in_pixel", "in_row", "position_rows", "read_data")
-        for name in inputs:
-            port = getattr(walker, name)
+        for name in ("start", "pool", "address", "y", "x", *WINDOW_FIELDS):
+            port = getattr(walker.window, name)
             m.d.comb += port.eq(self.free(port.shape(), f"free_{name}"))
+        m.d.comb += walker.buffer.data.eq(self.free(walker.buffer.data.shape(), "free_read_data"))
         m.d.comb += walker.spikes.ready.eq(self.free(1, "free_ready"))
-        data, was_read, pool, known = Signal.like(walker.read_data), Signal(), Signal(), Signal()
-        m.d.sync += [data.eq(walker.read_data), was_read.eq(walker.read), pool.eq(walker.pool), known.eq(1)]
+        buffer, window = walker.buffer, walker.window
+        data, was_read, pool, known = Signal.like(buffer.data), Signal(), Signal(), Signal()
+        m.d.sync += [data.eq(buffer.data), was_read.eq(buffer.enable), pool.eq(window.pool), known.eq(1)]
         with m.If(known):
-            m.d.comb += [Assume(was_read | (walker.read_data == data)), Assume(walker.pool == pool)]
+            m.d.comb += [Assume(was_read | (buffer.data == data)), Assume(window.pool == pool)]
         _rule(m, walker.spikes.valid, walker.spikes.ready, walker.spikes.payload.as_value())
         return m
 
@@ -156,14 +157,14 @@ class LoaderKeepsTheStreamRules(Property):
         free = (
             (loader.start, "start"),
             (loader.released, "released"),
-            (loader.request.ready, "request_ready"),
-            (loader.read.valid, "read_valid"),
-            (loader.read.payload, "read_payload"),
+            (loader.dram.request.ready, "request_ready"),
+            (loader.dram.read.valid, "read_valid"),
+            (loader.dram.read.payload, "read_payload"),
             (loader.operation.ready, "operation_ready"),
         )
         for port, name in free:
             m.d.comb += port.eq(self.free(port.shape(), f"free_{name}"))
-        for stream in (loader.request, loader.operation):
+        for stream in (loader.dram.request, loader.operation):
             _rule(m, stream.valid, stream.ready, stream.payload.as_value())
         return m
 

@@ -10,7 +10,25 @@ from unittest import mock
 import pytest
 
 from firstspike.rtl import emit
-from firstspike.rtl.blocks import array, executor, fire, lane, loader, pe, pool, processor, walker, weights
+from firstspike.rtl.blocks import (
+    array,
+    buffer_switch,
+    cursor,
+    executor,
+    fire,
+    interfaces,
+    lane,
+    loader,
+    memory_port,
+    pe,
+    pool,
+    processor,
+    sram,
+    sums,
+    transfer,
+    walker,
+    weights,
+)
 from firstspike.verify import Simulator, ToolMissing, run
 from firstspike.verify.simulator import Stalls
 from studies.sorting import merge, spike_list
@@ -20,7 +38,8 @@ from .conftest import SETS
 from .networks import draw
 
 MODULES = (
-    array, emit, executor, fire, lane, loader, merge, pe, pool, processor, spike_list, walker, weights, formal,
+    array, buffer_switch, cursor, emit, executor, fire, formal, interfaces, lane, loader, memory_port, merge, pe, pool,
+    processor, spike_list, sram, sums, transfer, walker, weights,
 )  # fmt: skip
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
@@ -28,39 +47,51 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "table ignores the layer's fraction": (pe, "logarithm[: p.rho_bits])", "level[: p.rho_bits])"),
     "zero weight adds": (pe, "zero.eq(level.all())", "zero.eq(0)"),
     "negative weight without its carry": (pe, "+ (negative & ~self.add)", ""),
-    "a tie does not fire": (lane, "self.membrane >= self.theta", "self.membrane > self.theta"),
+    "a tie does not fire": (lane, "pe.membrane >= sweep.theta", "pe.membrane > sweep.theta"),
     "last crossing, not the first": (lane, " & (self.spike == NO_SPIKE)", ""),
-    "threshold one step late": (fire, "self.step.eq(Mux(self.start, 0, request))", "self.step.eq(request)"),
-    "stale bias": (processor, "biases.select.eq(executor.slot)", "biases.select.eq(~executor.slot)"),
-    "weights always of bank 0": (processor, "weights.select.eq(executor.slot)", "weights.select.eq(0)"),
+    "threshold one step late": (fire, "sweep.step.eq(Mux(control.start, 0, request))", "sweep.step.eq(request)"),
+    "stale bias": (sums, "Mux(control.slot, registers", "Mux(~control.slot, registers"),
+    "weights always of bank 0": (executor, "self.weights.slot.eq(slot)", "self.weights.slot.eq(0)"),
     "stale weight row index": (weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
     "rows above the map are read": (walker, "(y >= 0) & ", ""),
     "address stage ignores backpressure": (walker, "active & advance & within", "active & within"),
-    "words skip rows outside the map": (walker, "self.position_rows))", "0))"),
+    "words skip rows outside the map": (walker, "window.position_rows)", "0)"),
     "pooling takes the latest": (pool, "new < old", "new > old"),
-    "spike times are not cleared": (executor, "self.fire_start.eq(1), self.spike_clear.eq(1)", "self.fire_start.eq(1)"),
-    "partial sums are not kept": (executor, "self.membrane_write.eq(1)", "self.membrane_write.eq(0)"),
-    "residual stays at its first pixel": (executor, "residual_address + d.residual_pixel", "residual_address"),
-    "threshold sweep one cycle longer": (fire, "self.done.eq(self.active & (request == steps))", "self.done.eq(0)"),
-    "pipeline not drained": (executor, 'm.next = "DRAINED"', 'self._after_sums(m, "RESIDUAL")'),
-    "one bias word too few": (loader, "self.bias.eq(counter <= bias)", "self.bias.eq(counter < bias)"),
-    "request not held": (loader, "                with m.If(request.ready):", "                with m.If(1):"),
-    "store ignores backpressure": (executor, "(~sending | self.write.ready)", "1"),
-    "word leaves before its last spike": (walker, "(spikes.ready | ~waiting.any())", "1"),
-    "spike dropped while held back": (walker, "with m.Elif(spikes.ready):", "with m.Else():"),
+    "spike times are not cleared": (
+        executor,
+        "self.sweep.start.eq(1), self.times.clear.eq(1)",
+        "self.sweep.start.eq(1)",
+    ),
+    "partial sums are not kept": (executor, "self.sums.write.eq(1)", "self.sums.write.eq(0)"),
+    "residual stays at its first pixel": (cursor, "strides.residual_pixel", "0"),
+    "threshold sweep one cycle longer": (fire, "control.done.eq(active & (request == steps))", "control.done.eq(0)"),
+    "pipeline not drained": (executor, 'm.next = "DRAINED"', "self._after_walk(m, d)"),
+    "one bias word too few": (loader, "self.biases.push.eq(counter <= bias)", "self.biases.push.eq(counter < bias)"),
+    "request not held": (
+        loader,
+        'with m.If(request.ready):\n                    m.next = "DESCRIPTOR"',
+        'with m.If(1):\n                    m.next = "DESCRIPTOR"',
+    ),
+    "store ignores backpressure": (transfer, "(~sending | dram.write.ready)", "1"),
+    "word leaves before its last spike": (walker, "(spike.ready | ~waiting.any())", "1"),
+    "spike dropped while held back": (walker, "with m.Elif(spike.ready):", "with m.Else():"),
     "operation taken before it is offered": (executor, "with m.If(self.operation.valid):", "with m.If(1):"),
     "offered operation dropped": (loader, "with m.If(self.operation.ready):", "with m.If(1):"),
 }
 BATCH_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
-    "every image reads the first one's map": (executor, "in_base + d.in_next", "in_base"),
-    "every image writes over the first one": (executor, "out_base + d.out_next", "out_base"),
-    "residual stays at its first image": (executor, "residual_base + d.residual_next", "residual_base"),
+    "every image reads the first one's map": (cursor, "strides.in_next", "0"),
+    "every image writes over the first one": (cursor, "strides.out_next", "0"),
+    "residual stays at its first image": (cursor, "strides.residual_next", "0"),
     "partial sums of all images in one place": (
-        executor,
+        cursor,
         "repeat.eq(repeat + 1),",
-        "repeat.eq(repeat + 1), pixel.eq(0),",
+        "repeat.eq(repeat + 1), self.pixel.eq(0),",
     ),
-    "later images go on below the first": (executor, "y.eq(d.origin_y),", "y.eq(y + d.stride_y),"),
+    "later images go on below the first": (
+        cursor,
+        "self.y.eq(strides.origin_y)",
+        "self.y.eq(self.y + strides.stride_y)",
+    ),
 }
 """Faults in what batches need: run in batches of two images."""
 QUICK = ("a tie does not fire", "stale bias", "spike dropped while held back")

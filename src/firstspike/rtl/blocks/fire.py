@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout, View
 from amaranth.lib.wiring import In, Out
 
+from firstspike.rtl.blocks.interfaces import Payload, Registers, Result, Sweep, SweepControl
 from firstspike.rtl.blocks.sram import RegisterFile
 from firstspike.rtl.parameters import Parameters
 
@@ -15,10 +16,9 @@ class FireUnit(wiring.Component):
     A sweep takes ``T + 1`` cycles: step ``t`` and ``Theta[t]`` are at the outputs in cycle ``t + 1`` after ``start``.
 
     Ports:
-        write, fill, word: the next threshold from DRAM (``clear`` begins at step 0) into set ``fill``.
-        start: first cycle of a sweep over set ``select``.
-        step, theta, active: broadcast to the lanes; ``active`` while ``theta`` is valid.
-        done: last cycle of the sweep.
+        payload: thresholds from the loader, from step 0 on.
+        control: sweeps.
+        sweep: broadcast to the lanes; it adds or compares while ``theta`` is valid.
     """
 
     def __init__(self, parameters: Parameters, *, external: bool = False) -> None:
@@ -27,16 +27,9 @@ class FireUnit(wiring.Component):
         processor = parameters.processor
         super().__init__(
             {
-                "clear": In(1),
-                "write": In(1),
-                "fill": In(1),
-                "word": In(processor.word_bits),
-                "start": In(1),
-                "select": In(1),
-                "step": Out(8),
-                "theta": Out(Shape(processor.accumulator_bits, signed=True)),
-                "active": Out(1),
-                "done": Out(1),
+                "payload": In(Payload(processor.word_bits)),
+                "control": In(SweepControl()),
+                "sweep": Out(Sweep(parameters)),
             }
         )
 
@@ -44,36 +37,42 @@ class FireUnit(wiring.Component):
         m = Module()
         steps, bits = self.parameters.code.T, self.parameters.processor.accumulator_bits
         m.submodules.table = table = RegisterFile(bits, 2 * steps, external=self.external)
+        payload, control, sweep = self.payload, self.control, self.sweep
         filled = Signal(range(steps + 1))
-        with m.If(self.clear):
+        with m.If(payload.clear):
             m.d.sync += filled.eq(0)
-        with m.Elif(self.write):
+        with m.Elif(payload.push):
             m.d.sync += filled.eq(filled + 1)
         request = Signal(range(steps + 1))
-        reading = Signal()
+        reading, active = Signal(), Signal()
         m.d.comb += [
-            table.write_enable.eq(self.write),
-            table.write_address.eq(Mux(self.fill, steps, 0) + filled),
-            table.write_data.eq(self.word),
-            reading.eq(self.start | (self.active & (request != steps))),
-            table.read_enable.eq(reading),
-            table.read_address.eq(Mux(self.select, steps, 0) + Mux(self.start, 0, request)),
-            self.theta.eq(table.read_data),
-            self.done.eq(self.active & (request == steps)),
+            table.write.enable.eq(payload.push),
+            table.write.address.eq(Mux(payload.fill, steps, 0) + filled),
+            table.write.data.eq(payload.word),
+            reading.eq(control.start | (active & (request != steps))),
+            table.read.enable.eq(reading),
+            table.read.address.eq(Mux(control.slot, steps, 0) + Mux(control.start, 0, request)),
+            sweep.theta.eq(table.read.data),
+            sweep.add.eq(control.add & active),
+            sweep.compare.eq(control.compare & active),
+            control.done.eq(active & (request == steps)),
         ]
-        m.d.sync += self.active.eq(reading)
+        m.d.sync += active.eq(reading)
         with m.If(reading):
-            m.d.sync += [request.eq(Mux(self.start, 1, request + 1)), self.step.eq(Mux(self.start, 0, request))]
+            m.d.sync += [
+                request.eq(Mux(control.start, 1, request + 1)),
+                sweep.step.eq(Mux(control.start, 0, request)),
+            ]
         return m
 
 
 class Encoder(wiring.Component):
-    """Words of the tile's result: the spike times of ``lanes`` neighbouring outputs, or one sign-extended logit.
+    """Words of a result: spike times of ``lanes`` neighbouring outputs, one sign-extended logit, or the pool unit's word.
 
     Ports:
-        index: which word; fires: spike times, not logits.
-        spikes, membranes: registers of all lanes.
-        word: the word to be written, in the same cycle.
+        result: which word, and the word.
+        registers: of all lanes.
+        earliest: the pool unit's word.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -81,23 +80,24 @@ class Encoder(wiring.Component):
         processor = parameters.processor
         super().__init__(
             {
-                "index": In(range(processor.pes)),
-                "fires": In(1),
-                "spikes": In(processor.pes * 8),
-                "membranes": In(processor.pes * processor.accumulator_bits),
-                "word": Out(processor.word_bits),
+                "result": In(Result(parameters)),
+                "registers": In(Registers(parameters)),
+                "earliest": In(processor.word_bits),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         processor = self.parameters.processor
-        logits = View(ArrayLayout(Shape(processor.accumulator_bits, signed=True), processor.pes), self.membranes)
-        words = View(ArrayLayout(processor.word_bits, processor.pes // processor.lanes), self.spikes)
+        result, registers = self.result, self.registers
+        logits = View(ArrayLayout(Shape(processor.accumulator_bits, signed=True), processor.pes), registers.membranes)
+        words = View(ArrayLayout(processor.word_bits, processor.pes // processor.lanes), registers.spikes)
         logit = Signal(Shape(processor.accumulator_bits, signed=True))
-        m.d.comb += logit.eq(logits[self.index])
-        with m.If(self.fires):
-            m.d.comb += self.word.eq(words[self.index])
+        m.d.comb += logit.eq(logits[result.index])
+        with m.If(result.pool):
+            m.d.comb += result.word.eq(self.earliest)
+        with m.Elif(result.fires):
+            m.d.comb += result.word.eq(words[result.index])
         with m.Else():
-            m.d.comb += self.word.eq(logit)
+            m.d.comb += result.word.eq(logit)
         return m

@@ -2,16 +2,14 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.data import StructLayout, View
+from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 
 from firstspike.rtl.blocks.descriptor import LAYOUT
-from firstspike.rtl.blocks.memory_port import REQUEST
+from firstspike.rtl.blocks.interfaces import OPERATION, Payload
+from firstspike.rtl.blocks.memory_port import MemoryPort
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.program import CONVOLVE, HALT, LOAD, STORE, descriptor_words
-
-OPERATION = StructLayout({"descriptor": LAYOUT, "slot": 1})
-"""What the loader hands over: the descriptor, and which bank and registers hold its payload."""
 
 
 class Loader(wiring.Component):
@@ -20,10 +18,9 @@ class Loader(wiring.Component):
     Ports:
         start: begin with the descriptor at DRAM word 0.
         released: the running transfer ends in this cycle.
-        request, read: the DRAM port's streams, used by the loader alone unless a transfer runs.
+        dram: the DRAM port, used by the loader alone unless a transfer runs.
         operation: stream of operations, in order, payload loaded.
-        clear, fill, word: to bias registers, threshold registers and weight buffer: a new payload begins; slot; data.
-        bias, theta, weight: which of them takes ``word`` in this cycle.
+        biases, thresholds, weights: the parts of a payload, in this order.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -33,15 +30,11 @@ class Loader(wiring.Component):
             {
                 "start": In(1),
                 "released": In(1),
-                "request": Out(stream.Signature(REQUEST)),
-                "read": In(stream.Signature(width)),
+                "dram": Out(MemoryPort(width, write=False)),
                 "operation": Out(stream.Signature(OPERATION)),
-                "clear": Out(1),
-                "fill": Out(1),
-                "word": Out(width),
-                "bias": Out(1),
-                "theta": Out(1),
-                "weight": Out(1),
+                "biases": Out(Payload(width)),
+                "thresholds": Out(Payload(width)),
+                "weights": Out(Payload(width)),
             }
         )
 
@@ -52,13 +45,18 @@ class Loader(wiring.Component):
         register = Signal(words * width, reset_less=True)
         descriptor = View(LAYOUT, register[: LAYOUT.size])
         counter = Signal(32)
+        request, read = self.dram.request, self.dram.read
+        parts = (self.biases, self.thresholds, self.weights)
         bias, theta = Signal(17), Signal(17)
+        clear, fill = Signal(), Signal()
         m.d.comb += [
             bias.eq(descriptor.bias_words),
             theta.eq(descriptor.bias_words + descriptor.theta_words),
-            self.word.eq(self.read.payload),
+            *(part.clear.eq(clear) for part in parts),
+            *(part.fill.eq(fill) for part in parts),
+            *(part.word.eq(read.payload) for part in parts),
             self.operation.payload.descriptor.eq(descriptor),
-            self.operation.payload.slot.eq(self.fill),
+            self.operation.payload.slot.eq(fill),
         ]
         program = Signal(32)
         with m.FSM(name="loader"):
@@ -66,15 +64,14 @@ class Loader(wiring.Component):
                 m.d.sync += program.eq(0)
                 m.next = "ASK_DESCRIPTOR"
             with m.State("ASK_DESCRIPTOR"):
-                request = self.request
                 m.d.comb += [request.valid.eq(1), request.payload.address.eq(program), request.payload.words.eq(words)]
                 m.d.sync += counter.eq(1)
                 with m.If(request.ready):
                     m.next = "DESCRIPTOR"
             with m.State("DESCRIPTOR"):
-                m.d.comb += self.read.ready.eq(1)
-                with m.If(self.read.valid):
-                    m.d.sync += [register.eq(Cat(register[width:], self.read.payload)), counter.eq(counter + 1)]
+                m.d.comb += read.ready.eq(1)
+                with m.If(read.valid):
+                    m.d.sync += [register.eq(Cat(register[width:], read.payload)), counter.eq(counter + 1)]
                     with m.If(counter == words):
                         m.d.sync += program.eq(program + words)
                         kind = register[width : width + 4]  # the first word, one shift before it is in place
@@ -83,21 +80,21 @@ class Loader(wiring.Component):
                             m.next = "ASK_PAYLOAD"
             with m.State("ASK_PAYLOAD"):
                 m.d.comb += [
-                    self.clear.eq(1),
-                    self.request.valid.eq(1),
-                    self.request.payload.address.eq(descriptor.dram_address),
-                    self.request.payload.words.eq(descriptor.dram_words),
+                    clear.eq(1),
+                    request.valid.eq(1),
+                    request.payload.address.eq(descriptor.dram_address),
+                    request.payload.words.eq(descriptor.dram_words),
                 ]
                 m.d.sync += counter.eq(1)
-                with m.If(self.request.ready):
+                with m.If(request.ready):
                     m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
-                m.d.comb += self.read.ready.eq(1)
-                with m.If(self.read.valid):
+                m.d.comb += read.ready.eq(1)
+                with m.If(read.valid):
                     m.d.comb += [
-                        self.bias.eq(counter <= bias),
-                        self.theta.eq((counter > bias) & (counter <= theta)),
-                        self.weight.eq(counter > theta),
+                        self.biases.push.eq(counter <= bias),
+                        self.thresholds.push.eq((counter > bias) & (counter <= theta)),
+                        self.weights.push.eq(counter > theta),
                     ]
                     m.d.sync += counter.eq(counter + 1)
                     with m.If(counter == descriptor.dram_words):
@@ -105,7 +102,7 @@ class Loader(wiring.Component):
             with m.State("OFFER"):
                 m.d.comb += self.operation.valid.eq(1)
                 with m.If(self.operation.ready):
-                    m.d.sync += self.fill.eq(Mux(descriptor.kind == CONVOLVE, ~self.fill, self.fill))
+                    m.d.sync += fill.eq(Mux(descriptor.kind == CONVOLVE, ~fill, fill))
                     m.next = "ASK_DESCRIPTOR"
                     with m.If((descriptor.kind == LOAD) | (descriptor.kind == STORE)):
                         m.next = "TRANSFER"

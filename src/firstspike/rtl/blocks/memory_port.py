@@ -1,6 +1,7 @@
-"""The DRAM port: burst requests, words in, words out, all valid/ready streams."""
+"""The DRAM port: burst requests, words in, words out, all valid/ready streams; and the switch of its two users."""
 
-from amaranth.lib import stream
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -9,13 +10,67 @@ REQUEST = StructLayout({"address": 32, "words": 24, "write": 1})
 
 
 class MemoryPort(Signature):
-    """``request`` (out), ``read`` (in) and ``write`` (out), of ``word_bits`` bits."""
+    """The port, from its user.
 
-    def __init__(self, word_bits: int) -> None:
+    Members:
+        request: stream of bursts.
+        read: (back) stream of the words of read bursts.
+        write: stream of the words of write bursts; absent from a port that only reads.
+    """
+
+    def __init__(self, word_bits: int, *, write: bool = True) -> None:
         super().__init__(
             {
                 "request": Out(stream.Signature(REQUEST)),
                 "read": In(stream.Signature(word_bits)),
-                "write": Out(stream.Signature(word_bits)),
+                **({"write": Out(stream.Signature(word_bits))} if write else {}),
             }
         )
+
+
+class PortSwitch(wiring.Component):
+    """The port belongs to the transfer unit while ``transferring``, else to the loader; their bursts never overlap.
+
+    Ports:
+        transferring: whose it is.
+        loader, transfer: the users.
+        dram: the port.
+    """
+
+    def __init__(self, word_bits: int) -> None:
+        super().__init__(
+            {
+                "transferring": In(1),
+                "loader": In(MemoryPort(word_bits, write=False)),
+                "transfer": In(MemoryPort(word_bits)),
+                "dram": Out(MemoryPort(word_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        loader, transfer, dram = self.loader, self.transfer, self.dram
+        with m.If(self.transferring):
+            m.d.comb += [
+                dram.request.valid.eq(transfer.request.valid),
+                dram.request.payload.eq(transfer.request.payload),
+                transfer.request.ready.eq(dram.request.ready),
+                transfer.read.valid.eq(dram.read.valid),
+                dram.read.ready.eq(transfer.read.ready),
+                dram.write.valid.eq(transfer.write.valid),
+                transfer.write.ready.eq(dram.write.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                dram.request.valid.eq(loader.request.valid),
+                dram.request.payload.eq(loader.request.payload),
+                loader.request.ready.eq(dram.request.ready),
+                loader.read.valid.eq(dram.read.valid),
+                dram.read.ready.eq(loader.read.ready),
+            ]
+        m.d.comb += [
+            loader.read.payload.eq(dram.read.payload),
+            transfer.read.payload.eq(dram.read.payload),
+            dram.write.payload.eq(transfer.write.payload),
+        ]
+        return m

@@ -1,21 +1,23 @@
 """The whole processor: loader and executor around walker, weight buffer, array, fire unit and memories."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from firstspike.rtl.blocks.array import Array, BiasRegisters
+from firstspike.rtl.blocks.array import Array
+from firstspike.rtl.blocks.buffer_switch import BufferSwitch
 from firstspike.rtl.blocks.executor import Executor
 from firstspike.rtl.blocks.fire import Encoder, FireUnit
 from firstspike.rtl.blocks.hold import Hold
 from firstspike.rtl.blocks.loader import Loader
-from firstspike.rtl.blocks.memory_port import MemoryPort
+from firstspike.rtl.blocks.memory_port import MemoryPort, PortSwitch
 from firstspike.rtl.blocks.pool import PoolUnit
 from firstspike.rtl.blocks.sram import Sram
+from firstspike.rtl.blocks.sums import PartialSums
+from firstspike.rtl.blocks.transfer import Transfer
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.blocks.weights import WeightBuffer
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec.program import CONVOLVE, POOL
 
 HOLDS = ("operation", "spikes")
 """The streams between blocks, beside those of the DRAM port: loader to executor, walker to weight buffer."""
@@ -52,118 +54,62 @@ class ProcessorTop(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, processor, external = self.parameters, self.parameters.processor, self.external
-        m.submodules.activations = activations = Sram(
-            processor.word_bits, processor.activation_words, external=external
-        )
-        m.submodules.membranes = membranes = Sram(
-            processor.pes * processor.accumulator_bits, processor.membrane_rows, external=external
-        )
-        m.submodules.weights = weights = WeightBuffer(p, external=external)
-        m.submodules.biases = biases = BiasRegisters(p)
+        word_bits = processor.word_bits
+        membrane_bits = processor.pes * processor.accumulator_bits
+        activations = Sram(word_bits, processor.activation_words, external=external)
+        membranes = Sram(membrane_bits, processor.membrane_rows, external=external)
+        weights = WeightBuffer(p, external=external)
+        widths = activations.address_bits, weights.address_bits, membranes.address_bits
+        m.submodules.activations, m.submodules.membranes, m.submodules.weights = activations, membranes, weights
+        m.submodules.loader = loader = Loader(p)
+        m.submodules.executor = executor = Executor(p, *widths)
+        m.submodules.walker = walker = Walker(p, activations.address_bits, weights.address_bits)
+        m.submodules.biases = biases = PartialSums(p, membranes.address_bits)
+        m.submodules.array = array = Array(p, external=external)
         m.submodules.fire = fire = FireUnit(p, external=external)
         m.submodules.encoder = encoder = Encoder(p)
         m.submodules.pool = pool = PoolUnit(p)
-        m.submodules.array = array = Array(p, external=external)
-        m.submodules.walker = walker = Walker(p, activations.address_bits, weights.address_bits)
-        m.submodules.loader = loader = Loader(p)
-        m.submodules.executor = executor = Executor(p, activations.address_bits, membranes.address_bits)
+        m.submodules.transfer = transfer = Transfer(p, activations.address_bits)
+        m.submodules.dram_switch = dram = PortSwitch(word_bits)
+        m.submodules.buffer_switch = buffer = BufferSwitch(word_bits, activations.address_bits)
 
+        # Operations, and their payloads into the slot that the executor does not use.
         operation, spikes = self._held(m, loader.operation, walker.spikes)
         connect(m, operation, executor.operation)
-        d = executor.descriptor
+        connect(m, loader.weights, weights.payload)
+        connect(m, loader.biases, biases.payload)
+        connect(m, loader.thresholds, fire.payload)
+        # A window: activation buffer, walker, weight row, array; or pool unit.
+        connect(m, executor.window, walker.window)
+        connect(m, executor.weights, weights.control)
+        connect(m, executor.sums, biases.control)
+        connect(m, spikes, weights.spikes)
+        connect(m, weights.synapses, array.synapses)
+        connect(m, biases.memory, membranes.port)
+        connect(m, biases.lanes, array.sums)
+        connect(m, walker.words, pool.words)
+        # Its end: residual and thresholds, then words back to the activation buffer.
+        connect(m, executor.times, array.times)
+        connect(m, executor.sweep, fire.control)
+        connect(m, fire.sweep, array.sweep)
+        connect(m, array.registers, encoder.registers)
+        connect(m, executor.result, encoder.result)
+        # Memories that several blocks use.
+        connect(m, executor.transfer, transfer.control)
+        connect(m, loader.dram, dram.loader)
+        connect(m, transfer.dram, dram.transfer)
+        connect(m, dram.dram, flipped(self.dram))
+        connect(m, walker.buffer, buffer.walker)
+        connect(m, executor.buffer, buffer.executor)
+        connect(m, transfer.buffer, buffer.transfer)
+        connect(m, buffer.memory, activations.port)
         m.d.comb += [
             loader.start.eq(self.start),
-            loader.released.eq(executor.released),
+            loader.released.eq(executor.transfer.done),
+            dram.transferring.eq(transfer.active),
+            encoder.earliest.eq(pool.earliest),
             self.operation.eq(executor.operation.valid & executor.operation.ready),
             self.done.eq(executor.halted),
-        ]
-        self._dram(m, loader, executor)
-
-        # Payload of the next operation into the slot that the executor does not use.
-        m.d.comb += [
-            weights.clear.eq(loader.clear),
-            weights.push.eq(loader.weight),
-            weights.fill.eq(loader.fill),
-            weights.word.eq(loader.word),
-            biases.shift.eq(loader.bias),
-            biases.fill.eq(loader.fill),
-            biases.word.eq(loader.word),
-            fire.clear.eq(loader.clear),
-            fire.write.eq(loader.theta),
-            fire.fill.eq(loader.fill),
-            fire.word.eq(loader.word),
-        ]
-
-        # A window: activation buffer -> walker -> weight row -> array, or -> pool unit.
-        m.d.comb += [
-            walker.start.eq(executor.window),
-            walker.pool.eq(d.kind == POOL),
-            walker.address.eq(executor.address),
-            walker.y.eq(executor.y),
-            walker.x.eq(executor.x),
-            *(
-                getattr(walker, name).eq(getattr(d, name))
-                for name in (
-                    "kernel_height",
-                    "kernel_width",
-                    "words",
-                    "in_height",
-                    "in_width",
-                    "in_pixel",
-                    "in_row",
-                    "position_rows",
-                )
-            ),
-            walker.read_data.eq(activations.read_data),
-            executor.walked.eq(walker.done),
-            pool.clear.eq(executor.window),
-            pool.valid.eq(walker.word_valid),
-            pool.word.eq(walker.word),
-            spikes.ready.eq(1),
-            weights.read.eq(spikes.valid),
-            weights.read_row.eq(spikes.payload.row),
-            weights.select.eq(executor.slot),
-        ]
-        m.d.sync += array.enable.eq(spikes.valid)
-        with m.If(spikes.valid):
-            m.d.sync += array.time.eq(spikes.payload.time)
-        m.d.comb += [
-            array.row.eq(weights.row),
-            array.fraction.eq(d.scale_fraction),
-            array.load.eq(executor.first_cycle & (d.kind == CONVOLVE)),
-            array.initial.eq(Mux(d.first, biases.biases, membranes.read_data)),
-            biases.select.eq(executor.slot),
-            membranes.enable.eq(executor.membrane_enable),
-            membranes.write.eq(executor.membrane_write),
-            membranes.address.eq(executor.membrane_address),
-            membranes.write_data.eq(array.membranes),
-        ]
-
-        # The end of a window: residual and thresholds, then words back to the activation buffer.
-        m.d.comb += [
-            fire.start.eq(executor.fire_start),
-            fire.select.eq(executor.slot),
-            executor.fire_done.eq(fire.done),
-            array.step.eq(fire.step),
-            array.theta.eq(fire.theta),
-            array.add.eq(executor.adding & fire.active),
-            array.compare.eq(executor.comparing & fire.active),
-            array.spike_clear.eq(executor.spike_clear),
-            array.spike_load.eq(executor.residual_load << executor.residual_word),
-            array.spike_data.eq(activations.read_data),
-            encoder.index.eq(executor.write_index),
-            encoder.fires.eq(d.fires),
-            encoder.spikes.eq(array.spikes),
-            encoder.membranes.eq(array.membranes),
-        ]
-        result = Signal(processor.word_bits)
-        m.d.comb += [
-            result.eq(Mux(d.kind == POOL, pool.earliest, encoder.word)),
-            activations.enable.eq(walker.read | executor.buffer),
-            activations.write.eq(executor.buffer & executor.buffer_write),
-            activations.address.eq(Mux(executor.buffer, executor.buffer_address, walker.read_address)),
-            activations.write_data.eq(Mux(executor.transfer, self.dram.read.payload, result)),
-            executor.buffer_data.eq(activations.read_data),
         ]
         return m
 
@@ -178,30 +124,3 @@ class ProcessorTop(wiring.Component):
             m.d.comb += hold.hold.eq(self.hold[index])
             held.append(hold.target)
         return held
-
-    def _dram(self, m: Module, loader: Loader, executor: Executor) -> None:
-        """The port belongs to the executor during a transfer, else to the loader; they never overlap."""
-        dram = self.dram
-        with m.If(executor.transfer):
-            m.d.comb += [
-                dram.request.valid.eq(executor.request.valid),
-                dram.request.payload.eq(executor.request.payload),
-                executor.request.ready.eq(dram.request.ready),
-                executor.read.valid.eq(dram.read.valid),
-                dram.read.ready.eq(executor.read.ready),
-                dram.write.valid.eq(executor.write.valid),
-                executor.write.ready.eq(dram.write.ready),
-            ]
-        with m.Else():
-            m.d.comb += [
-                dram.request.valid.eq(loader.request.valid),
-                dram.request.payload.eq(loader.request.payload),
-                loader.request.ready.eq(dram.request.ready),
-                loader.read.valid.eq(dram.read.valid),
-                dram.read.ready.eq(loader.read.ready),
-            ]
-        m.d.comb += [
-            loader.read.payload.eq(dram.read.payload),
-            executor.read.payload.eq(dram.read.payload),
-            dram.write.payload.eq(executor.write.payload),
-        ]

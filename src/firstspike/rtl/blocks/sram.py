@@ -2,7 +2,7 @@
 
 from amaranth.hdl import ClockSignal, Instance, Module
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, Signature
 
 VERILOG = """\
 // Single-port synchronous memory: one read or one write a cycle; read_data keeps the last word read.
@@ -43,8 +43,60 @@ endmodule
 """Verilog of both memories, written next to the generated files."""
 
 
+class ReadPort(Signature):
+    """To read a memory.
+
+    Members:
+        enable: read ``address`` in this cycle.
+        address: which word.
+        data: (back) the word, one cycle later, then held.
+    """
+
+    def __init__(self, width: int, address_bits: int) -> None:
+        super().__init__({"enable": Out(1), "address": Out(address_bits), "data": In(width)})
+
+
+class WritePort(Signature):
+    """To write a memory.
+
+    Members:
+        enable: ``address <= data`` in this cycle.
+        address: which word.
+        data: the word.
+    """
+
+    def __init__(self, width: int, address_bits: int) -> None:
+        super().__init__({"enable": Out(1), "address": Out(address_bits), "data": Out(width)})
+
+
+class SramPort(Signature):
+    """To read or to write a memory, one of them a cycle.
+
+    Members:
+        enable: an access in this cycle.
+        write: it writes.
+        address: which word.
+        write_data: the word written.
+        read_data: (back) the word read, one cycle later, then held.
+    """
+
+    def __init__(self, width: int, address_bits: int) -> None:
+        super().__init__(
+            {
+                "enable": Out(1),
+                "write": Out(1),
+                "address": Out(address_bits),
+                "write_data": Out(width),
+                "read_data": In(width),
+            }
+        )
+
+
 class Sram(wiring.Component):
-    """Single-port memory: ``enable`` reads ``address``, or writes it with ``write``; data one cycle later, then held.
+    """Single-port memory.
+
+    Ports:
+        port: an access a cycle.
 
     Args:
         width: bits of a word.
@@ -55,18 +107,11 @@ class Sram(wiring.Component):
     def __init__(self, width: int, depth: int, *, external: bool = False) -> None:
         self.width, self.depth, self.external = width, depth, external
         self.address_bits = max(1, (depth - 1).bit_length())
-        super().__init__(
-            {
-                "enable": In(1),
-                "write": In(1),
-                "address": In(self.address_bits),
-                "write_data": In(width),
-                "read_data": Out(width),
-            }
-        )
+        super().__init__({"port": In(SramPort(width, self.address_bits))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        port = self.port
         if self.external:
             m.submodules.macro = Instance(
                 "firstspike_sram",
@@ -74,28 +119,31 @@ class Sram(wiring.Component):
                 p_DEPTH=self.depth,
                 p_ADDRESS=self.address_bits,
                 i_clk=ClockSignal(),
-                i_enable=self.enable,
-                i_write=self.write,
-                i_address=self.address,
-                i_write_data=self.write_data,
-                o_read_data=self.read_data,
+                i_enable=port.enable,
+                i_write=port.write,
+                i_address=port.address,
+                i_write_data=port.write_data,
+                o_read_data=port.read_data,
             )
             return m
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[])
         read, write = words.read_port(), words.write_port()
         m.d.comb += [
-            read.en.eq(self.enable & ~self.write),
-            read.addr.eq(self.address),
-            write.en.eq(self.enable & self.write),
-            write.addr.eq(self.address),
-            write.data.eq(self.write_data),
-            self.read_data.eq(read.data),
+            read.en.eq(port.enable & ~port.write),
+            read.addr.eq(port.address),
+            write.en.eq(port.enable & port.write),
+            write.addr.eq(port.address),
+            write.data.eq(port.write_data),
+            port.read_data.eq(read.data),
         ]
         return m
 
 
 class RegisterFile(wiring.Component):
-    """Small memory with one write port and one read port; read data one cycle after the address.
+    """Small memory with two ports.
+
+    Ports:
+        read, write: one word each a cycle, never the same one.
 
     Args:
         width: bits of a word.
@@ -107,14 +155,7 @@ class RegisterFile(wiring.Component):
         self.width, self.depth, self.external = width, depth, external
         self.address_bits = max(1, (depth - 1).bit_length())
         super().__init__(
-            {
-                "read_enable": In(1),
-                "read_address": In(self.address_bits),
-                "read_data": Out(width),
-                "write_enable": In(1),
-                "write_address": In(self.address_bits),
-                "write_data": In(width),
-            }
+            {"read": In(ReadPort(width, self.address_bits)), "write": In(WritePort(width, self.address_bits))}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -126,22 +167,22 @@ class RegisterFile(wiring.Component):
                 p_DEPTH=self.depth,
                 p_ADDRESS=self.address_bits,
                 i_clk=ClockSignal(),
-                i_read_enable=self.read_enable,
-                i_read_address=self.read_address,
-                o_read_data=self.read_data,
-                i_write_enable=self.write_enable,
-                i_write_address=self.write_address,
-                i_write_data=self.write_data,
+                i_read_enable=self.read.enable,
+                i_read_address=self.read.address,
+                o_read_data=self.read.data,
+                i_write_enable=self.write.enable,
+                i_write_address=self.write.address,
+                i_write_data=self.write.data,
             )
             return m
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[])
         read, write = words.read_port(), words.write_port()
         m.d.comb += [
-            read.en.eq(self.read_enable),
-            read.addr.eq(self.read_address),
-            self.read_data.eq(read.data),
-            write.en.eq(self.write_enable),
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
+            read.en.eq(self.read.enable),
+            read.addr.eq(self.read.address),
+            self.read.data.eq(read.data),
+            write.en.eq(self.write.enable),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
         ]
         return m
