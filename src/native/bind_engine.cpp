@@ -64,19 +64,20 @@ Engine& open_engine(Builder& builder) {
     return builder.engine;
 }
 
-Builder* create(const Triple& input, int T, int weight_bits, int accumulator_bits, const Integers& kernel_values,
-                const char* instructions, const char* path_name) {
-    Common common{choose(instructions), T, weight_bits, accumulator_bits, vector(kernel_values)};
+Builder* create(const Triple& input, int T, int weight_bits, int accumulator_bits, const char* instructions,
+                const char* path_name) {
+    Common common{choose(instructions), T, weight_bits, accumulator_bits};
     return new Builder{Engine(std::move(common), shape(input), path(path_name))};
 }
 
 void add_synaptic(Builder& builder, int source, const Triple& in, const Triple& out, const Bytes& stream, Pair kernel,
-                  Pair stride, Pair padding, int groups, bool fires, const Integers& weights, const Integers& bias,
-                  const Integers& thresholds, const Integers& identity, const nb::list& residuals) {
+                  Pair stride, Pair padding, int groups, bool fires, int silence, const Integers& spike_values,
+                  const Integers& weights, const Integers& bias, const Integers& thresholds, const Integers& identity,
+                  const nb::list& residuals) {
     std::vector<int> numbers;
     for (nb::handle number : residuals) numbers.push_back(nb::cast<int>(number));
-    SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding), groups, fires, stream.data(),
-                      static_cast<int64_t>(stream.size()), vector(weights), vector(bias), vector(thresholds), vector(identity),
+    SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding), groups, fires, silence,
+                      stream.data(), static_cast<int64_t>(stream.size()), vector(spike_values), vector(weights), vector(bias), vector(thresholds), vector(identity),
                       std::move(numbers)};
     Engine& engine = open_engine(builder);
     const Closed closed(builder);
@@ -129,9 +130,9 @@ void run(Builder& builder, const Bytes& times, nb::ndarray<int64_t, nb::c_contig
 
 void bind_engine(nb::module_& m) {
     nb::class_<Builder>(m, "Engine", "One network, ready to run. Shapes are (channels, height, width).")
-        .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "kernel_values"_a, "instructions"_a, "path"_a)
+        .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "instructions"_a, "path"_a)
         .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "stream"_a, "kernel"_a, "stride"_a, "padding"_a,
-             "groups"_a, "fires"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a)
+             "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a)
         .def(
             "add_pool",
             [](Builder& b, int source, const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {

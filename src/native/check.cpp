@@ -39,8 +39,6 @@ void check(const Common& common) {
     range("T", common.T, 1, 255);
     range("weight_bits", common.weight_bits, 2, 8);
     range("accumulator_bits", common.accumulator_bits, 8, 48);
-    equal("entries of kernel_values", static_cast<int64_t>(common.kernel_values.size()), 256);
-    for (int t = common.T; t < 256; ++t) equal("kernel_values of silence", common.kernel_values[t], 0);
 }
 
 void check(const char* subject, const Shape& shape) {
@@ -75,6 +73,9 @@ void check(const Common& common, const SynapticSpec& spec) {
     equal("entries of weights", static_cast<int64_t>(spec.weights.size()), int64_t(1) << common.weight_bits);
     equal("entries of thresholds", static_cast<int64_t>(spec.thresholds.size()), spec.fires ? common.T : 0);
     equal("entries of identity", static_cast<int64_t>(spec.identity.size()), 256);
+    range("silence", spec.silence, 1, 255);
+    equal("entries of spike_values", static_cast<int64_t>(spec.spike_values.size()), 256);
+    for (int byte = spec.silence; byte < 256; ++byte) equal("spike_values of silence", spec.spike_values[byte], 0);
 }
 
 }  // namespace firstspike

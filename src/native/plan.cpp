@@ -157,6 +157,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
     step.geometry = spec.geometry;
     step.groups = spec.groups;
     step.fires = spec.fires;
+    step.silence = spec.silence;
     step.weights = std::move(spec.weights);
     step.bias = std::move(spec.bias);
     step.thresholds = std::move(spec.thresholds);
@@ -164,13 +165,13 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
     step.residuals = std::move(spec.residuals);
 
     // Sums modulo 2^32 or 2^64 wrap to the accumulator's bits exactly. 16-bit pairs need operands of 16 bits.
-    const bool narrow = fits(step.weights, INT16_MAX) && fits(common.kernel_values, INT16_MAX);
+    const bool narrow = fits(step.weights, INT16_MAX) && fits(spec.spike_values, INT16_MAX);
     step.width = common.accumulator_bits > 32 ? Width::bits64 : narrow ? Width::bits16 : Width::bits32;
 
     step.entry_values.resize(256);
     for (int t = 0; t < 256; ++t)
-        step.entry_values[t] = static_cast<int16_t>(step.width == Width::bits16 ? common.kernel_values[t] : t);
-    for (int64_t value : common.kernel_values) {
+        step.entry_values[t] = static_cast<int16_t>(step.width == Width::bits16 ? spec.spike_values[t] : t);
+    for (int64_t value : spec.spike_values) {
         step.kernel32.push_back(static_cast<uint32_t>(value));
         step.kernel64.push_back(static_cast<uint64_t>(value));
     }

@@ -22,7 +22,6 @@ struct Shape {
 struct Common {
     Isa isa;
     int T, weight_bits, accumulator_bits;
-    std::vector<int64_t> kernel_values;  // [256], 0 for silence
 };
 
 // What every step knows: which activation it reads (0 is the input, step i writes i + 1) and both shapes.
@@ -35,6 +34,7 @@ struct Step {
     // Synaptic layers and depthwise ones
     int groups = 1;
     bool fires = false;
+    int silence = 255;  // bytes of the source from here on are no spike
     Width width = Width::bits16;
     std::vector<int64_t> weights;  // integer weight of every code
     std::vector<int64_t> bias;     // [out.channels]
@@ -43,7 +43,7 @@ struct Step {
     FireTable fire{};
     std::vector<int> residuals;
     std::vector<int64_t> identity;  // [256], what a residual spike adds
-    std::vector<int16_t> entry_values;  // [256], value of a list entry by spike time
+    std::vector<int16_t> entry_values;  // [256], value of a list entry by the source's byte
     std::vector<uint32_t> kernel32;     // [256]
     std::vector<uint64_t> kernel64;
 
@@ -70,8 +70,10 @@ struct SynapticSpec {
     Geometry geometry;
     int groups;
     bool fires;
+    int silence;
     const uint8_t* stream;
     int64_t stream_bytes;
+    std::vector<int64_t> spike_values;  // [256] by the source's byte, 0 for silence
     std::vector<int64_t> weights, bias, thresholds, identity;
     std::vector<int> residuals;
 };

@@ -42,7 +42,7 @@ public:
         team.parallel(regions_, [&](int64_t r, Workspace&) {
             const Block block = block_of(r);
             counts[r] = k_.list(block.times, pixels_, step_.in.width, step_.in.channels, block.c0, block.cn, step_.row_bytes(),
-                                common_.T, step_.entry_values.data(), offsets_ + r * list_size_, entries_ + r * list_size_,
+                                step_.silence, step_.entry_values.data(), offsets_ + r * list_size_, entries_ + r * list_size_,
                                 starts_ + r * (pixels_ + 1));
         });
         double spikes = 0;

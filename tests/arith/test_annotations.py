@@ -17,8 +17,10 @@ TIMES = np.array([[0, 3, 255]], dtype=np.uint8)
 CODES = np.array([[0, 9, 7]], dtype=np.uint8)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "decode": (TIMES, CODE),
+    "decode_planes": (TIMES,),
     "decode_weights": (CODES, WEIGHTS, 1),
     "encode": (np.array([[0.5, 0.0]], dtype=np.float32), CODE),
+    "encode_planes": (np.array([[0.5, 0.0]], dtype=np.float32),),
     "encode_weights": (np.array([[0, 7]]), np.array([[True, False]]), WEIGHTS),
     "fire": (np.array([[5, -1]]), arith.thresholds(CODE, 3)),
     "integer_kernel": (CODE,),
@@ -26,6 +28,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "kernel": (CODE,),
     "level_values": (WEIGHTS, 2),
     "membrane_exponent": (CODE, WEIGHTS, 0),
+    "pixel_boundaries": (np.float32,),
+    "plane_times": (TIMES,),
+    "planes_kernel": (CODE,),
     "product_table": (CODE, WEIGHTS, 0),
     "shift_base": (CODE, WEIGHTS),
     "thresholds": (CODE, 9),

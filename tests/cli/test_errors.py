@@ -113,7 +113,7 @@ MODELS: dict[str, tuple[Setup, str]] = {
     "empty": (empty_model, "net.safetensors: "),
     "another file": (other_file, "net.safetensors: "),
     "corrupted": (corrupted_model, "net.safetensors: sha256 must be"),
-    "newer": (newer_model, "format_version must be at most 1, the newest that this release reads, not 99"),
+    "newer": (newer_model, "format_version must be at most 2, the newest that this release reads, not 99"),
     "unknown key": (unknown_key_of_model, "'colour'"),
     "huge": (huge_model, "65536"),
 }

@@ -29,7 +29,8 @@ def codes(draw: st.DrawFn) -> Code:
     tau = draw(st.sampled_from([4, 1, 2, 8]))
     T = draw(st.integers(1, 9 * tau))
     least = next(bits for bits in range(13) if _is_code(T, tau, bits))
-    return Code(T=T, tau=tau, mantissa_bits=draw(st.integers(least, max(8, least))))
+    bits = draw(st.integers(least, max(8, least)))
+    return Code(T=T, tau=tau, mantissa_bits=bits, input=draw(st.sampled_from(["spike", "spike", "planes"])))
 
 
 def _is_code(T: int, tau: int, mantissa_bits: int) -> bool:
@@ -103,6 +104,15 @@ class _Builder:
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
 
+    def bits(self, name: str) -> bool:
+        """Whether a map is the input's planes."""
+        flat = [layer.source for layer in self.layers if layer.name == name and isinstance(layer, Flatten)]
+        return self.code.planes and (name == INPUT or any(self.bits(source) for source in flat))
+
+    def exponent(self, layer: Synaptic) -> int:
+        """``G`` of a layer."""
+        return membrane_exponent(self.code, self.weights, layer.scale, planes=self.bits(layer.source))
+
     def name(self, kind: str) -> str:
         return f"{kind}.{len(self.layers)}"
 
@@ -117,7 +127,8 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
     if len(build.shapes[source]) == 1:
         build.add(_linear(draw, build, source, fires=True))
         return
-    kind = draw(st.sampled_from(["conv", "same", "same", "maxpool", "avgpool", "flatten"]))
+    kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"]
+    kind = draw(st.sampled_from([kind for kind in kinds if kind != "maxpool" or not build.bits(source)]))
     if kind == "conv":
         build.add(_conv(draw, build, source, fires=True))
     elif kind == "same":
@@ -227,9 +238,9 @@ def _codes(draw: st.DrawFn, shape: Shape, weights: LogWeights) -> np.ndarray:
 
 def _finish(draw: st.DrawFn, build: _Builder, layer: Any) -> Any:
     """The layer with residual inputs, where there are any of its shape, and a bias."""
-    exponent = membrane_exponent(build.code, build.weights, layer.scale)
+    exponent = build.exponent(layer)
     shape = layer.output_shape(build.shapes[layer.source])
-    partners = [name for name in build.shapes if build.shapes[name] == shape]
+    partners = [name for name in build.shapes if build.shapes[name] == shape and not build.bits(name)]
     if build.residuals and partners and exponent >= build.code.exponent:
         layer = replace(layer, residuals=tuple(draw(st.lists(st.sampled_from(partners), max_size=2))))
     style = draw(st.sampled_from(["zero", "any", "threshold", "just below", "high", "low"]))
@@ -251,11 +262,11 @@ def _finish(draw: st.DrawFn, build: _Builder, layer: Any) -> Any:
 
 @st.composite
 def spike_times(draw: st.DrawFn, network: Network, *, max_images: int = 3) -> np.ndarray:
-    """Encoded inputs, uint8 ``[n, *input_shape]``, ``n = 0 .. max_images``."""
+    """Encoded inputs, uint8 ``[n, *input_shape]``, ``n = 0 .. max_images``; of planes, any byte."""
     shape = (draw(st.integers(0, max_images)), *network.input_shape)
     rng = np.random.default_rng(draw(SEEDS))
     style = draw(st.sampled_from(["any", "sparse", "silent", "first", "last"]))
-    T = network.code.T
+    T = 255 if network.code.planes else network.code.T
     times = rng.integers(0, T, shape, dtype=np.uint8)
     silent = np.full(shape, NO_SPIKE, dtype=np.uint8)
     return {
@@ -284,6 +295,13 @@ def pixels(draw: st.DrawFn, network: Network, *, max_images: int = 3) -> np.ndar
     }[style]
 
 
+def neurons(network: Network, stored: np.ndarray) -> list[int]:
+    """Spike times of the input's neurons in the oracle's order, of one image as it is stored."""
+    if not network.code.planes:
+        return stored.reshape(-1).tolist()
+    return [NO_SPIKE if byte >> (7 - j) & 1 else 0 for byte in stored.reshape(-1).tolist() for j in range(8)]
+
+
 # ---- the oracle's own form ----------------------------------------------------------------------------------------
 
 
@@ -297,6 +315,7 @@ def params(code: Code, weights: LogWeights, accumulator_bits: int = 48) -> table
         rho=weights.levels_per_octave,
         M_w=weights.mantissa_bits,
         A=accumulator_bits,
+        planes=code.planes,
     )
 
 

@@ -1,7 +1,9 @@
 """A slow evaluator of plain networks, in two ways.
 
 A plain network is ``{"params": Params, "input_shape": (C, H, W) or (N,), "layers": [layer, ...]}``. The layers stand in
-an order in which every layer follows its inputs; the network input is called ``"input"``. The constructors ``conv2d``,
+an order in which every layer follows its inputs; the network input is called ``"input"``. Where ``params.planes`` is
+set, its times (and those of a flattening of it) are those of eight neurons a pixel, one after the other, although its
+shape is that of the pixels: neuron ``8 i + j`` is plane ``j`` of pixel ``i``. The constructors ``conv2d``,
 ``linear``, ``maxpool2d`` and ``flatten`` make the layers, which are plain dicts.
 
 ``run`` sums integers: for each neuron, over the synapses that it has, in A-bit two's complement (section 3).
@@ -41,11 +43,13 @@ __all__ = [
     "check",
     "conv2d",
     "encode_pixels",
+    "exponent",
     "fits",
     "flatten",
     "linear",
     "maxpool2d",
     "membrane_bounds",
+    "plane_maps",
     "run",
     "run_exact",
     "run_times",
@@ -91,6 +95,7 @@ def check(network: Network) -> dict[str, Shape]:
         raise ValueError(f"network must have params, input_shape and layers, not {sorted(network)!r}")
     params: Params = network["params"]
     shapes: dict[str, Shape] = {"input": tuple(network["input_shape"])}
+    bits = plane_maps(network)
     for position, layer in enumerate(network["layers"]):
         name, kind = layer["name"], layer["kind"]
         if kind not in KEYS or set(layer) != KEYS[kind]:
@@ -99,6 +104,8 @@ def check(network: Network) -> dict[str, Shape]:
         if name in shapes or len(layer["inputs"]) != 1 or unknown:
             raise ValueError(f"layer {name!r} must have a new name and one earlier input, not {layer['inputs']!r}")
         shapes[name] = output_shape(layer, shapes[layer["inputs"][0]])
+        if (kind == "maxpool2d" and layer["inputs"][0] in bits) or bits & set(layer.get("residual", ())):
+            raise ValueError(f"layer {name!r} must read numbers, not the bits of the input")
         if kind not in WEIGHTED:
             continue
         for code in flat(layer["codes"]):
@@ -114,28 +121,46 @@ def check(network: Network) -> dict[str, Shape]:
     return shapes
 
 
-def membrane_bounds(layer: Layer, params: Params) -> tuple[int, int]:
+def plane_maps(network: Network) -> set[str]:
+    """Names of the maps whose neurons are the input's planes."""
+    names = {"input"} if network["params"].planes else set()
+    for layer in network["layers"]:
+        if layer["kind"] == "flatten" and layer["inputs"][0] in names:
+            names.add(layer["name"])
+    return names
+
+
+def exponent(layer: Layer, bits: set[str], params: Params) -> int:
+    """G of a weighted layer, ``bits`` being `plane_maps`."""
+    of = tables.exponent_of_planes if layer["inputs"][0] in bits else tables.exponent_g
+    return of(layer["k"], params)
+
+
+def membrane_bounds(layer: Layer, params: Params, bits: set[str] = frozenset()) -> tuple[int, int]:  # type: ignore
     """(least, greatest) membrane: bias plus all negative, or all positive, products at t = 0.
 
     Each output channel has all its synapses here, also those that padding takes from neurons at the border. A
     residual input adds up to 2^G to the greatest.
     """
-    G = tables.exponent_g(layer["k"], params)
+    G = exponent(layer, bits, params)
     extra = len(layer["residual"]) * tables.residual(0, G, params) if layer["residual"] else 0
     low, high = [], []
     for b, row in zip(layer["bias"], layer["codes"], strict=True):
         terms = []
         for code in flat(row):
             q, sign = tables.unpack(code, params)
-            terms.append(tables.product(q, 0, sign, layer["k"], params))
+            if layer["inputs"][0] in bits:
+                terms += [tables.plane_product(q, j, sign, layer["k"], params) for j in range(8)]
+            else:
+                terms.append(tables.product(q, 0, sign, layer["k"], params))
         low.append(b + sum(term for term in terms if term < 0))
         high.append(b + sum(term for term in terms if term > 0) + extra)
     return min(low), max(high)
 
 
-def fits(layer: Layer, params: Params) -> bool:
+def fits(layer: Layer, params: Params, bits: set[str] = frozenset()) -> bool:  # type: ignore
     """Whether no membrane of the layer can overflow A bits."""
-    low, high = membrane_bounds(layer, params)
+    low, high = membrane_bounds(layer, params, bits)
     return tables.wrap(low, params.A) == low and tables.wrap(high, params.A) == high
 
 
@@ -148,6 +173,8 @@ def encode_pixels(pixels: Any, params: Params) -> list[int]:
     outside = [value for value in values if not 0 <= value <= 1]
     if outside:
         raise ValueError(f"pixels must be in [0, 1], not {outside[0]!r}")
+    if params.planes:
+        return [0 if fires else NO_SPIKE for value in values for fires in tables.plane_bits(value)]
     return [tables.time_byte(tables.encode(value, params)) for value in values]
 
 
@@ -155,11 +182,14 @@ def start(network: Network, times: Any) -> Result:
     """A result with the shapes and the input's spikes."""
     result = Result(shapes=check(network))
     flat_times = flat(plain(times))
-    if len(flat_times) != prod(result.shapes["input"]):
-        raise ValueError(f"input must have {prod(result.shapes['input'])} values, not {len(flat_times)}")
-    wrong = [t for t in flat_times if type(t) is not int or not (t == NO_SPIKE or 0 <= t < network["params"].T)]
+    planes = network["params"].planes
+    neurons = prod(result.shapes["input"]) * (8 if planes else 1)
+    if len(flat_times) != neurons:
+        raise ValueError(f"input must have {neurons} values, not {len(flat_times)}")
+    T = 1 if planes else network["params"].T
+    wrong = [t for t in flat_times if type(t) is not int or not (t == NO_SPIKE or 0 <= t < T)]
     if wrong:
-        raise ValueError(f"times must be in 0 .. {network['params'].T - 1} or {NO_SPIKE}, not {wrong[0]!r}")
+        raise ValueError(f"times must be in 0 .. {T - 1} or {NO_SPIKE}, not {wrong[0]!r}")
     add_spikes(result, "input", flat_times)
     return result
 
@@ -199,22 +229,29 @@ def run_times(network: Network, times: Any) -> Result:
     """``run`` on spike times (bytes) of the input instead of pixels."""
     params: Params = network["params"]
     result = start(network, times)
+    bits = plane_maps(network)
     for layer in network["layers"]:
         if layer["kind"] not in WEIGHTED:
             unweighted(result, layer)
             continue
         name, source = layer["name"], layer["inputs"][0]
         arriving = result.times[source]
-        G = tables.exponent_g(layer["k"], params)
+        G = exponent(layer, bits, params)
         theta = tables.thresholds(G, params)
         membranes: list[int] = []
         sops = nonzero = adds = 0
         for index, out in enumerate(grid(*map(range, result.shapes[name]))):
             u = layer["bias"][out[0]]
             for i, code in synapses_of_neuron(layer, result.shapes[source], out):
+                q, sign = tables.unpack(code, params)
+                if source in bits:
+                    fired = [j for j in range(8) if arriving[8 * i + j] != NO_SPIKE]
+                    u += sum(tables.plane_product(q, j, sign, layer["k"], params) for j in fired)
+                    sops += len(fired)
+                    nonzero += len(fired) * (q != params.zero_level)
+                    continue
                 if arriving[i] == NO_SPIKE:
                     continue
-                q, sign = tables.unpack(code, params)
                 u += tables.product(q, arriving[i], sign, layer["k"], params)
                 sops += 1
                 nonzero += q != params.zero_level
@@ -233,23 +270,26 @@ def run_exact(network: Network, pixels: Any) -> Result:
     """Evaluate one sample by real values: fractions without limit, so nothing wraps. Membranes and logits are real."""
     params: Params = network["params"]
     result = start(network, encode_pixels(pixels, params))
+    bits = plane_maps(network)
     for layer in network["layers"]:
         if layer["kind"] not in WEIGHTED:
             unweighted(result, layer)
             continue
         name, source = layer["name"], layer["inputs"][0]
         shape, out_shape = result.shapes[source], result.shapes[name]
-        unit = tables.power_of_two(-tables.exponent_g(layer["k"], params))
+        unit = tables.power_of_two(-exponent(layer, bits, params))
         area = prod(out_shape[1:])
         u = [layer["bias"][index // area] * unit for index in range(prod(out_shape))]
         sops = nonzero = adds = 0
-        for t, spiking in zip(result.times[source], grid(*map(range, shape)), strict=True):
+        neurons = grid(*map(range, shape), range(8 if source in bits else 1))
+        for t, (*spiking, plane) in zip(result.times[source], neurons, strict=True):
             if t == NO_SPIKE:
                 continue
-            for index, code in synapses_of_spike(layer, shape, out_shape, spiking):
+            value = tables.plane_value(plane) if source in bits else tables.decode(t, params)
+            for index, code in synapses_of_spike(layer, shape, out_shape, tuple(spiking)):
                 q, sign = tables.unpack(code, params)
                 w = tables.weight(q, sign, layer["k"], params)
-                u[index] += w * tables.decode(t, params)
+                u[index] += w * value
                 sops += 1
                 nonzero += w != 0
         for other in layer["residual"]:

@@ -24,6 +24,7 @@ class Params:
     rho: int = 2
     M_w: int = 5
     A: int = 32
+    planes: bool = False
 
     def __post_init__(self) -> None:
         for name in ("T", "tau", "M", "bits", "rho", "M_w", "A"):
@@ -136,6 +137,21 @@ def decode(t: int | None, params: Params) -> Fraction:
     return Fraction(0) if t is None or t == NO_SPIKE else kappa(t, params)
 
 
+def plane_bits(u: Fraction | int) -> list[bool]:
+    """Which of the eight planes of a pixel fire: bits of round_half_even(255 u), the most significant first."""
+    p = round_half_even(255 * Fraction(u))
+    if not 0 <= p <= 255:
+        raise ValueError(f"u must be in [0, 1], not {u!r}")
+    return [p % 2 ** (8 - j) >= 2 ** (7 - j) for j in range(8)]
+
+
+def plane_value(j: int) -> Fraction:
+    """What a spike of plane ``j`` stands for."""
+    if j not in range(8):
+        raise ValueError(f"j must be in 0 .. 7, not {j!r}")
+    return power_of_two(-j - 1)
+
+
 def time_byte(t: int | None) -> int:
     """A spike time as it is stored: 255 for no spike."""
     return NO_SPIKE if t is None else t
@@ -201,6 +217,20 @@ def nearest_level(value: Fraction, params: Params) -> tuple[int, int]:
 def exponent_g(k: int, params: Params) -> int:
     """G of a layer with scale ``k`` = rho*e + r: a membrane ``u`` stands for u * 2^-G. It may be negative."""
     return params.M + params.M_w + params.S + k // params.rho
+
+
+def exponent_of_planes(k: int, params: Params) -> int:
+    """G of a layer that reads input planes: the coarsest grid on which mx[0] * W(q + k) * 2^-8 is an integer for all q."""
+    octaves = (params.q_max + params.rho - 1) // params.rho
+    return params.M + params.M_w + octaves + 8 + k // params.rho
+
+
+def plane_product(q: int, j: int, sign: int, k: int, params: Params) -> int:
+    """The integer that a spike of plane ``j`` adds through a weight: w * 2^-(j+1) * 2^G; ValueError if it is none."""
+    value = weight(q, sign, k, params) * plane_value(j) * power_of_two(exponent_of_planes(k, params))
+    if value.denominator != 1:
+        raise ValueError(f"product of plane {j} must be an integer, not {value!r}")
+    return value.numerator
 
 
 def product_table(params: Params) -> list[list[int]]:

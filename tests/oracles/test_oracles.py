@@ -594,3 +594,77 @@ def test_random_networks_are_alive() -> None:
         inner += sum(0 < t < NO_SPIKE for name in ("second", "third", "dense") for t in result.times[name])
     assert fired > total // 4
     assert inner > 100
+
+
+# ---- input planes -------------------------------------------------------------------------------------------------
+
+PLANAR = Params(T=16, M=3, M_w=2, planes=True)
+
+
+def test_planes_by_hand() -> None:
+    assert tables.plane_bits(0) == [False] * 8
+    assert tables.plane_bits(1) == [True] * 8
+    assert tables.plane_bits(Fraction(1, 2)) == [True] + [False] * 7  # 127.5: the even 128
+    assert tables.plane_bits(Fraction(1, 2) - Fraction(1, 2**40)) == [False] + [True] * 7
+    assert tables.plane_bits(0.5 / 255) == [False] * 8  # just below a tie in float64
+    assert sum(tables.plane_value(j) for j in range(8)) == Fraction(255, 256)
+    # M = 3, M_w = 2, 7 octaves of levels: G = 3 + 2 + 7 + 8 = 20; spikes of the code have S = 10, G = 15
+    assert (tables.exponent_of_planes(0, PLANAR), tables.exponent_g(0, PLANAR)) == (20, 15)
+    assert tables.plane_product(0, 0, 0, 0, PLANAR) == 2**19
+    assert tables.plane_product(1, 7, 1, 0, PLANAR) == -3 * 2**10  # 3/4 of 2^-8
+    assert tables.plane_product(14, 7, 0, 1, PLANAR) == 3 * 2**3 * 2**1 // 2  # r = 1: m_w = 3/4, 15 div 2 octaves
+    assert tables.plane_product(15, 3, 1, 5, PLANAR) == 0
+
+
+def test_a_layer_of_planes_by_hand() -> None:
+    # p = 160 and 1 through +1 and -1/2: 160/256 - 1/512 = 0.623, just below kappa(3) = 5/8
+    net = plain_network((2,), nets.linear("a", "input", [[0, 18], [15, 2]], 0, [0, 2**15]), params=PLANAR)
+    result = nets.run(net, [160 / 255, 1 / 255])
+    assert result.times["input"] == [0, 255, 0, 255, 255, 255, 255, 255, *[255] * 7, 0]
+    assert result.membranes["a"] == [160 * 2**12 - 2**11, 2**11 + 2**15]
+    assert result.times["a"] == [4, NO_SPIKE]  # 0.033 < kappa(15) = 5/64
+    assert (result.sops, result.sops_nonzero) == ({"a": 6}, {"a": 4})
+    assert (result.spikes, result.neurons) == ({"input": 3, "a": 1}, {"input": 16, "a": 2})
+    assert nets.membrane_bounds(net["layers"][0], PLANAR, nets.plane_maps(net)) == (-255 * 2**11, 255 * 2**12)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_planes_in_both_evaluators(seed: int) -> None:
+    rng = random.Random(seed)
+    params = Params(T=16, tau=4, M=3, bits=4, rho=2, M_w=rng.randint(0, 4), planes=True)
+
+    def codes(*shape: int) -> Any:
+        return rng.randrange(16) if not shape else [codes(*shape[1:]) for _ in range(shape[0])]
+
+    k = rng.randint(-3, 4)
+    bias = [rng.randint(-(2**18), 2**18) for _ in range(4)]
+    first = nets.conv2d("a", "input", codes(4, 1, 3, 2), k, bias, padding=1, groups=2, stride=(1, 2))
+    net = plain_network(
+        (2, 4, 3),
+        first,
+        nets.flatten("flat", "input"),
+        nets.linear("b", "flat", codes(2, 24), k, [0, 5]),
+        params=params,
+    )
+    image = [rng.random() for _ in range(24)]
+    result, exact = nets.run(net, image), nets.run_exact(net, image)
+    assert (result.times, result.sops, result.sops_nonzero, result.spikes) == (
+        exact.times,
+        exact.sops,
+        exact.sops_nonzero,
+        exact.spikes,
+    )
+    unit = tables.power_of_two(-tables.exponent_of_planes(k, params))
+    assert [u * unit for u in result.membranes["b"]] == exact.membranes["b"]
+    p = [tables.round_half_even(255 * Fraction(x)) for x in image]
+    for row, b, u in zip(net["layers"][2]["codes"], (0, 5), result.membranes["b"], strict=True):
+        weights = [tables.weight(*tables.unpack(code, params), k, params) for code in row]
+        assert sum(w * Fraction(x, 256) for w, x in zip(weights, p, strict=True)) == (u - b) * unit
+
+
+def test_planes_are_no_numbers() -> None:
+    pool = plain_network((1, 2, 2), nets.maxpool2d("p", "input", 2), params=PLANAR)
+    added = plain_network((1,), nets.linear("a", "input", [[0]], 0, [0], residual=["input"]), params=PLANAR)
+    for net in (pool, added):
+        with pytest.raises(ValueError, match="must read numbers, not the bits of the input"):
+            nets.check(net)

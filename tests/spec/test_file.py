@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from firstspike.arith import integer_kernel, integer_weights
-from firstspike.spec import Network, fingerprint, load, save
+from firstspike.arith import Code, integer_kernel, integer_weights, planes_kernel
+from firstspike.spec import FormatError, Network, fingerprint, load, save
 from firstspike.spec.codes import pack, packed_size, unpack
-from firstspike.spec.file import VERSION, read_notes
-from spec.model_files import parts, same, small_network
+from firstspike.spec.file import read_notes
+from spec.model_files import forge, parts, same, small_network
 
 FORMAT = Path(__file__).parents[2] / "docs" / "reference" / "model-file.md"
 SHARED_FOLDER = settings(
@@ -128,7 +129,7 @@ def test_the_library_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(small_network(), path)
     description, tensors, metadata = parts(path)
-    assert description["format_version"] == VERSION == 1
+    assert description["format_version"] == 1  # all that this network has
     found = load_file(path)
     assert sorted(found) == sorted(tensors)
     assert all(
@@ -136,6 +137,30 @@ def test_the_library_reads_it(tmp_path: Path) -> None:
     )
     with safe_open(path, framework="numpy") as file:
         assert file.metadata() == metadata
+
+
+def with_planes() -> Network:
+    """The small network with input planes."""
+    network = small_network()
+    return replace(network, code=Code(T=16, input="planes"))
+
+
+@pytest.mark.usefixtures("_no_sync")
+def test_a_version_is_the_oldest_that_says_all(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_planes(), path)
+    description, tensors, _ = parts(path)
+    assert (description["format_version"], description["code"]["input"]) == (2, "planes")
+    assert same(load(path), with_planes())
+    assert fingerprint(load(path)) != fingerprint(replace(with_planes(), code=Code(T=16)))
+    # version 2 can also say what version 1 says, and version 1 has no planes
+    save(small_network(), path)
+    description, tensors, _ = parts(path)
+    forge(path, description | {"format_version": 2, "code": description["code"] | {"input": "spike"}}, tensors)
+    assert same(load(path), small_network())
+    forge(path, description | {"code": description["code"] | {"input": "planes"}}, tensors)
+    with pytest.raises(FormatError, match=r"code must have the keys .* unknown \['input'\]"):
+        load(path)
 
 
 def test_a_file_that_the_library_wrote(tmp_path: Path) -> None:
@@ -179,6 +204,8 @@ def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
     assert tuple(found["classes"]) == network.classes
     assert found["accumulator_bits"] == network.accumulator_bits
     assert np.array_equal(found["spike_values"], integer_kernel(network.code))
+    if network.code.planes:
+        assert np.array_equal(found["pixel_values"], planes_kernel(network.code))
     assert [layer["name"] for layer in found["layers"]] == [layer.name for layer in network.layers]
     for layer in network.synaptic:
         read = next(entry for entry in found["layers"] if entry["name"] == layer.name)
@@ -204,7 +231,7 @@ def test_the_reader_on_the_page_sees_damage(tmp_path: Path) -> None:
 
 def test_the_page_names_every_field(tmp_path: Path) -> None:
     page = FORMAT.read_text(encoding="utf-8")
-    save(small_network(), tmp_path / "net.safetensors")
+    save(with_planes(), tmp_path / "net.safetensors")
     description, tensors, metadata = parts(tmp_path / "net.safetensors")
     names = {*description, *description["code"], *description["weights"], *metadata, "kernel_mantissas", "notes"}
     for layer in description["layers"]:

@@ -200,9 +200,9 @@ def test_containers_that_are_refused(header: Any, text: str, path: Path) -> None
 
 def test_a_newer_version_names_both(path: Path) -> None:
     """It is told from its number alone, whatever else is new in the file."""
-    future = '{"format_version":2,"planes":[]}'
+    future = '{"format_version":3,"planes":[]}'
     raw(path, {"__metadata__": {"firstspike": future, "checksum": ""}, "t": {"dtype": "F8", "bits": []}})
-    text = "format_version must be at most 1, the newest that this release reads, not 2"
+    text = "format_version must be at most 2, the newest that this release reads, not 3"
     refused(path, text)
     with pytest.raises(FormatError, match=text):
         read_notes(path)

@@ -10,6 +10,7 @@ from firstspike.arith.log_weight import (
     product_table,
     shift_base,
 )
+from firstspike.arith.planes import PLANES, decode_planes, encode_planes, pixel_boundaries, plane_times, planes_kernel
 from firstspike.arith.spike_time import (
     NO_SPIKE,
     Code,
@@ -23,11 +24,14 @@ from firstspike.arith.spike_time import (
 
 __all__ = [
     "NO_SPIKE",
+    "PLANES",
     "Code",
     "LogWeights",
     "decode",
+    "decode_planes",
     "decode_weights",
     "encode",
+    "encode_planes",
     "encode_weights",
     "fire",
     "integer_kernel",
@@ -35,6 +39,9 @@ __all__ = [
     "kernel",
     "level_values",
     "membrane_exponent",
+    "pixel_boundaries",
+    "plane_times",
+    "planes_kernel",
     "product_table",
     "shift_base",
     "thresholds",

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from firstspike.arith import checks
+from firstspike.arith.planes import PLANES
 from firstspike.arith.spike_time import Code
 from firstspike.arith.tables import mantissas
 
@@ -80,14 +81,22 @@ def shift_base(code: Code, weights: LogWeights) -> int:
     return code.octaves + weights.octaves
 
 
-def membrane_exponent(code: Code, weights: LogWeights, scale: int) -> int:
+def membrane_exponent(code: Code, weights: LogWeights, scale: int, *, planes: bool = False) -> int:
     """``G``: an integer membrane ``u`` of a layer with this scale stands for ``u * 2^-G``.
+
+    Args:
+        code, weights: formats of the network.
+        scale: ``k`` of the layer.
+        planes: whether the layer reads input planes (numerics, section 6), not spikes of the code.
 
     >>> membrane_exponent(Code(), LogWeights(), 0), membrane_exponent(Code(), LogWeights(), -1)
     (22, 21)
+    >>> membrane_exponent(Code(), LogWeights(), 0, planes=True)
+    25
     """
     octave = scale // weights.levels_per_octave
-    return code.mantissa_bits + weights.mantissa_bits + shift_base(code, weights) + octave
+    base = weights.octaves + PLANES if planes else shift_base(code, weights)
+    return code.mantissa_bits + weights.mantissa_bits + base + octave
 
 
 def level_values(weights: LogWeights, scale: int) -> Float[np.ndarray, " levels"]:

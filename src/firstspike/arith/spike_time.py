@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -23,9 +24,11 @@ class Code:
         T: steps per window, 1..255.
         tau: steps per octave, a power of two, 1..128.
         mantissa_bits: ``M``, bits of the kernel's mantissa, 0..12.
+        input: how an image is coded: "spike", one spike a pixel by the same rule as any neuron; or "planes", a spike at
+            ``t = 0`` for every set bit of an 8-bit pixel ``p``, so that the network sees ``p / 256`` (section 6).
 
     Raises:
-        TypeError: a field is not an ``int``.
+        TypeError: a field is of another type.
         ValueError: a field is out of range, or the kernel does not fall strictly with ``t``.
 
     >>> code = Code()
@@ -36,8 +39,13 @@ class Code:
     T: int = 24
     tau: int = 4
     mantissa_bits: int = 5
+    input: Literal["spike", "planes"] = "spike"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.input, str):
+            raise TypeError(f"Code.input must be 'spike' or 'planes', not {self.input!r}")
+        if self.input not in ("spike", "planes"):
+            raise ValueError(f"Code.input must be 'spike' or 'planes', not {self.input!r}")
         checks.integer("Code.T", self.T, low=1, high=255)
         checks.power_of_two("Code.tau", self.tau, high=128)
         checks.integer("Code.mantissa_bits", self.mantissa_bits, low=0, high=12)
@@ -54,6 +62,11 @@ class Code:
     def mantissas(self) -> tuple[int, ...]:
         """``mx[f] = 2^M m[f]``, ``f = 0 .. tau-1``."""
         return mantissas(self.mantissa_bits, self.tau)
+
+    @property
+    def planes(self) -> bool:
+        """Whether the input is coded by binary planes."""
+        return self.input == "planes"
 
     @property
     def octaves(self) -> int:
@@ -103,7 +116,7 @@ def encode(values: Float[np.ndarray, "*shape"], code: Code) -> UInt8[np.ndarray,
     >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0, np.nan]), Code()).tolist()
     [0, 0, 1, 2, 255, 255, 255]
     """
-    return _first_crossing(np.where(np.isnan(values), -np.inf, values), kernel(code)[::-1])
+    return first_crossing(np.where(np.isnan(values), -np.inf, values), kernel(code)[::-1])
 
 
 def decode(times: UInt8[np.ndarray, "*shape"], code: Code) -> Float[np.ndarray, "*shape"]:
@@ -132,9 +145,10 @@ def fire(membrane: Integer[np.ndarray, "*shape"], theta: Integer[np.ndarray, " T
     >>> fire(np.array([1024, 1023, 864, 736, 735]), thresholds(Code(T=3), 10)).tolist()
     [0, 1, 1, 2, 255]
     """
-    return _first_crossing(membrane, theta[::-1])
+    return first_crossing(membrane, theta[::-1])
 
 
-def _first_crossing(values: np.ndarray, rising: np.ndarray) -> np.ndarray:
+def first_crossing(values: np.ndarray, rising: np.ndarray) -> np.ndarray:
+    """How many of the thresholds (at most 255, rising) lie above each value; ``NO_SPIKE`` below all of them."""
     passed = np.searchsorted(rising, values, side="right")
     return np.where(passed == 0, NO_SPIKE, len(rising) - passed).astype(np.uint8)

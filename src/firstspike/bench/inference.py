@@ -65,7 +65,9 @@ def run(
     torch.set_num_threads(threads)
     spiking = load(network) if network is not None else random_vgg(density=density)
     engine = NativeEngine(spiking, threads=threads, path=path)
-    inputs = random_images(batch, spiking.input_shape, seed=7) if times is None else np.ascontiguousarray(times[:batch])
+    if times is None:
+        times = random_images(batch, spiking.input_shape, seed=7, code=spiking.code)
+    inputs = np.ascontiguousarray(times[:batch])
     if len(inputs) != batch:
         raise ValueError(f"times must hold at least {batch} images, not {len(inputs)}")
     calls: dict[str, Callable[[], object]] = {"native": lambda: engine.logits(inputs)}

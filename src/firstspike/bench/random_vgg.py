@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE, Code, LogWeights, encode, encode_weights
-from firstspike.engine import Engine, create
+from firstspike.arith import NO_SPIKE, Code, LogWeights, encode_weights
+from firstspike.engine import Engine, create, encode
+from firstspike.engine.events import spikes_of
 from firstspike.engine.reference import max_pool
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
 from firstspike.spec.network import Layer
@@ -74,10 +75,9 @@ def random_vgg(
     return network_of(*layers, readout)
 
 
-def random_images(images: int, shape: tuple[int, ...], *, seed: int = 0) -> np.ndarray:
-    """Spike times, uint8 ``[images, *shape]``, of pixels drawn evenly from 0..1: nearly all of them spike."""
-
-    return encode(np.random.default_rng(seed).random((images, *shape)), Code())
+def random_images(images: int, shape: tuple[int, ...], *, seed: int = 0, code: Code | None = None) -> np.ndarray:
+    """Stored input, uint8 ``[images, *shape]``, of pixels drawn evenly from 0..1: nearly all of them spike."""
+    return encode(np.random.default_rng(seed).random((images, *shape)), code or Code())
 
 
 def densities(network: Network, times: np.ndarray, engine: Engine) -> tuple[float, float]:
@@ -85,10 +85,10 @@ def densities(network: Network, times: np.ndarray, engine: Engine) -> tuple[floa
     the dense network), and spikes per neuron of the input and of firing layers."""
     outputs = {INPUT: times, **engine.layers(times)}
     synapses = events = spikes = neurons = 0.0
-    spikes += (times != NO_SPIKE).sum()
-    neurons += times.size
+    spikes += spikes_of(network, INPUT, times).sum()
+    neurons += times.size * network.planes(INPUT)
     for layer in network.synaptic:
-        share = float((outputs[layer.source] != NO_SPIKE).mean())
+        share = float(spikes_of(network, layer.source, outputs[layer.source]).mean())
         weight = multiplications(network, layer)
         synapses, events = synapses + weight, events + share * weight
         if layer.fires:

@@ -20,6 +20,8 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
+    if network.code.planes:
+        raise ValueError("the processor must be given a network with Code(input='spike'), not 'planes'")
     batch, last, names = processor.images, network.layers[-1].name, origins(network)
     work: list[Operation] = []
     regions: dict[str, int] = {}

@@ -50,7 +50,9 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
 
 
 def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
-    """First spike times of real values, as `firstspike.arith.encode`: compiled where that is built and the type fits.
+    """Stored input of real values: compiled where that is built and the type fits.
+
+    First spike times, as `firstspike.arith.encode`; or planes, as `firstspike.arith.encode_planes`, if the code says so.
 
     >>> encode(np.array([2.0, 1.0, 0.84375, 0.8437, 0.0185, 0.0, np.nan]), Code()).tolist()
     [0, 0, 1, 2, 255, 255, 255]
@@ -62,7 +64,7 @@ def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
             pass
         else:
             return native_encode(values, code, threads=threads)
-    return arith.encode(values, code)
+    return arith.encode_planes(values) if code.planes else arith.encode(values, code)
 
 
 __all__ = ["NAMES", "Engine", "ReferenceEngine", "create", "encode"]

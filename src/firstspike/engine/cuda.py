@@ -48,7 +48,6 @@ class CudaEngine:
                 "engine 'cuda' needs an NVIDIA GPU (or TRITON_INTERPRET=1, which is slow): none was found"
             )
         self.device = torch.device(device)
-        self._spikes = self._limbs(integer_kernel(network.code))
         self._layers = {layer.name: self._load(layer) for layer in network.synaptic}
 
     def logits(self, times: np.ndarray) -> np.ndarray:
@@ -108,12 +107,12 @@ class CudaEngine:
         block_n = 64 if group_outputs >= 64 else 32 if group_outputs >= 32 else 16
         block_m = 64 if positions >= 64 else 16
         integrate[(triton.cdiv(positions, block_m), triton.cdiv(group_outputs, block_n), groups)](
-            pixels, tensors["codes"], self._spikes, tensors["weights"], tensors["bias"],
+            pixels, tensors["codes"], tensors["spikes"], tensors["weights"], tensors["bias"],
             out if extra is None else extra.contiguous(), tensors["thresholds"], out,
             positions, before[1], before[2], after[1], after[2], before[0], before[0] // groups, group_outputs, after[0],
             *(conv.stride if conv else (1, 1)), *(conv.padding if conv else (0, 0)), network.code.T,
             KERNEL_H=layer.weight_shape[2] if conv else 1, KERNEL_W=layer.weight_shape[3] if conv else 1,
-            SPIKE_LIMBS=len(self._spikes), WEIGHT_LIMBS=len(tensors["weights"]), CODES=1 << network.weights.bits,
+            SPIKE_LIMBS=len(tensors["spikes"]), WEIGHT_LIMBS=len(tensors["weights"]), CODES=1 << network.weights.bits,
             ACCUMULATOR_BITS=network.accumulator_bits, FIRES=layer.fires, EXTRA=extra is not None,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=32,
         )  # fmt: skip
@@ -136,7 +135,8 @@ class CudaEngine:
             "identity": identity,
         }
         tensors = {name: torch.tensor(np.ascontiguousarray(a), device=self.device) for name, a in arrays.items()}
-        return tensors | {"weights": self._limbs(integer_weights(network.weights, layer.scale))}
+        spikes = self._limbs(network.spike_values(layer.source))
+        return tensors | {"spikes": spikes, "weights": self._limbs(integer_weights(network.weights, layer.scale))}
 
     def _limbs(self, values: np.ndarray) -> Tensor:
         """Limbs, int8 ``[limbs, len(values)]``: ``values = sum_i limb[i] * 2^(7 i)``, each in -64..63."""

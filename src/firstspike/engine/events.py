@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE
+from firstspike.arith import NO_SPIKE, plane_times
 from firstspike.engine.base import Engine
 from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
 from firstspike.spec.trace import LayerTrace, Trace
@@ -15,19 +15,26 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
     network = engine.network
     outputs = {INPUT: times, **engine.layers(times)}
     none = np.zeros(len(times), dtype=np.int64)
+    neurons = plane_times(times) if network.code.planes else times
     layers = {
         INPUT: LayerTrace(
-            name=INPUT, kind=INPUT, shape=network.input_shape, times=times, spikes=count_spikes(times),
-            sops=none, sops_nonzero=none, neuron=True,
+            name=INPUT,
+            kind=INPUT,
+            shape=network.neuron_shape(INPUT),
+            times=neurons,
+            spikes=count_spikes(neurons),
+            sops=none,
+            sops_nonzero=none,
+            neuron=True,
         )
-    }  # fmt: skip
+    }
     for layer in network.layers:
         output = outputs[layer.name]
         synaptic = isinstance(layer, Synaptic)
         fires = not isinstance(layer, Synaptic) or layer.fires
         sops = sops_nonzero = none
         if isinstance(layer, Synaptic):
-            active = flat(outputs[layer.source] != NO_SPIKE)
+            active = flat(spikes_of(network, layer.source, outputs[layer.source]))
             every, nonzero = fan_out(network, layer)
             sops, sops_nonzero = active @ every.reshape(-1), active @ nonzero.reshape(-1)
         layers[layer.name] = LayerTrace(
@@ -42,6 +49,13 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
         )
     logits = flat(outputs[network.layers[-1].name])
     return Trace(layers=layers, logits=logits, latency_steps=network.latency_steps)
+
+
+def spikes_of(network: Network, name: str, stored: np.ndarray) -> np.ndarray:
+    """How many spikes each value of a map holds: a pixel as many as it has planes that fire."""
+    if network.planes(name) == 1:
+        return stored != NO_SPIKE
+    return np.bitwise_count(NO_SPIKE - stored).astype(np.int64)
 
 
 def flat(values: np.ndarray) -> np.ndarray:

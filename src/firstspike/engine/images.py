@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from firstspike.arith import NO_SPIKE
 from firstspike.engine import encode
 from firstspike.spec.network import Network
 
@@ -37,6 +38,8 @@ def encode_images(network: Network, x: Any) -> np.ndarray:
     """Spike times of images for a network; see `firstspike.SpikingNetwork.encode`."""
     if not (is_tensor(x) or isinstance(x, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a NumPy array, not {type(x).__name__}")
+    if network.code.planes and str(x.dtype) in ("uint8", "torch.uint8") and tuple(x.shape[1:]) == network.input_shape:
+        return NO_SPIKE - np.ascontiguousarray(x.detach().cpu().numpy() if is_tensor(x) else x)
     array = to_float(x)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"images must hold floats in [0, 1] or uint8, not {array.dtype}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from firstspike.arith import Code, checks, integer_kernel, integer_weights, kernel
+from firstspike.arith import NO_SPIKE, Code, checks, integer_kernel, integer_weights, kernel, pixel_boundaries
 from firstspike.spec.codes import packed_size
 from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
 
@@ -53,7 +53,6 @@ class NativeEngine:
             T=network.code.T,
             weight_bits=network.weights.bits,
             accumulator_bits=network.accumulator_bits,
-            kernel_values=integer_kernel(network.code),
             instructions=instructions,
             path=path,
         )
@@ -115,6 +114,8 @@ class NativeEngine:
             padding=conv.padding if conv else (0, 0),
             groups=conv.groups if conv else 1,
             fires=layer.fires,
+            silence=network.code.T if network.planes(layer.source) == 1 else NO_SPIKE,
+            spike_values=network.spike_values(layer.source),
             weights=integer_weights(network.weights, layer.scale),
             bias=layer.bias,
             thresholds=network.thresholds(layer) if layer.fires else np.zeros(0, dtype=np.int64),
@@ -126,9 +127,9 @@ class NativeEngine:
 
 
 def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
-    """First spike times of float32 or float64 values, no NaN among them: `firstspike.arith.encode`, compiled.
+    """Stored input of float32 or float64 values, no NaN among them: `firstspike.engine.encode`, compiled.
 
-    Kernel values are exact in float32, so no value is converted.
+    Kernel values are exact in float32, and pixels have boundaries of each type, so no value is converted.
 
     Raises:
         TypeError: ``values`` is neither float32 nor float64.
@@ -140,7 +141,8 @@ def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
         raise TypeError(f"values must be float32 or float64, not {values.dtype}")
     values = np.ascontiguousarray(values)
     times = np.empty(values.shape, dtype=np.uint8)
-    _native.encode(values, times, np.ascontiguousarray(kernel(code)[::-1], dtype=values.dtype), threads)
+    rising = pixel_boundaries(values.dtype) if code.planes else kernel(code)[::-1]
+    _native.encode(values, times, np.ascontiguousarray(rising, dtype=values.dtype), threads)
     return times
 
 

@@ -45,7 +45,7 @@ class ReferenceEngine:
     def membranes(self, layer: Synaptic, times: np.ndarray, residuals: list[np.ndarray]) -> np.ndarray:
         """Membranes ``u`` of a layer at the end of its window, int64 ``[n, *shape]``, wrapped to ``A`` bits."""
         network = self.network
-        spikes = integer_kernel(network.code)[times]
+        spikes = network.spike_values(layer.source)[times]
         weights = integer_weights(network.weights, layer.scale)[layer.codes]
         if isinstance(layer, Conv2d):
             membrane = convolve(layer, spikes, weights) + layer.bias[:, None, None]

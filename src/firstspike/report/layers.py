@@ -16,7 +16,7 @@ def layer_table(network: Network) -> list[dict[str, Any]]:
     ``membrane_bits`` (two's complement bits that the exact bounds need).
     """
     depth = windows(network)
-    rows = [_row(INPUT, INPUT, "", network.input_shape, int(np.prod(network.input_shape)), 0)]
+    rows = [_row(INPUT, INPUT, "", network.input_shape, int(np.prod(network.neuron_shape(INPUT))), 0)]
     for layer in network.layers:
         shape = network.shapes[layer.name]
         synaptic = isinstance(layer, Synaptic)

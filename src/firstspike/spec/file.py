@@ -18,8 +18,8 @@ from firstspike.spec import container
 from firstspike.spec.codes import PackedCodes, packed_size
 from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
-VERSION = 1
-"""Format version that this release writes, and the only one that it reads."""
+VERSION = 2
+"""Newest format version that this release reads. A network is written in the oldest version that can say all of it."""
 
 MAX_CODES = 1 << 27
 """Most weights of a layer in a file."""
@@ -28,7 +28,7 @@ MAX_NOTES = 1 << 20
 """Most characters of the notes as JSON text."""
 
 _NETWORK = {"format_version", "code", "weights", "accumulator_bits", "input_shape", "classes", "layers"}
-_CODE = {"T", "tau", "mantissa_bits"}
+_CODE = {1: {"T", "tau", "mantissa_bits"}, 2: {"T", "tau", "mantissa_bits", "input"}}
 _WEIGHTS = {"bits", "levels_per_octave", "mantissa_bits"}
 _LAYERS = {
     "conv2d": {"kind", "name", "source", "residuals", "fires", "scale", "shape", "stride", "padding", "groups"},
@@ -119,11 +119,17 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
 # ---- network -> description and tensors ---------------------------------------------------------------------------
 
 
+def _version(network: Network) -> int:
+    """The oldest format version that can say all of a network."""
+    return 2 if network.code.planes else 1
+
+
 def _describe(network: Network) -> dict[str, Any]:
-    code, weights = network.code, network.weights
+    code, weights, version = network.code, network.weights, _version(network)
+    fields: dict[str, Any] = {"T": code.T, "tau": code.tau, "mantissa_bits": code.mantissa_bits}
     return {
-        "format_version": VERSION,
-        "code": {"T": code.T, "tau": code.tau, "mantissa_bits": code.mantissa_bits},
+        "format_version": version,
+        "code": fields | {"input": code.input} if version > 1 else fields,
         "weights": {
             "bits": weights.bits,
             "levels_per_octave": weights.levels_per_octave,
@@ -204,8 +210,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str],
 
 def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Network:
     container.keys("firstspike", description, _NETWORK)
-    entry = container.keys("code", description["code"], _CODE)
-    code = Code(T=entry["T"], tau=entry["tau"], mantissa_bits=entry["mantissa_bits"])
+    entry = container.keys("code", description["code"], _CODE[description["format_version"]])
+    code = Code(**entry)
     entry = container.keys("weights", description["weights"], _WEIGHTS)
     weights = LogWeights(
         bits=entry["bits"], levels_per_octave=entry["levels_per_octave"], mantissa_bits=entry["mantissa_bits"]

@@ -9,11 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from firstspike.arith import (
+    PLANES,
     Code,
     LogWeights,
     checks,
+    integer_kernel,
     integer_weights,
     membrane_exponent,
+    planes_kernel,
     product_table,
     shift_base,
     thresholds,
@@ -288,6 +291,8 @@ class Network:
             if not isinstance(value, tuple):
                 raise TypeError(f"Network.{field} must be a tuple, not {value!r}")
         longest = self.code.mantissa_bits + self.weights.mantissa_bits + shift_base(self.code, self.weights)
+        if self.code.planes:
+            longest = max(longest, membrane_exponent(self.code, self.weights, 0, planes=True))
         if longest > 62:
             raise ValueError(
                 f"Network.code and weights must have products of at most 62 bits (M + M_w + S), not {longest}"
@@ -325,6 +330,12 @@ class Network:
             shapes[layer.name] = layer.output_shape(shapes[layer.source])
             limits.check_shape(layer.name, shapes[layer.name])
             operations += math.prod(shapes[layer.name]) * layer.operations
+            numbers = layer.inputs if isinstance(layer, MaxPool2d) else layer.inputs[1:]
+            if any(self.planes(name) > 1 for name in numbers):
+                raise ValueError(
+                    f"layer {layer.name!r}: input planes must be read by a convolution or linear layer, not by max pooling "
+                    f"or as a residual; use Code(input='spike')"
+                )
             if isinstance(layer, Synaptic):
                 for name in layer.residuals:
                     if shapes[name] != shapes[layer.name]:
@@ -334,6 +345,28 @@ class Network:
                         )
         limits.check_total(sum(math.prod(shape) for shape in shapes.values()), operations)
         return shapes
+
+    @cached_property
+    def input_maps(self) -> frozenset[str]:
+        """Names of the input and its flattenings."""
+        names = {INPUT}
+        for layer in self.layers:
+            if isinstance(layer, Flatten) and layer.source in names:
+                names.add(layer.name)
+        return frozenset(names)
+
+    def planes(self, name: str) -> int:
+        """Neurons behind each value of a map: the planes of the input, or 1."""
+        return PLANES if self.code.planes and name in self.input_maps else 1
+
+    def neuron_shape(self, name: str) -> Shape:
+        """Shape of a map with every neuron of its own: channel ``8 c + j`` is plane ``j`` of channel ``c`` of the input."""
+        shape = self.shapes[name]
+        return (shape[0] * self.planes(name), *shape[1:])
+
+    def spike_values(self, name: str) -> np.ndarray:
+        """Integer value of every stored byte of a map, int64 ``[256]``: times an integer weight it is a layer's product."""
+        return planes_kernel(self.code) if self.planes(name) > 1 else integer_kernel(self.code)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name.
@@ -367,14 +400,14 @@ class Network:
 
     def exponent(self, layer: Synaptic) -> int:
         """``G`` of a layer: its membranes are in units of ``2^-G``."""
-        return membrane_exponent(self.code, self.weights, layer.scale)
+        return membrane_exponent(self.code, self.weights, layer.scale, planes=self.planes(layer.source) > 1)
 
     def thresholds(self, layer: Synaptic) -> np.ndarray:
         """``Theta[t]`` of a layer, int64 ``[T]``."""
         return thresholds(self.code, self.exponent(layer))
 
     def products(self, layer: Synaptic) -> np.ndarray:
-        """Signed products of a layer, int64 ``[T, 2^B_w]``, by spike time and weight code."""
+        """Signed products of a layer that reads spikes of the code, int64 ``[T, 2^B_w]``, by spike time and weight code."""
         return product_table(self.code, self.weights, layer.scale)
 
     @property
@@ -387,7 +420,7 @@ class Network:
         return (depth[self.layers[-1].name] + 1) * self.code.T
 
     def membrane_bounds(self, layer: Synaptic) -> tuple[int, int]:
-        """Bounds of a layer's membranes: bias plus all negative, or all positive, products at ``t = 0``.
+        """Bounds of a layer's membranes: bias plus all negative, or all positive, products at ``t = 0`` (of all planes).
 
         How often a code occurs among an output's weights, times its product; a block of outputs at a time. Products may
         be longer than 64 bits before they are found not to fit: then the sums are of Python integers.
@@ -396,7 +429,8 @@ class Network:
 
     def _membrane_bounds(self, layer: Synaptic, codes: np.ndarray) -> tuple[int, int]:
         width, fan_in = 1 << self.weights.bits, codes.size // layer.outputs
-        products = [int(weight) << self.code.exponent for weight in integer_weights(self.weights, layer.scale)]
+        largest_value = int(self.spike_values(layer.source).max())
+        products = [int(weight) * largest_value for weight in integer_weights(self.weights, layer.scale)]
         residual = len(layer.residuals) << max(self.exponent(layer), 0)
         largest = max(abs(int(layer.bias.min())), abs(int(layer.bias.max()))) + residual
         dtype = np.dtype(np.int64 if largest + max(products) * fan_in < 1 << 62 else object)
