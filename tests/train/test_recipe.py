@@ -53,6 +53,7 @@ precision = "bf16-mixed"
 T = 16
 tau = 2
 mantissa_bits = 4
+input = "planes"
 
 [weights]
 bits = 4
@@ -90,7 +91,7 @@ def read(tmp_path: Path, text: str) -> Recipe:
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     recipe = read(tmp_path, WHOLE)
-    assert recipe.code == Code(T=16, tau=2, mantissa_bits=4)
+    assert recipe.code == Code(T=16, tau=2, mantissa_bits=4, input="planes")
     assert recipe.weights == LogWeights(bits=4, levels_per_octave=1, mantissa_bits=3)
     assert recipe.network == NetworkRecipe(plan="small", width=2.0, hidden=(64, 32), dropout=0.1)
     assert isinstance(recipe.network.width, float)

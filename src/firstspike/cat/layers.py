@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.prune import is_pruned
 
-from firstspike.arith import Code, LogWeights, membrane_exponent
+from firstspike.arith import Code, LogWeights, membrane_exponent, pixel_boundaries
 from firstspike.cat.activation import kernel_levels, summed_clip, summed_ttfs
 from firstspike.cat.convolution import convolve
 from firstspike.cat.quantiser import best_scale, level_index, quantise, rising_levels, round_bias
@@ -53,6 +54,11 @@ class Fire(nn.Module):
         self.neurons = 0
         self._levels: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
+    def follow_code(self, code: Code) -> None:
+        """Take another spike code."""
+        self.code = code
+        self._levels = {}
+
     def levels(self, like: Tensor) -> Tensor:
         """`kernel_levels` on the device and in the type of ``like``, kept from the first use on.
 
@@ -85,6 +91,37 @@ class Fire(nn.Module):
         return x
 
 
+class Planes(Fire):
+    """The input as eight binary planes a pixel (numerics, section 6): from stage "input" on ``p / 256``, exactly.
+
+    ``p = round_half_even(255 x)``; its ones are spikes.
+    """
+
+    def forward(self, u: Tensor) -> Tensor:
+        coded = stage_rank(self.stage) >= stage_rank(self.from_stage)
+        if not coded and not (self.observe and self.count_spikes):
+            return functional.relu(u)
+        pixels = self._pixels(u.detach())
+        if self.observe and self.count_spikes:
+            bits = pixels.to(torch.uint8)
+            self.neurons = 8 * bits[0].numel()
+            self.spikes = sum((bits >> j & 1).sum() for j in range(8)) / len(bits)  # type: ignore[assignment]
+        return (pixels / 256).to(u) if coded else functional.relu(u)
+
+    @staticmethod
+    def _pixels(u: Tensor) -> Tensor:
+        """``round_half_even(255 u)``, float64: the product is exact in it for all shorter types."""
+        if u.dtype == torch.float64:
+            boundaries = torch.from_numpy(np.array(pixel_boundaries(np.float64))).to(u.device)
+            return torch.bucketize(u.contiguous(), boundaries, right=True).double()
+        return (u.double() * 255).round_()
+
+
+def encoder(code: Code) -> Fire:
+    """The module that encodes the input."""
+    return Planes(code, "input") if code.planes else Fire(code, "input")
+
+
 def _same(one: Tensor, other: Tensor) -> bool:
     """Equal in type, device and every value."""
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
@@ -96,6 +133,9 @@ class Synapses(nn.Module):
     Up to stage ``ttfs`` it is the float layer. In stage ``quantised`` batch norm is folded (running statistics, frozen),
     weights are the nearest logarithmic levels and the bias is rounded: exactly the integer layer's numbers. Evaluation
     mode folds in float64 whatever the parameters' type, so that codes never depend on it.
+
+    Attributes:
+        planes: whether it reads input planes, on a grid of their own (numerics, section 6); set by the network.
     """
 
     scale: Tensor
@@ -114,13 +154,17 @@ class Synapses(nn.Module):
         self.norm = norm
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.stage = "relu"
+        self.planes = False
         self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
         self._evaluated: tuple[list[Tensor], Tensor, Tensor] | None = None
 
     @property
     def exponent(self) -> int:
         """``G`` of the layer: the bias lies on the grid ``2^-G``."""
-        return membrane_exponent(self.code, self.weights, int(self.scale))
+        return self._exponent(int(self.scale))
+
+    def _exponent(self, scale: int) -> int:
+        return membrane_exponent(self.code, self.weights, scale, planes=self.planes)
 
     def folded(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Weight and bias with batch norm folded by its running statistics, in ``dtype`` (default: as they are)."""
@@ -158,10 +202,10 @@ class Synapses(nn.Module):
             high = (rows.clamp(min=0).sum(dim=1) + bias).max() + residuals
             low = (rows.clamp(max=0).sum(dim=1) + bias).min()
             reach = MARGIN * max(float(high), -float(low), 1.0)
-            exponent = membrane_exponent(self.code, self.weights, scale) + octaves
-            return reach * 2.0**exponent < 2.0 ** (self.accumulator_bits - 1)
+            return reach * 2.0 ** (self._exponent(scale) + octaves) < 2.0 ** (self.accumulator_bits - 1)
 
-        scale = best_scale(weight, self.code, self.weights, accumulator_bits=self.accumulator_bits - octaves, fits=fits)
+        bits = self.accumulator_bits - octaves
+        scale = best_scale(weight, self.code, self.weights, accumulator_bits=bits, planes=self.planes, fits=fits)
         self.scale.fill_(scale)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:

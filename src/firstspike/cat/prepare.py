@@ -87,6 +87,7 @@ class _Builder:
         self.layers: dict[str, nn.Module] = {}
         self.values: dict[fx.Node, _Value] = {}
         self.used: set[str] = set()
+        self.planes = {INPUT} if code.planes else set()  # values that are the bits of the input
 
     def run(self) -> None:
         for node in self.traced.nodes:
@@ -249,7 +250,19 @@ class _Builder:
             value = self._fire(source)
         if isinstance(value, _Membrane):
             return replace(value, after=(*value.after, (path, found.kind, found.module)))
-        return self._step(path, found.kind, value.name, found.module)
+        if found.kind == "maxpool":
+            self._check_numbers(path, value.name)
+        spikes = self._step(path, found.kind, value.name, found.module)
+        if value.name in self.planes:
+            self.planes.add(spikes.name)
+        return spikes
+
+    def _check_numbers(self, path: str, name: str) -> None:
+        if name in self.planes:
+            raise UnsupportedError(
+                f"{path}: input planes must be read by a Conv2d or Linear, not pooled or added; put a Conv2d before it or use "
+                f"Code(input='spike')"
+            )
 
     def _average(self, found: Operation) -> _Membrane:
         source = self._spikes(found.inputs[0], found.path)
@@ -268,6 +281,9 @@ class _Builder:
         values = [self.values[node] for node in found.inputs]
         membranes = [value for value in values if isinstance(value, _Membrane)]
         spikes = [value.name for value in values if isinstance(value, _Spikes)]
+        spikes.sort(key=lambda name: name not in self.planes)  # of two, the input goes through a weight
+        if spikes:
+            self._check_numbers(path, spikes[-1])
         if len(membranes) == 2:
             raise UnsupportedError(
                 f"{path}: one of {membranes[0].path!r} and {membranes[1].path!r} must have fired before they are added; "

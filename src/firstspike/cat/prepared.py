@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import Code, LogWeights, checks
-from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, stage_rank
+from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, encoder, stage_rank
 
 INPUT = "input"
 
@@ -51,10 +51,11 @@ class Prepared(nn.Module):
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.steps = tuple(steps)
         self.layers = nn.ModuleDict(modules)
-        self.encode = Fire(code, "input")
+        self.encode = encoder(code)
         self.fire = nn.ModuleDict({step.name: Fire(code, "ttfs") for step in steps if step.fires or step.merges})
         self.register_buffer("_stage", torch.tensor(0, dtype=torch.int64))
         self.register_load_state_dict_post_hook(_follow_stage)
+        self._mark_planes()
         last_use: dict[str, int] = {}
         for index, step in enumerate(self.steps):
             for name in (step.source, *step.residuals):
@@ -63,6 +64,29 @@ class Prepared(nn.Module):
         self._octaves: dict[
             str, int
         ] = {}  # of the averages that merged in the last run, and of what only passes them on
+
+    def _mark_planes(self) -> None:
+        """Tell the layers that read the input, or what only passes it on, whether it is planes."""
+        passing = {INPUT}
+        for step in self.steps:
+            if step.source in passing:
+                layer = self.layers[step.name]
+                if isinstance(layer, Synapses):
+                    layer.planes = self.code.planes
+                if step.kind in ("flatten", "dropout") or step.merges:
+                    passing.add(step.name)
+
+    def follow_code(self, code: Code) -> None:
+        """Take another spike code; weights and stage stay."""
+        self.code = code
+        self.encode = encoder(code)
+        for module in self.modules():
+            if isinstance(module, Fire):
+                module.follow_code(code)
+            elif isinstance(module, Synapses):
+                module.code = code
+        self._mark_planes()
+        self._follow_stage()
 
     @property
     def accumulator_bits(self) -> int:

@@ -74,6 +74,7 @@ def best_scale(
     weights: LogWeights,
     *,
     accumulator_bits: int = 32,
+    planes: bool = False,
     fits: Callable[[int], bool] | None = None,
 ) -> int:
     """The scale ``k`` in -256..256 with the least squared error on ``weight``; of equally good ones the smaller.
@@ -92,7 +93,8 @@ def best_scale(
     magnitude = weight.abs()
     peak = float(magnitude.max()) if weight.numel() else 0.0
     rho = weights.levels_per_octave
-    largest = min(256, rho * (accumulator_bits - 5 - membrane_exponent(code, weights, 0)) + rho - 1)
+    unscaled = membrane_exponent(code, weights, 0, planes=planes)
+    largest = min(256, rho * (accumulator_bits - 5 - unscaled) + rho - 1)
     first = 0 if peak == 0.0 else max(-256, -rho * (math.frexp(peak)[1] + 1))
     while peak and first < largest and weights.level(first) + weights.level(first + 1) > 2 * Fraction(peak):
         first += 1

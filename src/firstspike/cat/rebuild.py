@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import Code, LogWeights, decode_weights
-from firstspike.cat.layers import AveragePool, Fire, Synapses
+from firstspike.cat.layers import AveragePool, Synapses
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec import Network
 from firstspike.spec.network import Conv2d, Flatten, Linear, MaxPool2d, Synaptic
@@ -64,14 +64,12 @@ def reformat(
     """
     copy = deepcopy(prepared).eval()
     copy.stage = "ttfs"
-    copy.code, copy.weights = code or copy.code, weights or copy.weights
+    copy.follow_code(code or copy.code)
+    copy.weights = weights or copy.weights
     copy.accumulator_bits = accumulator_bits or copy.accumulator_bits
     for module in copy.modules():
-        if isinstance(module, Fire):
-            module.code = copy.code
-            module._levels = {}
-        elif isinstance(module, Synapses):
-            module.code, module.weights, module.accumulator_bits = copy.code, copy.weights, copy.accumulator_bits
+        if isinstance(module, Synapses):
+            module.weights, module.accumulator_bits = copy.weights, copy.accumulator_bits
         elif isinstance(module, AveragePool):
             module.weights = copy.weights
     copy.stage = "quantised"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from firstspike.arith import decode
+from firstspike.arith import decode, decode_planes
 from firstspike.cat.prepared import Prepared
 from firstspike.spec.network import INPUT, Network
 
@@ -62,6 +62,8 @@ def first_difference(
         expected = values[name].numpy()
         if name == last:
             found = np.ldexp(outputs[name].astype(np.float64), -network.exponent(readout))
+        elif network.planes(name) > 1:
+            found = decode_planes(outputs[name])
         else:
             found = decode(outputs[name], network.code)
         expected = expected.reshape(found.shape)

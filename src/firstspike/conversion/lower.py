@@ -189,7 +189,7 @@ class _Lowering:
                 self.shapes[flat] = (channels * height * width,)
                 source = flat
         residuals = tuple(self.alias[name] for name in step.residuals)
-        exponent = membrane_exponent(self.prepared.code, self.prepared.weights, scale)
+        exponent = membrane_exponent(self.prepared.code, self.prepared.weights, scale, planes=module.planes)
         _, _, rounded = module.level_indices()
         bias = _exact_integers(rounded, exponent, step.name)
         if codes.ndim == 4:

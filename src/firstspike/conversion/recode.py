@@ -17,7 +17,8 @@ def recode(network: Network, *, code: Code, weights: LogWeights) -> Network:
     Weights go to the nearest level at the scale of least squared error, without the room for membranes that training
     leaves; where only the mantissas of the levels change, each weight keeps its level. An average that is a layer of its
     own takes the new level nearest to its ``1/n`` (numerics, section 4). Biases are rounded to the new grid ``2^-G``
-    (section 3). Nothing is trained again. In its own code and format a network stays as it is.
+    (section 3). Another code of the input (section 6) is one too. Nothing is trained again. In its own code and format a
+    network stays as it is.
 
     Raises:
         ValueError: a layer does not fit; the text names the layer, the rule and the value.
@@ -32,6 +33,7 @@ def _layer(layer: Layer, network: Network, code: Code, weights: LogWeights) -> L
     if not isinstance(layer, Synaptic):
         return layer
     codes, scale, old = layer.codes, layer.scale, network.weights
+    planes = code.planes and layer.source in network.input_maps
     pixels = _averaged(layer, old)
     if pixels:
         level = nearest_level(pixels, weights)
@@ -39,10 +41,10 @@ def _layer(layer: Layer, network: Network, code: Code, weights: LogWeights) -> L
         codes, scale = np.full_like(codes, q), level - q
     elif (weights.bits, weights.levels_per_octave) != (old.bits, old.levels_per_octave):
         values = torch.from_numpy(decode_weights(codes, old, scale))
-        scale = best_scale(values, code, weights, accumulator_bits=network.accumulator_bits)
+        scale = best_scale(values, code, weights, accumulator_bits=network.accumulator_bits, planes=planes)
         index = level_index(values, rising_levels(weights, scale)[1]).numpy().astype(np.int64)
         codes = encode_weights(weights.zero_level - index, values.numpy() < 0, weights)
-    shift = membrane_exponent(code, weights, scale) - network.exponent(layer)
+    shift = membrane_exponent(code, weights, scale, planes=planes) - network.exponent(layer)
     scaled = np.ldexp(layer.bias.astype(np.longdouble), shift)
     if (np.abs(scaled) >= 2.0**62).any():
         raise ValueError(

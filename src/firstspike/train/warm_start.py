@@ -28,7 +28,7 @@ def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images
 
     Args:
         prepared: the network to be trained.
-        networks: where to start, of the same code: one, or several to average.
+        networks: where to start: one, or several to average. Their codes and formats, that of the input too, may be others.
         images: ``[n, *shape]`` in [0, 1], a few hundred training images.
 
     Raises:
