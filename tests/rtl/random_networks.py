@@ -30,7 +30,7 @@ def random_network(
     for index in range(int(rng.integers(1, layers + 1))):
         channels, height, width = shapes[source]
         name = f"layer{index}"
-        if rng.random() < 0.25:
+        if rng.random() < 0.25 and not (code.planes and source == INPUT):
             kernel = (int(rng.integers(1, min(3, height) + 1)), int(rng.integers(1, min(3, width) + 1)))
             stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
             padding = (int(rng.integers(0, kernel[0] // 2 + 1)), int(rng.integers(0, kernel[1] // 2 + 1)))
@@ -57,9 +57,9 @@ def random_network(
             groups=groups,
         )
         target = layer.output_shape(shapes[source])
-        same = [other for other, s in shapes.items() if s == target]
+        same = [other for other, s in shapes.items() if s == target and not (code.planes and other == INPUT)]
         residuals = tuple(str(r) for r in rng.choice(same, size=int(rng.integers(0, 3)))) if same else ()
-        add(with_bias(rng, code, weights, layer, residuals))
+        add(with_bias(rng, code, weights, layer, residuals, planes=code.planes and source == INPUT))
     if rng.random() < 0.8:
         add(Flatten(name="flatten", source=source))
         features = shapes[source][0]
@@ -90,16 +90,22 @@ def random_codes(rng: np.random.Generator, weights: LogWeights, shape: Shape) ->
 
 
 def random_times(rng: np.random.Generator, code: Code, shape: Shape, density: float) -> np.ndarray:
-    """Spike times, uint8: each neuron fires with probability ``density``."""
-    times = rng.integers(0, code.T, shape)
+    """A stored input, uint8: each neuron fires with probability ``density``, or each pixel has a spike if it has planes."""
+    times = rng.integers(0, 255 if code.planes else code.T, shape)
     return np.where(rng.random(shape) < density, times, 255).astype(np.uint8)
 
 
 def with_bias(
-    rng: np.random.Generator, code: Code, weights: LogWeights, layer: Conv2d | Linear, residuals: tuple[str, ...]
+    rng: np.random.Generator,
+    code: Code,
+    weights: LogWeights,
+    layer: Conv2d | Linear,
+    residuals: tuple[str, ...],
+    *,
+    planes: bool = False,
 ) -> Conv2d | Linear:
     """The layer with biases about the thresholds, some exactly on one, and residuals if its ``G`` is large enough."""
-    exponent = membrane_exponent(code, weights, layer.scale)
+    exponent = membrane_exponent(code, weights, layer.scale, planes=planes)
     bias = rng.integers(-(1 << exponent) // 2, 1 << exponent, layer.outputs)
     ties = rng.choice(thresholds(code, exponent), layer.outputs) - rng.integers(0, 2, layer.outputs)
     bias = np.where(rng.random(layer.outputs) < 0.3, ties, bias)

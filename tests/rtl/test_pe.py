@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator, SimulatorContext
 
-from firstspike.arith import Code, LogWeights, product_table
+from firstspike.arith import Code, LogWeights, integer_weights, planes_kernel, product_table, shift_base
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import ProcessorSpec
@@ -46,6 +46,40 @@ def test_every_product(code: Code, weights: LogWeights, bits: int) -> None:
     half = 1 << (bits - 1)
     wrapped = (expected + half) % (1 << bits) - half
     assert np.array_equal(seen[: len(stimuli)], wrapped)
+
+
+def test_every_product_of_planes() -> None:
+    """All planes, weight codes and fractions, with the first plane's shift; then a spike of the code with its own."""
+    code, weights = Code(T=6, tau=2, mantissa_bits=3, input="planes"), LogWeights(bits=4, mantissa_bits=3)
+    top = shift_base(code, weights, planes=True)
+    pe = LogPE(Parameters(processor=Processor(accumulator_bits=32), code=code, weights=weights, largest_shift=top))
+    stimuli = [(r, j, c) for r in range(2) for j in range(8) for c in range(1 << weights.bits)]
+    expected = [int(planes_kernel(code)[255 - (1 << (7 - j))] * integer_weights(weights, r)[c]) for r, j, c in stimuli]
+    found = run(pe, [{"fraction": r, "time": 2 * j, "code": c, "shift": top} for r, j, c in stimuli])
+    assert found == np.cumsum(expected).tolist()
+    plain = [(r, t, c) for r in range(2) for t in range(code.T) for c in range(1 << weights.bits)]
+    base = shift_base(code, weights)
+    found = run(pe, [{"fraction": r, "time": t, "code": c, "shift": base} for r, t, c in plain])
+    assert found == np.cumsum([int(product_table(code, weights, r)[t, c]) for r, t, c in plain]).tolist()
+
+
+def run(pe: LogPE, spikes: list[dict[str, int]]) -> list[int]:
+    """Membranes after each spike, from 0 on."""
+    seen: list[int] = []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        for spike in [*spikes, {}, {}]:
+            ctx.set(pe.enable, bool(spike))
+            for name, value in spike.items():
+                ctx.set(getattr(pe, name), value)
+            await ctx.tick()
+            seen.append(ctx.get(pe.membrane))
+
+    simulator = Simulator(pe)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen[1 : 1 + len(spikes)]
 
 
 def test_load_add_and_idle() -> None:

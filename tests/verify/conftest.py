@@ -45,6 +45,12 @@ SETS = {
         code=Code(T=24, tau=8, mantissa_bits=6),
         weights=LogWeights(bits=6, levels_per_octave=4, mantissa_bits=5),
     ),
+    "planes": Parameters(
+        processor=Processor(pes=16, accumulator_bits=32, activation_buffer_kib=4, weight_buffer_kib=2, membrane_rows=8),
+        code=Code(T=16, tau=4, mantissa_bits=3, input="planes"),
+        weights=LogWeights(mantissa_bits=2),
+        largest_shift=14,
+    ),
 }
 """Parameter sets of the random networks: word widths, array sizes, memories, codes, weight formats."""
 

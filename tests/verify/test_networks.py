@@ -9,6 +9,7 @@ from firstspike.arith import encode_weights
 from firstspike.compiler import mapping
 from firstspike.engine import create
 from firstspike.rtl import emit
+from firstspike.rtl.parameters import Parameters
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
 from firstspike.verify import Simulator, run
 from firstspike.verify.simulator import Stalls
@@ -17,7 +18,7 @@ from .conftest import SETS
 from .networks import draw
 
 Build = Callable[[str], Simulator]
-QUICK = [("small", range(0, 30)), ("narrow", range(0, 10)), ("wide", range(0, 10))]
+QUICK = [("small", range(0, 30)), ("narrow", range(0, 10)), ("wide", range(0, 10)), ("planes", range(0, 12))]
 
 
 def _exact(name: str, seeds: range, simulator: Simulator) -> None:
@@ -70,6 +71,39 @@ def test_windows_of_padding_alone_equal_thresholds_and_a_read_out_with_residuals
     record = run(network, times.astype(np.uint8), parameters.processor, simulator=simulator("small"))
     assert record.bit_exact and record.cycle_exact, record.differences
     assert record.layers_compared == 5  # the input, three that fire or pool, the logits
+
+
+def test_planes_through_a_flattening_and_groups(simulator: Build) -> None:
+    """A linear layer and a grouped convolution both read the planes of an image, whose pixels fill no whole words."""
+    parameters, rng = SETS["planes"], np.random.default_rng(0)
+
+    def codes(*shape: int) -> np.ndarray:
+        return rng.integers(0, 1 << parameters.weights.bits, shape).astype(np.uint8)
+
+    bias = rng.integers(-(1 << 18), 1 << 19, 20)
+    network = Network(
+        code=parameters.code,
+        weights=parameters.weights,
+        input_shape=(3, 4, 2),
+        layers=(
+            Flatten(name="flat", source=INPUT),
+            Linear(name="dense", source="flat", codes=codes(20, 24), scale=3, bias=bias),
+            Conv2d(
+                name="conv", source=INPUT, codes=codes(3, 1, 3, 3), scale=1, bias=bias[:3], padding=(1, 1), groups=3
+            ),
+            Flatten(name="rest", source="conv"),
+            Linear(
+                name="out", source="rest", codes=codes(20, 24), scale=0, bias=bias, residuals=("dense",), fires=False
+            ),
+        ),
+    )
+    times = rng.integers(0, 256, (4, 3, 4, 2)).astype(np.uint8)
+    times[3] = 255
+    outputs = create(network).layers(times)
+    assert all((outputs[name] == 255).any() and (outputs[name] != 255).any() for name in ("dense", "conv"))
+    record = run(network, times, parameters.processor, simulator=simulator("planes"))
+    assert record.bit_exact and record.cycle_exact, record.differences
+    assert Parameters.of(network, parameters.processor).largest_shift == 14
 
 
 @pytest.mark.slow

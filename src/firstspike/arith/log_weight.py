@@ -72,13 +72,13 @@ class LogWeights:
         return Fraction(self.mantissas[fraction], 1 << self.mantissa_bits) * Fraction(2) ** -octave
 
 
-def shift_base(code: Code, weights: LogWeights) -> int:
-    """``S``: the left shift that keeps every product an integer.
+def shift_base(code: Code, weights: LogWeights, *, planes: bool = False) -> int:
+    """``S``: the left shift that keeps every product an integer; of the first of the input's planes with ``planes``.
 
-    >>> shift_base(Code(), LogWeights())
-    12
+    >>> shift_base(Code(), LogWeights()), shift_base(Code(), LogWeights(), planes=True)
+    (12, 14)
     """
-    return code.octaves + weights.octaves
+    return weights.octaves + (PLANES - 1 if planes else code.octaves)
 
 
 def membrane_exponent(code: Code, weights: LogWeights, scale: int, *, planes: bool = False) -> int:
@@ -95,7 +95,7 @@ def membrane_exponent(code: Code, weights: LogWeights, scale: int, *, planes: bo
     25
     """
     octave = scale // weights.levels_per_octave
-    base = weights.octaves + PLANES if planes else shift_base(code, weights)
+    base = shift_base(code, weights, planes=planes) + planes
     return code.mantissa_bits + weights.mantissa_bits + base + octave
 
 

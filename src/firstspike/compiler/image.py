@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE
+from firstspike.arith import NO_SPIKE, PLANES
 from firstspike.compiler.descriptor import pack
 from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
@@ -102,6 +102,24 @@ def store_map(times: np.ndarray, processor: ProcessorSpec) -> np.ndarray:
     return np.ascontiguousarray(padded.transpose(0, 2, 3, 1)).reshape(len(times), -1)
 
 
+def store_input(network: Network, times: np.ndarray, processor: ProcessorSpec) -> np.ndarray:
+    """The input as the activation buffer holds it: uint8 ``[n, bytes]``.
+
+    A spike of plane ``j`` is the time ``j * tau``: the processing element takes ``j`` octaves off its product, and the
+    fraction is 0.
+
+    Args:
+        network: what the input is for.
+        times: spike times of the input's neurons, uint8 ``[n, *neuron_shape]``.
+        processor: the processor.
+    """
+    if network.code.planes:
+        octave = (np.arange(PLANES, dtype=np.uint8) * network.code.tau)[:, None]
+        grouped = times.reshape(len(times), network.input_shape[0], PLANES, -1)
+        times = np.where(grouped == NO_SPIKE, grouped, octave).reshape(times.shape)
+    return store_map(times, processor)
+
+
 def _descriptor(
     network: Network, operation: Operation, processor: ProcessorSpec, place: tuple[int, int], regions: dict[str, int]
 ) -> int:
@@ -160,6 +178,7 @@ def _descriptor(
             "last": operation.last,
             "fires": operation.fires,
             "scale_fraction": layer.scale % network.weights.levels_per_octave,
+            "shift": operation.shift,
             "words": operation.words,
             "repeat": operation.images,
             "in_next": _modular(operation.in_next),
@@ -215,9 +234,12 @@ def weight_rows(network: Network, operation: Convolve, processor: ProcessorSpec)
     if operation.empty:
         return rows.reshape(operation.rows, processor.pes)
     codes = layer.codes
+    planes = network.planes(layer.source)
     groups = layer.groups if isinstance(layer, Conv2d) else 1
     if codes.ndim == 2:
         codes = codes.reshape(layer.outputs, -1, *operation.in_size)
+    if planes > 1:  # all planes of a pixel share its weights
+        codes = np.repeat(codes, planes, axis=1)
     top, left = operation.kernel_offset
     channels = codes.shape[1]
     begin = operation.channel_word * processor.lanes

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from firstspike.arith import NO_SPIKE, PLANES
 from firstspike.compiler.stages import LOGITS, operations, region, stages
 from firstspike.compiler.storage import origins
 from firstspike.spec.network import INPUT, Network
@@ -20,8 +21,11 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    if network.code.planes:
-        raise ValueError("the processor must be given a network with Code(input='spike'), not 'planes'")
+    if network.code.planes and (PLANES - 1) * network.code.tau >= NO_SPIKE:
+        raise ValueError(
+            f"the processor keeps plane j of a pixel as the time j * tau, which must be below 255: tau must be at most 32, "
+            f"not {network.code.tau!r}"
+        )
     batch, last, names = processor.images, network.layers[-1].name, origins(network)
     work: list[Operation] = []
     regions: dict[str, int] = {}

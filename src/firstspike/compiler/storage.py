@@ -208,7 +208,7 @@ def _message(name: str, size: int, live: dict[str, Map], processor: ProcessorSpe
 
 def _map(network: Network, name: str, processor: ProcessorSpec, images: int = 1) -> Map:
     """A map's extent, not placed yet."""
-    shape = network.shapes[name]
+    shape = network.neuron_shape(name)
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     pixel = channels if name == network.layers[-1].name else -(-channels // processor.lanes)
     return Map(

@@ -156,6 +156,7 @@ def _synaptic(
                         first=index == 0,
                         last=index == len(boxes) - 1,
                         fires=layer.fires,
+                        shift=network.shift(layer),
                         out_words=-(-count // processor.lanes) if layer.fires else count,
                         residual=residual,
                         residual_address=0

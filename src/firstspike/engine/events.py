@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE, plane_times
+from firstspike.arith import NO_SPIKE
 from firstspike.engine.base import Engine
 from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
 from firstspike.spec.trace import LayerTrace, Trace
@@ -15,7 +15,7 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
     network = engine.network
     outputs = {INPUT: times, **engine.layers(times)}
     none = np.zeros(len(times), dtype=np.int64)
-    neurons = plane_times(times) if network.code.planes else times
+    neurons = network.neuron_times(times)
     layers = {
         INPUT: LayerTrace(
             name=INPUT,

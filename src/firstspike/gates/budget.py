@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from firstspike.compiler.image import assemble, store_map
+from firstspike.compiler.image import assemble, store_input
 from firstspike.gates import machine, power, scaling
 from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import MacroTable, Synthesis, block_name
@@ -54,7 +54,7 @@ def layer_power(
         raise ValueError(f"layer must be one of {', '.join(dict.fromkeys(names))}, not {layer!r}")
     first = names.index(layer)
     last = len(names) - names[::-1].index(layer)
-    inputs = store_map(times, processor).tobytes()
+    inputs = store_input(network, network.neuron_times(times), processor).tobytes()
     run = machine.run(
         synthesis.netlist,
         library,

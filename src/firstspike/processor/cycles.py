@@ -112,7 +112,8 @@ def count(
 
     Args:
         network: the integer network.
-        times: spike times of ``"input"`` and of every firing, pooling and flattening layer, uint8 ``[n, *shape]``; what is
+        times: spike times of every neuron of ``"input"`` and of every firing, pooling and flattening layer, uint8
+            ``[n, *neuron_shape]``, as a trace has them; what is
             left of the last batch is counted as a smaller batch.
         processor: the processor.
         program: ``mapping.program(network, processor)``, if at hand.

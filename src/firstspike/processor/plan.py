@@ -177,7 +177,7 @@ class Plan:
         layer = self.network.layer(operation.layer)
         assert isinstance(layer, Synaptic)
         rows, columns = _coverage(operation)
-        shape = self.network.shapes[self._origin(layer.source)]
+        shape = self.network.neuron_shape(self._origin(layer.source))
         below = (shape[1] if len(shape) == 3 else 1) - operation.in_first - len(rows)
         rows = np.pad(rows, (operation.in_first, below))
         positions = operation.height * operation.width * operation.kernel[0] * operation.kernel[1]
@@ -186,7 +186,7 @@ class Plan:
     def _synapses(self, layer: Synaptic) -> tuple[int, int]:
         """Walk that meets every spike of a layer's windows once, and the synapses each spike meets there."""
         name = self._origin(layer.source)
-        shape = self.network.shapes[name]
+        shape = self.network.neuron_shape(name)
         size = shape[1:] if len(shape) == 3 else (1, 1)
         words = -(-shape[0] // self.processor.lanes)
         if not isinstance(layer, Conv2d):
@@ -202,7 +202,7 @@ class Plan:
         name = self._origin(source)
         outside = positions - int(rows.sum() * columns.sum()) if positions else 0
         if name not in self._sources:
-            channel_words = -(-self.network.shapes[name][0] // self.processor.lanes)
+            channel_words = -(-self.network.neuron_shape(name)[0] // self.processor.lanes)
             self._sources[name] = Walks(channel_words, self.processor.lanes)
         number = self._sources[name].share(rows, columns, word, words, outside, len(self._outside))
         if number == len(self._outside):

@@ -128,7 +128,7 @@ def _load(images: int, network: Network, times: Mapping[str, np.ndarray], design
             "cycles": bits // design.word_bits,
             "wait_cycles": bits // design.word_bits,
             "dram_read_bits": bits,
-            "activation_write_bits": spikes * _entry(network.input_shape[0]),
+            "activation_write_bits": spikes * _entry(network.neuron_shape(INPUT)[0]),
         },
     )
 

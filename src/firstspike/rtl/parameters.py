@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from firstspike.arith import Code, LogWeights, shift_base
+from firstspike.arith import PLANES, Code, LogWeights, shift_base
 from firstspike.spec.network import Network
 from firstspike.spec.processor import ProcessorSpec
 
@@ -15,21 +15,37 @@ class Parameters:
         processor: sizes and widths.
         code: spike code, fixed in hardware (its tables are wired).
         weights: weight format, fixed in hardware.
+        largest_shift: the largest left shift of an operation's products, which then come with a shift each; None: all
+            have ``S``, which is wired.
     """
 
     processor: ProcessorSpec
     code: Code
     weights: LogWeights
+    largest_shift: int | None = None
 
     @classmethod
     def of(cls, network: Network, processor: ProcessorSpec) -> "Parameters":
         """The parameters of a processor that runs this network."""
-        return cls(processor=processor, code=network.code, weights=network.weights)
+        shifts = {network.shift(layer) for layer in network.synaptic}
+        wired = shifts == {shift_base(network.code, network.weights)}
+        return cls(
+            processor=processor,
+            code=network.code,
+            weights=network.weights,
+            largest_shift=None if wired else max(shifts),
+        )
+
+    @property
+    def shift_bits(self) -> int:
+        """Bits of the port that carries an operation's shift; 0 where it is wired."""
+        return 0 if self.largest_shift is None else max(1, self.largest_shift.bit_length())
 
     @property
     def time_bits(self) -> int:
-        """Bits of a spike time inside a window."""
-        return max(1, (self.code.T - 1).bit_length())
+        """Bits of a spike time inside a window, or of ``j * tau`` of input plane ``j``."""
+        last = (PLANES - 1) * self.code.tau if self.code.planes else 0
+        return max(1, (self.code.T - 1).bit_length(), last.bit_length())
 
     @property
     def tau_bits(self) -> int:
@@ -48,8 +64,8 @@ class Parameters:
 
     @property
     def shift_base(self) -> int:
-        """``S``."""
-        return shift_base(self.code, self.weights)
+        """``S`` where it is wired, else the largest shift."""
+        return shift_base(self.code, self.weights) if self.largest_shift is None else self.largest_shift
 
     @property
     def product_bits(self) -> int:

@@ -16,6 +16,7 @@ from firstspike.arith import (
     integer_kernel,
     integer_weights,
     membrane_exponent,
+    plane_times,
     planes_kernel,
     product_table,
     shift_base,
@@ -364,6 +365,10 @@ class Network:
         shape = self.shapes[name]
         return (shape[0] * self.planes(name), *shape[1:])
 
+    def neuron_times(self, times: np.ndarray) -> np.ndarray:
+        """Spike times of every neuron of the stored input, uint8 ``[n, *neuron_shape]``."""
+        return plane_times(times) if self.code.planes else times
+
     def spike_values(self, name: str) -> np.ndarray:
         """Integer value of every stored byte of a map, int64 ``[256]``: times an integer weight it is a layer's product."""
         return planes_kernel(self.code) if self.planes(name) > 1 else integer_kernel(self.code)
@@ -401,6 +406,10 @@ class Network:
     def exponent(self, layer: Synaptic) -> int:
         """``G`` of a layer: its membranes are in units of ``2^-G``."""
         return membrane_exponent(self.code, self.weights, layer.scale, planes=self.planes(layer.source) > 1)
+
+    def shift(self, layer: Synaptic) -> int:
+        """Left shift of a product of level 0 with the earliest spike (of the first plane): ``S`` of the layer."""
+        return shift_base(self.code, self.weights, planes=self.planes(layer.source) > 1)
 
     def thresholds(self, layer: Synaptic) -> np.ndarray:
         """``Theta[t]`` of a layer, int64 ``[T]``."""

@@ -48,7 +48,8 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
     ("dram_address", 32),
     ("dram_words", 24),
     ("bias_words", 16),
-    ("theta_words", 16),
+    ("theta_words", 8),
+    ("shift", 8),
 )
 """Fields of a descriptor and their bits, first field in the lowest bits (docs/explanation/processor.md explains each)."""
 
@@ -119,6 +120,7 @@ class Convolve(Window):
         first: begin with the bias; otherwise with the partial sum in the membrane memory.
         last: fire (or write the logits); otherwise put the partial sum back.
         fires: False for the read-out.
+        shift: left shift of a product of level 0 with a spike of octave 0.
         out_words: words written per pixel: spike times of the tile, or one word per logit.
         residual: name of the residual source added at the end of this operation, or None.
         residual_address, residual_pixel, residual_row, residual_next: where its tile begins, and its strides.
@@ -133,6 +135,7 @@ class Convolve(Window):
     first: bool
     last: bool
     fires: bool
+    shift: int
     out_words: int
     residual: str | None = None
     residual_address: int = 0

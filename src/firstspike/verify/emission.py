@@ -6,7 +6,7 @@ import numpy as np
 
 from firstspike import engine
 from firstspike.compiler import mapping
-from firstspike.compiler.image import assemble, store_map
+from firstspike.compiler.image import assemble, store_input
 from firstspike.processor import cycles
 from firstspike.rtl import emit as verilog
 from firstspike.rtl.parameters import Parameters
@@ -35,14 +35,15 @@ def emit(network: Network, times: np.ndarray, processor: ProcessorSpec, director
     if rest:
         raise ValueError(f"images of a testbench must be whole batches of {processor.images}, not {len(times)!r}")
     program = mapping.program(network, processor)
-    outputs = {INPUT: times, **engine.create(network).layers(times)}
+    neurons = network.neuron_times(times)
+    outputs = {**engine.create(network).layers(times), INPUT: neurons}
     logits = outputs[network.layers[-1].name]
     logits = logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1).reshape(len(times), -1)
     counts = cycles.count(network, outputs, processor, program)
     files: dict[str, str | bytes] = {}
     files |= verilog.verilog_files(Parameters.of(network, processor))
     image = assemble(network, program, processor)
-    inputs = store_map(times, processor).reshape(batches, -1)
+    inputs = store_input(network, neurons, processor).reshape(batches, -1)
     files |= testbench_files(image, inputs, logits.reshape(batches, -1), counts.cycles, processor)
     verilog.write(directory, files)
     return [directory / name for name in files]

@@ -9,7 +9,7 @@ import numpy as np
 
 from firstspike import engine
 from firstspike.compiler import mapping
-from firstspike.compiler.image import assemble, store_map
+from firstspike.compiler.image import assemble, store_input, store_map
 from firstspike.compiler.stages import Stage, stages
 from firstspike.processor import cycles
 from firstspike.processor.plan import Plan
@@ -110,7 +110,9 @@ def run(
     if simulator is None:
         trace = None if waveform is None else waveform[0].suffix.removeprefix(".").lower()
         simulator = Simulator(Parameters.of(network, processor), trace=trace, holds=bool(stalls and stalls.inside))
-    expected = {INPUT: times, **engine.create(network, engine_name).layers(times)}
+    expected = {INPUT: network.neuron_times(times), **engine.create(network, engine_name).layers(times)}
+    for name in network.input_maps - {INPUT}:  # the input's own map, in another order
+        expected[name] = expected[INPUT].reshape(len(times), -1)
     whole = len(times) // processor.images * processor.images
     parts = []
     for begin, end, size in ((0, whole, processor.images), (whole, len(times), len(times) - whole)):
@@ -195,7 +197,7 @@ def _batches(
     program = mapping.program(network, processor)
     result = simulator.run(
         assemble(network, program, processor),
-        _by_batch(store_map(expected[INPUT], processor), processor),
+        _by_batch(store_input(network, expected[INPUT], processor), processor),
         _checkpoints(network, program, stages(network, processor)),
         stalls=stalls,
         limit=limit,
@@ -252,8 +254,12 @@ def _compare(network: Network, processor: ProcessorSpec, result: Result, expecte
                 f"layer {name!r}{where}: {int((seen != wanted).sum())} of {wanted.size} spike times differ"
             )
 
-    stored = {name: _by_batch(store_map(values, processor), processor) for name, values in expected.items()
-              if values.dtype == np.uint8}  # fmt: skip
+    stored = {
+        name: _by_batch(store_map(values, processor), processor)
+        for name, values in expected.items()
+        if values.dtype == np.uint8
+    }
+    stored[INPUT] = _by_batch(store_input(network, expected[INPUT], processor), processor)
     for point, seen in result.maps.items():
         size = seen.shape[1] // point.map.images
         part = slice(point.image * size, point.image * size + seen.shape[1])

@@ -66,6 +66,7 @@ class Array(wiring.Component):
             ("synapses", "time"): synapses.time,
             ("synapses", "codes"): synapses.codes.word_select(index, bits),
             ("synapses", "fraction"): synapses.fraction,
+            **({("synapses", "shift"): synapses.shift} if p.shift_bits else {}),
             ("sums", "load"): sums.load,
             ("sums", "initial"): sums.initial.word_select(index, accumulator),
             ("spike_clear",): times.clear,

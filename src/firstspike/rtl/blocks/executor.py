@@ -114,6 +114,7 @@ class Executor(wiring.Component):
             *(getattr(window, name).eq(d[name]) for name in WINDOW_FIELDS),
             self.weights.slot.eq(slot),
             self.weights.fraction.eq(d.scale_fraction),
+            *([self.weights.shift.eq(d.shift)] if self.parameters.shift_bits else []),
             sums.slot.eq(slot),
             sums.first.eq(d.first),
             sums.load.eq(started & (d.kind == CONVOLVE)),

@@ -3,6 +3,8 @@
 The DRAM's port is in `memory_port`, the memories' ports are in `sram`.
 """
 
+from typing import Any
+
 from amaranth.hdl import Shape
 from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
@@ -87,10 +89,11 @@ class WeightChoice(Signature):
     Members:
         slot: bank of the operation's rows.
         fraction: ``r`` of the layer's scale.
+        shift: left shift of a product of level 0 with a spike of octave 0, if it is not wired.
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        super().__init__({"slot": Out(1), "fraction": Out(parameters.fraction_bits)})
+        super().__init__({"slot": Out(1), "fraction": Out(parameters.fraction_bits), **_shift(parameters)})
 
 
 class Synapses(Signature):
@@ -101,6 +104,7 @@ class Synapses(Signature):
         time: its spike time.
         codes: lane ``i`` in bits ``i*B_w ..``.
         fraction: ``r`` of the layer's scale.
+        shift: left shift of a product of level 0 with a spike of octave 0, if it is not wired.
     """
 
     def __init__(self, parameters: Parameters, lanes: int) -> None:
@@ -110,6 +114,7 @@ class Synapses(Signature):
                 "time": Out(parameters.time_bits),
                 "codes": Out(lanes * parameters.weights.bits),
                 "fraction": Out(parameters.fraction_bits),
+                **_shift(parameters),
             }
         )
 
@@ -251,3 +256,7 @@ class TransferControl(Signature):
                 "done": In(1),
             }
         )
+
+
+def _shift(parameters: Parameters) -> dict[str, Any]:
+    return {"shift": Out(parameters.shift_bits)} if parameters.shift_bits else {}

@@ -49,6 +49,7 @@ class Lane(wiring.Component):
             pe.time.eq(synapses.time),
             pe.code.eq(synapses.codes),
             pe.fraction.eq(synapses.fraction),
+            *([pe.shift.eq(synapses.shift)] if self.parameters.shift_bits else []),
             pe.load.eq(sums.load),
             pe.initial.eq(sums.initial),
             pe.add.eq(sweep.add & (self.spike == sweep.step)),

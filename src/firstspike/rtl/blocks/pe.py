@@ -19,6 +19,7 @@ class LogPE(wiring.Component):
         time: its spike time, 0..T-1.
         code: ``sign << (B_w-1) | q``.
         fraction: ``r`` of the layer's scale.
+        shift: what stands for ``S``, in a design whose operations have shifts of their own.
         load: ``membrane <= initial`` (wins over an addition).
         add: ``membrane <= membrane + addend`` (a residual input; never together with a product).
         membrane: ``u``, two's complement, valid two cycles after the last ``enable``.
@@ -33,6 +34,7 @@ class LogPE(wiring.Component):
                 "time": In(p.time_bits),
                 "code": In(p.weights.bits),
                 "fraction": In(p.fraction_bits),
+                **({"shift": In(p.shift_bits)} if p.shift_bits else {}),
                 "load": In(1),
                 "initial": In(accumulator),
                 "add": In(1),
@@ -58,7 +60,8 @@ class LogPE(wiring.Component):
         self._table(m, mantissa, fractions)
 
         shift = Signal(range(p.shift_base + 1))
-        m.d.comb += shift.eq(p.shift_base - (time >> p.tau_bits) - (logarithm >> p.rho_bits))
+        base = self.shift if p.shift_bits else p.shift_base
+        m.d.comb += shift.eq(base - (time >> p.tau_bits) - (logarithm >> p.rho_bits))
 
         magnitude = Signal(p.product_bits)
         negative = Signal()

@@ -70,5 +70,6 @@ class WeightBuffer(wiring.Component):
             spike.ready.eq(1),
             synapses.codes.eq(Mux(chosen, banks[1].port.read_data, banks[0].port.read_data)),
             synapses.fraction.eq(control.fraction),
+            *([synapses.shift.eq(control.shift)] if p.shift_bits else []),
         ]
         return m
