@@ -13,8 +13,8 @@ from firstspike.arith import Code, LogWeights, encode_planes, pixel_boundaries
 from firstspike.cat.layers import STAGES, Planes, Synapses
 from firstspike.cat.prepare import UnsupportedError, prepare
 from firstspike.cat.rebuild import rebuild, reformat
-from firstspike.convert import lower
-from firstspike.convert.recode import recode
+from firstspike.conversion import lower
+from firstspike.conversion.recode import recode
 from firstspike.train.warm_start import warm_start
 
 PLANAR = Code(T=16, mantissa_bits=3, input="planes")

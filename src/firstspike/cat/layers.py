@@ -251,9 +251,11 @@ class Synapses(nn.Module):
                 conv = self.linear
                 u = convolve(conv, x, weight, bias)
         else:
-            conv = self.linear
-            plain = type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not is_pruned(conv)
-            u = convolve(conv, x, conv.weight, conv.bias) if plain else conv(x)
+            linear = self.linear
+            if type(linear) is nn.Conv2d and linear.padding_mode == "zeros" and not is_pruned(linear):
+                u = convolve(linear, x, linear.weight, linear.bias)
+            else:
+                u = linear(x)
             if self.norm is not None:
                 u = self.norm(u)
         for residual in residuals:
