@@ -35,7 +35,6 @@ class Engine:
         T: int,
         weight_bits: int,
         accumulator_bits: int,
-        kernel_values: np.ndarray,
         instructions: str,
         path: str,
     ) -> None: ...
@@ -50,6 +49,8 @@ class Engine:
         padding: tuple[int, int],
         groups: int,
         fires: bool,
+        silence: int,
+        spike_values: np.ndarray,
         weights: np.ndarray,
         bias: np.ndarray,
         thresholds: np.ndarray,
