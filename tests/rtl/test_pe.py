@@ -52,7 +52,7 @@ def test_every_product_of_planes() -> None:
     """All planes, weight codes and fractions, with the first plane's shift; then a spike of the code with its own."""
     code, weights = Code(T=6, tau=2, mantissa_bits=3, input="planes"), LogWeights(bits=4, mantissa_bits=3)
     top = shift_base(code, weights, planes=True)
-    pe = LogPE(Parameters(processor=Processor(accumulator_bits=32), code=code, weights=weights, largest_shift=top))
+    pe = LogPE(Parameters(processor=ProcessorSpec(accumulator_bits=32), code=code, weights=weights, largest_shift=top))
     stimuli = [(r, j, c) for r in range(2) for j in range(8) for c in range(1 << weights.bits)]
     expected = [int(planes_kernel(code)[255 - (1 << (7 - j))] * integer_weights(weights, r)[c]) for r, j, c in stimuli]
     found = run(pe, [{"fraction": r, "time": 2 * j, "code": c, "shift": top} for r, j, c in stimuli])
