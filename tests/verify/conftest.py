@@ -46,7 +46,9 @@ SETS = {
         weights=LogWeights(bits=6, levels_per_octave=4, mantissa_bits=5),
     ),
     "planes": Parameters(
-        processor=ProcessorSpec(pes=16, accumulator_bits=32, activation_buffer_kib=4, weight_buffer_kib=2, membrane_rows=8),
+        processor=ProcessorSpec(
+            pes=16, accumulator_bits=32, activation_buffer_kib=4, weight_buffer_kib=2, membrane_rows=8
+        ),
         code=Code(T=16, tau=4, mantissa_bits=3, input="planes"),
         weights=LogWeights(mantissa_bits=2),
         largest_shift=14,
