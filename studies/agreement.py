@@ -21,12 +21,12 @@ from firstspike import zoo
 from firstspike.arith import decode
 from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import rebuild
-from firstspike.cli.common import track, write_json
 from firstspike.converter import convert
 from firstspike.data import ImageSet
 from firstspike.data import load as load_images
 from firstspike.spec import INPUT
 from firstspike.spiking import SpikingNetwork, load
+from firstspike.terminal import track
 from firstspike.train.fit import load_network
 from firstspike.train.recipe import find_recipe
 
@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=256, help="test images (%(default)s)")
     parser.add_argument("--json", help="file for the records")
     options = parser.parse_args()
-    records: dict[str, object] = {}
+    found: dict[str, object] = {}
     if options.checkpoint:
         if not options.recipe:
             parser.error("--checkpoint needs --recipe")
@@ -92,7 +92,7 @@ def main() -> int:
         images = load_images(recipe.data.name, split="test", data_root=options.data_root).limit(options.limit)
         prepared = load_network(recipe, options.checkpoint, shape=images.shape, classes=len(images.classes))
         snn = convert(deepcopy(prepared).double(), example=images.limit(2).pixels())
-        records[Path(options.checkpoint).parent.name] = compare(prepared, snn, images, "checkpoint")
+        found[Path(options.checkpoint).parent.name] = compare(prepared, snn, images, "checkpoint")
     else:
         for name in options.networks or zoo.names():
             data = next((data for data in DATA if name.endswith(f"-{data}")), None)
@@ -100,11 +100,12 @@ def main() -> int:
                 parser.error(f"network {name!r} must end in one of {', '.join(DATA)}, its data set")
             images = load_images(data, split="test", data_root=options.data_root).limit(options.limit)
             snn = load(zoo.path(name))
-            records[name] = compare(rebuild(snn.network), snn, images, name)
-    for name, record in records.items():
+            found[name] = compare(rebuild(snn.network), snn, images, name)
+    for name, record in found.items():
         print(name, record)
-    write_json(options.json, {"networks": records, "torch": torch.__version__})
-    return 0 if all(record["zero_conversion_loss"] for record in records.values()) else 1  # type: ignore[index]
+    if options.json:
+        records.write(options.json, {"networks": found, "torch": torch.__version__})
+    return 0 if all(record["zero_conversion_loss"] for record in found.values()) else 1  # type: ignore[index]
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from firstspike import files
-from firstspike.cli.reproduce import PUBLISHED
 from firstspike.data import load as load_images
 from firstspike.processor import GROUPS, Cost, Processor, baselines, cycles, designs, energy, sensitivity, technology
 from firstspike.processor.rates import rates
 from firstspike.spiking import load
+from firstspike.zoo.published import PUBLISHED
 from studies.rivals import dense
 
 COLOURS = ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677")

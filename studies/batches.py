@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from firstspike import files
-from firstspike.cli.reproduce import PUBLISHED
 from firstspike.compiler import mapping
 from firstspike.compiler.stages import stages
 from firstspike.data import load as load_images
@@ -31,6 +30,7 @@ from firstspike.processor.rates import memories
 from firstspike.spec import INPUT, Network
 from firstspike.spec.program import Convolve
 from firstspike.spiking import load
+from firstspike.zoo.published import PUBLISHED
 from studies.rivals import shapes
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from firstspike import files, zoo
-from firstspike.cli.reproduce import PUBLISHED, Published
+from firstspike.zoo.published import PUBLISHED, Published
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "results"

@@ -15,11 +15,11 @@ import torch
 
 from firstspike import files
 from firstspike.cat.prepared import Prepared
-from firstspike.cli.common import track
 from firstspike.conversion import ConversionError
 from firstspike.converter import convert
 from firstspike.data import ImageSet, load
 from firstspike.spiking import SpikingNetwork
+from firstspike.terminal import track
 from firstspike.train.fit import Fitted, fit
 from firstspike.train.memory import keep_freed_memory
 from firstspike.train.recipe import Recipe, load_recipe

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from firstspike.messages import brief
+
 Kind = TypeVar("Kind")
 
 _WORDS: Mapping[Any, str] = {
@@ -68,7 +70,7 @@ class Table:
         try:
             return msgspec.convert(value, kind, strict=True)
         except msgspec.ValidationError:
-            raise self.broken(key, f"must be {_word(kind)}, not {value!r}") from None
+            raise self.broken(key, f"must be {_word(kind)}, not {brief(value)}") from None
 
     def table(self, key: str) -> "Table":
         """Remove a table and return it.
@@ -87,7 +89,7 @@ class Table:
         """
         given = self.take("format")
         if given != wanted or isinstance(given, bool):
-            raise self.broken("format", f"must be {wanted}, not {given!r}")
+            raise self.broken("format", f"must be {wanted}, not {brief(given)}")
 
     def close(self, known: Iterable[str] = ()) -> None:
         """Refuse what is left over; ``known`` are named as what could stand there.
@@ -98,7 +100,7 @@ class Table:
         for key, value in self._values.items():
             if key not in known:
                 others = f"; known are {', '.join(known)}" if known else ""
-                raise self.broken(key, f"is not a known key (value {value!r}){others}")
+                raise self.broken(key, f"is not a known key (value {brief(value)}){others}")
 
     def build(self, kind: type[Kind]) -> Kind:
         """A dataclass of all that is left: a table for each field that is a dataclass itself.
@@ -179,14 +181,14 @@ def _overlaid(
         return values
     base = values.pop("base")
     if not isinstance(base, str):
-        raise file.broken("base", f"must be {_WORDS[str]}, not {base!r}")
+        raise file.broken("base", f"must be {_WORDS[str]}, not {brief(base)}")
     below = named.get(base, path.parent / base)
     if not below.is_file():
         names = f"one of {', '.join(named)} or " if named else ""
-        raise file.broken("base", f"must be {names}a TOML file beside this one, not {base!r}")
+        raise file.broken("base", f"must be {names}a TOML file beside this one, not {brief(base)}")
     above = (*above, path.resolve())
     if below.resolve() in above:
-        raise file.broken("base", f"must not lead back to {below.name}, not {base!r}")
+        raise file.broken("base", f"must not lead back to {below.name}, not {brief(base)}")
     return overlaid(_overlaid(below, named, above, error), values)
 
 

@@ -1,11 +1,15 @@
 """The terminal that everything is printed on: it shows text that others wrote, and never obeys it."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from firstspike.messages import visible
+
+Item = TypeVar("Item")
 
 LONGEST = 10_000
 """Most characters of a string that is shown."""
@@ -31,3 +35,23 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """What every string goes through: printed, title or cell."""
         return super().render_str(visible(text, LONGEST), **options)
+
+
+console = Terminal()
+"""Standard output."""
+
+
+def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    """The items with a progress bar on the terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=total)
+        for item in items:
+            yield item
+            progress.advance(task)

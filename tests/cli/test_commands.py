@@ -14,10 +14,10 @@ from PIL import Image
 
 from firstspike import __version__
 from firstspike.cli import main
-from firstspike.cli.common import SCHEMA
 from firstspike.cli.main import COMMANDS
 from firstspike.data import load as load_images
 from firstspike.engine import NAMES
+from firstspike.records import SCHEMA
 from firstspike.spiking import load
 from firstspike.train import fit as fit_module
 

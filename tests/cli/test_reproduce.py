@@ -11,11 +11,11 @@ from PIL import Image
 from firstspike import spec
 from firstspike.arith import Code, LogWeights
 from firstspike.cli import main
-from firstspike.cli.reproduce import PUBLISHED, Published, place
 from firstspike.data import load as load_images
 from firstspike.processor import Interval, Processor, energy, technology
 from firstspike.spec import Flatten, Linear, MaxPool2d
 from firstspike.spiking import SpikingNetwork, load
+from firstspike.zoo.published import PUBLISHED, Published
 
 KEYS = [
     "accuracy", "energy_uj", "energy_uj_low", "energy_uj_high", "published_accuracy", "published_energy_uj",
@@ -157,4 +157,4 @@ def test_where_the_published_figure_stands(published: float, words: str) -> None
         images=1, batches=1, latency_cycles=1.0, design="x", clock_mhz=250.0, technology=technology.default().name,
         dram="flat-4pj", layers=(layer,), area=Interval(low=0, value=1, high=1),
     )  # fmt: skip
-    assert place(cost, Published(title="x", data="x", accuracy=0.5, energy_uj=published)) == words
+    assert Published(title="x", data="x", accuracy=0.5, energy_uj=published).place(cost.energy) == words

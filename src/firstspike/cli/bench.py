@@ -4,7 +4,8 @@ import argparse
 
 from rich.table import Table
 
-from firstspike.cli.common import console, positive, write_json
+from firstspike.cli.common import positive, write_json
+from firstspike.terminal import console
 
 NAME = "bench"
 HELP = "measure inference against PyTorch's float32 and bfloat16 on the same network"

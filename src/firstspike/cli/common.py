@@ -1,31 +1,24 @@
 """What subcommands share: data arguments, progress, records."""
 
 import argparse
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from firstspike import __version__, files
+from firstspike import records
 from firstspike.data import ImageSet, load, names
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
 from firstspike.spec.trace import join
 from firstspike.spiking import SpikingNetwork
-from firstspike.terminal import Terminal
+from firstspike.terminal import track
 
 Item = TypeVar("Item")
-
-console = Terminal()
-
-SCHEMA = 1
-"""Version of the records' keys: raised when one changes its name, its unit or its meaning, or goes."""
 
 CHUNK = 50
 """Images evaluated between two steps of the progress bar."""
@@ -103,18 +96,6 @@ def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
             raise ValueError(f"data {data!r} must name class {index} {name!r} as the network does, not {found!r}")
 
 
-def track(items: Iterable[Item], label: str, total: int) -> Iterable[Item]:
-    """The items with a progress bar on the terminal."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=total)
-        for item in items:
-            yield item
-            progress.advance(task)
-
-
 def run_all(snn: SpikingNetwork, images: ImageSet, label: str, *, times: bool) -> Trace:
     """Trace all images with a progress bar; without ``times``, only the counts are kept (spike times fill the memory)."""
     chunks = range(0, len(images), CHUNK)
@@ -134,12 +115,9 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def write_json(path: str | None, record: Mapping[str, Any]) -> None:
-    """Write one record as JSON with the version that made it, whole or not at all; nothing where there is no path."""
-    if path is None:
-        return
-    files.write(
-        path, json.dumps({"schema": SCHEMA, "firstspike": __version__, **record}, indent=2, allow_nan=False) + "\n"
-    )
+    """Write one record, if there is a path."""
+    if path is not None:
+        records.write(path, record)
 
 
 def check_output(path: str | None, *, made: str | None = None) -> None:

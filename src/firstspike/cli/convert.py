@@ -4,8 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from firstspike.cli.common import check_output, console, positive, write_json
+from firstspike.cli.common import check_output, positive, write_json
 from firstspike.converter import convert
+from firstspike.terminal import console
 from firstspike.train.recipe import find_recipe
 
 NAME = "convert"

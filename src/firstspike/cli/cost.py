@@ -7,7 +7,6 @@ from rich.table import Table
 from firstspike.cli.common import (
     CHUNK,
     chosen_processor,
-    console,
     data_arguments,
     processor_arguments,
     run_all,
@@ -16,6 +15,7 @@ from firstspike.cli.common import (
 )
 from firstspike.processor import Interval, technology
 from firstspike.spiking import load
+from firstspike.terminal import console
 
 NAME = "cost"
 HELP = "map a model file to the processor and count cycles, memory traffic and energy"

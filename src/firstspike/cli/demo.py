@@ -9,12 +9,13 @@ import torch
 from rich.text import Text
 
 from firstspike import __version__, files
-from firstspike.cli.common import accuracy, console, run_all, timed, write_json
+from firstspike.cli.common import accuracy, run_all, timed, write_json
 from firstspike.converter import convert
 from firstspike.data import load as load_images
 from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
 from firstspike.report import demo_page, demo_table
 from firstspike.spiking import load
+from firstspike.terminal import console
 from firstspike.train.recipe import find_recipe
 
 NAME = "demo"

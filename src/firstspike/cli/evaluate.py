@@ -5,9 +5,10 @@ import math
 
 from rich.table import Table
 
-from firstspike.cli.common import accuracy, console, data_arguments, run_all, test_images, timed, write_json
+from firstspike.cli.common import accuracy, data_arguments, run_all, test_images, timed, write_json
 from firstspike.engine import NAMES
 from firstspike.spiking import load
+from firstspike.terminal import console
 
 NAME = "evaluate"
 HELP = "run a model file bit-exactly on test images: accuracy, spikes, synaptic operations"

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from firstspike import __version__, files
-from firstspike.cli.common import console, positive, write_json
+from firstspike.cli.common import positive, write_json
+from firstspike.terminal import console
 
 NAME = "explore"
 HELP = "search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency"

@@ -7,10 +7,11 @@ from typing import Any
 from rich.table import Table
 
 from firstspike.arith import Code, LogWeights
-from firstspike.cli.common import chosen_processor, console, test_images, write_json
+from firstspike.cli.common import chosen_processor, test_images, write_json
 from firstspike.compiler import mapping
 from firstspike.processor import technology
 from firstspike.spiking import load
+from firstspike.terminal import console
 
 FANOUT = 12
 """Most sinks of a net of the processor (docs/explanation/synthesis.md, "Broadcasts")."""

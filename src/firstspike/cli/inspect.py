@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from firstspike.cli.common import console, write_json
+from firstspike.cli.common import write_json
 from firstspike.spec import Network, Synaptic, load
 from firstspike.spec.file import read_notes
+from firstspike.terminal import console
 
 NAME = "inspect"
 HELP = "show the layers of a model file: shapes, weights, scales, ranges, notes"

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from firstspike import zoo
-from firstspike.cli.common import check_output, console, write_json
+from firstspike.cli.common import check_output, write_json
 from firstspike.converter import convert
+from firstspike.terminal import console
 from firstspike.train.recipe import find_recipe
 
 NAME = "merge"

@@ -8,19 +8,19 @@ from typing import Any
 from rich.table import Table
 
 from firstspike import zoo
-from firstspike.cli.common import accuracy, check_classes, console, positive, run_all, write_json
+from firstspike.cli.common import accuracy, check_classes, positive, run_all, write_json
 from firstspike.data import ImageSet, load
 from firstspike.processor import Cost, Processor, designs, technology
 from firstspike.processor.technology import Technology
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork
+from firstspike.terminal import console
 from firstspike.train.recipe import recipe_names
+from firstspike.zoo.published import PAPER, PUBLISHED, Published
 
 NAME = "reproduce"
 HELP = "print the published accuracies and energies beside those of the zoo's networks"
 EXAMPLE = "firstspike reproduce --quick --data-root data"
-
-PAPER = "arXiv 2208.04494, abstract"
 
 INCOMPLETE = 1
 """Exit status where a network or a data set is missing."""
@@ -35,33 +35,6 @@ QUICK_COST_IMAGES = 32
 
 HEADLINE = "flat-4pj"
 """DRAM scenario of the record's energies: what the published figure is compatible with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A column of the published table (DAC 2022, arXiv 2208.04494, abstract)."""
-
-    title: str
-    data: str
-    accuracy: float
-    energy_uj: float
-
-    @property
-    def network(self) -> str:
-        """Name in the zoo."""
-        return f"vgg16-{self.data}"
-
-    @property
-    def key(self) -> str:
-        """Key in the record."""
-        return self.data.replace("-", "_")
-
-
-PUBLISHED = (
-    Published(title="CIFAR-10", data="cifar10", accuracy=0.917, energy_uj=486.7),
-    Published(title="CIFAR-100", data="cifar100", accuracy=0.679, energy_uj=503.6),
-    Published(title="Tiny-ImageNet", data="tiny-imagenet", accuracy=0.574, energy_uj=1426.0),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +193,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
         ("energy, uJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
         ("interval, uJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),
         ("published / ours", lambda c, p: f"{p.energy_uj / c.energy.value:.2f}"),
-        ("published stands", lambda c, p: place(c, p)),
+        ("published stands", lambda c, p: p.place(c.energy)),
         ("latency, us", lambda c, p: f"{c.latency_us:,.0f}"),
         ("frames/s", lambda c, p: f"{c.frames_per_second:,.1f}"),
         ("power, mW", lambda c, p: f"{c.power_mw:,.1f}"),
@@ -234,21 +207,6 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     console.print(table)
     _legend("p", PAPER)
     _legend("c", command)
-
-
-def place(cost: Cost, published: Published) -> str:
-    """Where the published figure stands in our interval, in words."""
-    energy = cost.energy
-    if published.energy_uj > energy.high:
-        return "above ours"
-    if published.energy_uj < energy.low:
-        return "below ours"
-    part, side = (
-        ((energy.value - published.energy_uj) / (energy.value - energy.low or 1), "below")
-        if published.energy_uj <= energy.value
-        else ((published.energy_uj - energy.value) / (energy.high - energy.value), "above")
-    )
-    return f"within, {100 * part:.0f} % of the way {side} the value"
 
 
 def _ratios(found: list[Ours], names: list[str]) -> None:

@@ -10,7 +10,6 @@ from rich.table import Table
 from firstspike.cli import gates
 from firstspike.cli.common import (
     chosen_processor,
-    console,
     data_arguments,
     positive,
     processor_arguments,
@@ -18,6 +17,7 @@ from firstspike.cli.common import (
     write_json,
 )
 from firstspike.spiking import load
+from firstspike.terminal import console
 
 NAME = "rtl"
 HELP = "run a model file on the processor's RTL, or write the RTL as Verilog"

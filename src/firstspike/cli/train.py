@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from firstspike import zoo
-from firstspike.cli.common import console, timed, write_json
+from firstspike.cli.common import timed, write_json
+from firstspike.terminal import console
 from firstspike.train import processes
 from firstspike.train.recipe import PLANS, PRECISIONS, Recipe, find_recipe, recipe_names
 
