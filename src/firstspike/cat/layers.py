@@ -245,11 +245,10 @@ class Synapses(nn.Module):
         """Membranes of inputs ``[n, c_in, ...]``: ``[n, c_out, ...]``, each residual ``[n, c_out, ...]`` added."""
         if self.stage == "quantised":
             weight, bias = self.quantised()
-            if isinstance(self.linear, nn.Linear):
-                u = functional.linear(x, weight, bias)
+            if isinstance(self.linear, nn.Conv2d):
+                u = convolve(self.linear, x, weight, bias)
             else:
-                conv = self.linear
-                u = convolve(conv, x, weight, bias)
+                u = functional.linear(x, weight, bias)
         else:
             linear = self.linear
             if type(linear) is nn.Conv2d and linear.padding_mode == "zeros" and not is_pruned(linear):

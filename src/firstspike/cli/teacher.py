@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from firstspike.cli.common import console, timed, write_json
+from firstspike.cli.common import timed, write_json
+from firstspike.terminal import console
 
 NAME = "teacher"
 HELP = "train a float network for `firstspike train --teacher` to learn from"
