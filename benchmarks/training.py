@@ -5,7 +5,8 @@
 Number: median seconds of a step (forward, backward, SGD) by stage, and its ratio to stage "relu", n rounds after one
 warm-up round. The peer is the plain ReLU network itself, not prepared (`torch`). With --keep-memory the steps are measured
 a second time, after the C library was told to keep freed memory as `firstspike train` does: "kept" is that time, and its
-ratio to the time before.
+ratio to the time before. With --teacher each step asks a float teacher too (its loss at temperature 2, weight 0.7), and the
+time of an epoch is given; the peer's convolutions, the teacher's included, are PyTorch's own.
 """
 
 import argparse
@@ -20,18 +21,32 @@ from torch import nn
 from torch.nn import functional
 
 import firstspike as fs
+from firstspike.cat import convolution
 from firstspike.cat.layers import STAGES
+from firstspike.train.distillation import Teachers
 from firstspike.train.memory import keep_freed_memory
+from firstspike.train.teacher import TeacherNetwork
+
+STEPS_PER_EPOCH = 375
+"""Of 48,000 images of CIFAR-10, 128 a step."""
 
 
 def step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, x: torch.Tensor, labels: torch.Tensor, half: bool
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    half: bool,
+    teachers: Teachers | None,
 ) -> None:
     """One optimiser step."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
         logits = network(x)
+        loss = functional.cross_entropy(logits.float(), labels)
+        if teachers is not None:
+            loss = 0.3 * loss + 0.7 * teachers.loss(x, logits, step=0, temperature=2.0)
     optimiser.zero_grad()
-    functional.cross_entropy(logits.float(), labels).backward()
+    loss.backward()
     optimiser.step()
     if x.device.type == "cuda":
         torch.cuda.synchronize()
@@ -46,6 +61,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--keep-memory", action="store_true", help="measure again with freed memory kept")
+    parser.add_argument("--teacher", action="store_true", help="each step asks a float teacher too")
     parser.add_argument("--json")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -62,12 +78,20 @@ def main() -> None:
         network.to(options.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         optimisers[name] = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
 
+    teachers: Teachers | None = None
+    if options.teacher:
+        made = TeacherNetwork(classes=10, widths=(128, 384, 384))
+        teachers = Teachers([made], shape=(3, 32, 32), classes=10)
+        teachers.to(device=options.device, memory_format=torch.channels_last)
+    side = convolution.LARGEST_SIDE
+
     def measured() -> dict[str, list[float]]:
         seconds: dict[str, list[float]] = {name: [] for name in networks}
         for turn in range(options.rounds + 1):
             for name, network in networks.items():
+                convolution.LARGEST_SIDE = 0 if name == "torch" else side
                 start = time.perf_counter()
-                step(network, optimisers[name], x, labels, options.precision == "bfloat16")
+                step(network, optimisers[name], x, labels, options.precision == "bfloat16", teachers)
                 if turn:
                     seconds[name].append(time.perf_counter() - start)
         return seconds
@@ -81,6 +105,10 @@ def main() -> None:
         ratios = [t / r for t, r in zip(times, seconds["relu"], strict=True)]
         median, ratio = statistics.median(times), statistics.median(ratios)
         print(f"{name:10s} {median:8.3f} s  (min {min(times):.3f}, max {max(times):.3f})   {ratio:5.2f} x relu")
+        if options.teacher:
+            epochs = f"{STEPS_PER_EPOCH * median:8.0f} s"
+            against = median / statistics.median(seconds["torch"])
+            print(f"{'':10s} {epochs} an epoch of {STEPS_PER_EPOCH} steps, {against:5.2f} x torch")
         record[f"{name}_seconds"], record[f"{name}_ratio"] = median, ratio
     if options.keep_memory and keep_freed_memory():
         for name, times in measured().items():
