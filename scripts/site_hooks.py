@@ -18,7 +18,7 @@ COMMAND = re.compile(r"^    ([a-z][\w-]*)(?:  |$)", re.MULTILINE)
 
 
 def help_text(*command: str) -> str:
-    """What ``firstspike COMMAND --help`` prints on a terminal of 92 columns.
+    """What ``firstspike COMMAND --help`` prints on a terminal of 84 columns.
 
     Raises:
         ValueError: there is no such command.
@@ -27,7 +27,7 @@ def help_text(*command: str) -> str:
 
     printed, complaint = io.StringIO(), io.StringIO()
     with (
-        mock.patch.dict(os.environ, {"COLUMNS": "92"}),
+        mock.patch.dict(os.environ, {"COLUMNS": "84"}),
         contextlib.redirect_stdout(printed),
         contextlib.redirect_stderr(complaint),
     ):

@@ -1,5 +1,5 @@
-// What a network must keep for the engine's memory accesses and sizes to hold. The model file's rules (docs/format.md) are
-// as strict or stricter, so no network that the package reads is refused here.
+// What a network must keep for the engine's memory accesses and sizes to hold. The model file's rules
+// (docs/reference/model-file.md) are as strict or stricter, so no network that the package reads is refused here.
 #pragma once
 
 #include "plan.hpp"

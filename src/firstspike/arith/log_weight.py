@@ -85,7 +85,8 @@ def membrane_exponent(code: Code, weights: LogWeights, scale: int, *, planes: bo
     """``G``: an integer membrane ``u`` of a layer with this scale stands for ``u * 2^-G``.
 
     Args:
-        code, weights: formats of the network.
+        code: the spike code.
+        weights: the weight format.
         scale: ``k`` of the layer.
         planes: whether the layer reads input planes (numerics, section 6), not spikes of the code.
 

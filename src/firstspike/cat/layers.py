@@ -98,6 +98,7 @@ class Planes(Fire):
     """
 
     def forward(self, u: Tensor) -> Tensor:
+        """The activation of membranes ``u`` of any shape in the stage at hand; in [0, 1] from "clip" on."""
         coded = stage_rank(self.stage) >= stage_rank(self.from_stage)
         if not coded and not (self.observe and self.count_spikes):
             return functional.relu(u)

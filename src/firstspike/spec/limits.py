@@ -1,4 +1,4 @@
-"""Bounds on the sizes of a network: what a file of any content may ask of a machine that runs it (docs/format.md).
+"""Bounds on the sizes of a network: what a file of any content may ask of a machine that runs it (docs/reference/model-file.md).
 
 Every engine can hold and compute one image of a network within these bounds; each is far above what a trained network
 needs (VGG-16 at 224 x 224: 3.2 million outputs of a layer, 16 billion operations).

@@ -94,6 +94,7 @@ class Group(nn.Module):
             norm.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps ``[n, outputs, H / 2, W / 2]`` of maps ``[n, inputs, H, W]``."""
         first = x
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             assert isinstance(convolution, nn.Conv2d)
