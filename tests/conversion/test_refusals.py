@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import firstspike as fs
-from firstspike import spiking
+from firstspike import converter
 from firstspike.cat import layers
 from firstspike.cat.layers import Synapses
 from firstspike.conversion import ConversionError, first_difference, lower
@@ -213,7 +213,7 @@ def tampered(network: Network, name: str, change: str) -> Network:
 def test_a_change_anywhere_is_found_and_its_layer_named(
     name: str, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spiking, "lower", lambda *a, **k: tampered(lower(*a, **k), name, change))
+    monkeypatch.setattr(converter, "lower", lambda *a, **k: tampered(lower(*a, **k), name, change))
     text = (
         rf"convert: the integer network differs on the example: layer '{name}': \d+ of \d+ values differ, first in image "
         rf"\d+: the trained network in float64 has -?\d\S*, the integer network -?\d\S*"
