@@ -50,7 +50,7 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=total)
         for item in items:
             yield item

@@ -1,8 +1,12 @@
 """Every subcommand from end to end on digits, and the records that it writes."""
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +16,15 @@ import torch
 from conftest import Run
 from PIL import Image
 
-from firstspike import __version__
+from firstspike import __version__, names
+from firstspike.cli import demo as demo_module
 from firstspike.cli import main
-from firstspike.cli.main import COMMANDS
+from firstspike.cli import train as train_module
+from firstspike.cli.arguments import parser
 from firstspike.data import load as load_images
 from firstspike.engine import NAMES
 from firstspike.records import SCHEMA
 from firstspike.spiking import load
-from firstspike.train import fit as fit_module
 
 DEMO_KEYS = [
     "dataset", "test_images", "cat_accuracy", "snn_accuracy", "agreement", "weight_bits", "T", "tau", "latency_steps",
@@ -55,31 +60,114 @@ def record(path: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("command", [module.NAME for module in COMMANDS])
+def commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command that a user can type, with its parser."""
+
+    def below(found: argparse.ArgumentParser, typed: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+        parts = [action for action in found._actions if isinstance(action, argparse._SubParsersAction)]
+        if not parts:
+            yield typed.strip(), found
+        for name, part in (entry for action in parts for entry in action.choices.items()):
+            yield from below(part, f"{typed} {name}")
+
+    return below(parser(), "")
+
+
+@pytest.mark.parametrize("command", [name for name, _ in commands() if name != "completion"])
 def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    example = next(module.EXAMPLE for module in COMMANDS if command == module.NAME)
-    assert example.startswith(f"firstspike {command} ")
-    assert f"example:\n  {example}" in shown
+    assert f"example:\n  firstspike {command} " in shown
     assert "--json FILE" in shown
     assert "--debug" not in shown
 
 
-def test_help_of_all() -> None:
-    """As users start it, once."""
-    done = subprocess.run(
-        [sys.executable, "-m", "firstspike.cli", "--help"], capture_output=True, text=True, timeout=120, check=True
-    )
-    for name in ("demo", "train", "convert", "evaluate", "inspect", "cost"):
-        assert f"\n    {name} " in done.stdout
+@pytest.mark.parametrize("command", [name for name, _ in commands()])
+def test_what_runs_a_command_is_there(command: str) -> None:
+    module, _, function = dict(commands())[command].get_default("run").partition(":")
+    assert callable(getattr(import_module(module), function))
 
 
-def test_commands_that_do_not_train_start_without_lightning() -> None:
-    code = "import sys, firstspike, firstspike.cli; sys.exit('lightning' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+def test_examples_are_accepted() -> None:
+    """Every option that an example shows exists."""
+    for name, command in commands():
+        if command.epilog:
+            example = command.epilog.partition("example:\n  firstspike ")[2]
+            assert parser().parse_args(shlex.split(example)).run, name
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["cost", "--help"], ["evaluate"], ["--version"], ["completion", "perl"]]
+)
+def test_help_and_usage_errors_load_nothing(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from firstspike.cli import demo as demo_module
+from firstspike.cli import main
+from firstspike.cli import train as train_module
+try:
+    main({arguments!r})
+except SystemExit:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "firstspike.cli.main" in loaded
+    assert loaded.isdisjoint({"numpy", "rich", "PIL", "torch", "firstspike.data", "firstspike.spec", "msgspec"})
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"firstspike {__version__}\n"
+
+
+def test_lists_of_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "--json", str(tmp_path / "recipes.json")]) == 0
+    assert main(["zoo", "--json", str(tmp_path / "zoo.json")]) == 0
+    shown = capsys.readouterr().out
+    recipes = record(tmp_path / "recipes.json")["recipes"]
+    networks = record(tmp_path / "zoo.json")["networks"]
+    assert [row["name"] for row in recipes] == list(names.recipes())
+    assert [row["name"] for row in networks] == list(names.networks())
+    assert all(row["text"].endswith(".") for row in recipes)
+    assert all(row["accuracy"].endswith(" test images") and row["classes"] >= 10 for row in networks)
+    for row in recipes + networks:
+        assert f" {row['name']} " in shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completions_name_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for name, _ in commands():
+        assert name.split()[-1] in script
+    assert "--accumulator-bits" in script
+
+
+def test_names_of_the_zoo_stand_for_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "vgg16-cifar10", "--json", str(tmp_path / "inspect.json")]) == 0
+    assert record(tmp_path / "inspect.json")["classes"][0] == "airplane"
+    assert main(["inspect", "vgg16-cifar-10"]) == 2
+    assert "not 'vgg16-cifar-10'; did you mean 'vgg16-cifar10'?" in " ".join(capsys.readouterr().err.split())
+
+
+def test_nothing_blank_in_a_pipe(digits_model: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "firstspike.cli",
+        "evaluate",
+        str(digits_model),
+        "--data",
+        "digits",
+        "--limit",
+        "5",
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert shown.strip() and all(line.strip() for line in shown.splitlines())
 
 
 def test_demo(
@@ -92,7 +180,7 @@ def test_demo(
         asked.append((recipe, Path(out).parent, resume))
         return digits_run.fitted
 
-    monkeypatch.setattr(fit_module, "fit", fit)
+    monkeypatch.setattr(demo_module, "fit", fit)
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--json", str(out / "record.json")]) == 0
     assert asked == [(digits_run.recipe, out, False)]
@@ -140,8 +228,8 @@ def test_train_convert_inspect_evaluate_cost(
     again = record(tmp_path / "train.json")
     assert {**again, "train_seconds": 0} == {**found, "train_seconds": 0}
 
-    arguments = ["convert", "runs/quick/last.ckpt", "--recipe", "quick.toml", "--out", "quick.safetensors"]
-    assert main([*arguments, "--images", "5", "--json", "convert.json"]) == 0
+    arguments = ["convert", "runs/quick/last.ckpt", "--recipe", "quick.toml", "--save", "quick.safetensors"]
+    assert main([*arguments, "--limit", "5", "--json", "convert.json"]) == 0
     size = Path("quick.safetensors").stat().st_size
     snn = load("quick.safetensors")
     assert record(tmp_path / "convert.json") == {
@@ -185,7 +273,7 @@ def test_train_convert_inspect_evaluate_cost(
 
 def test_wider_membranes_change_nothing_else(digits_run: Run, digits_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "wide.safetensors"
-    arguments = ["convert", str(digits_run.checkpoint), "--recipe", "digits", "--out", str(out)]
+    arguments = ["convert", str(digits_run.checkpoint), "--recipe", "digits", "--save", str(out)]
     assert main([*arguments, "--accumulator-bits", "40"]) == 0
     wide, usual = load(out), load(digits_model)
     assert (usual.network.accumulator_bits, wide.network.accumulator_bits) == (32, 40)
@@ -241,7 +329,7 @@ def test_processor_and_technology_of_cost(digits_model: Path, tmp_path: Path) ->
     other = record(path)
     assert other["cycles_per_image"] != first["cycles_per_image"]
     assert other["latency_us"] == pytest.approx(other["cycles_per_image"] / 125)
-    assert main([*base, "--images-per-batch", "2"]) == 0
+    assert main([*base, "--batch", "2"]) == 0
     batch = record(path)
     assert (batch["images"], batch["batches"]) == (2, 1)
     assert batch["dram_read_uj_per_image"] < first["dram_read_uj_per_image"]
@@ -258,7 +346,7 @@ def test_train_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         seen.update(options, recipe=recipe)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_module, "fit", fit)
+    monkeypatch.setattr(train_module, "fit", fit)
     (tmp_path / "quick.toml").write_text(QUICK)
     arguments = ["train", "vgg16", "--recipe", str(tmp_path / "quick.toml"), "--data", "cifar10", "--seed", "7"]
     arguments += ["--precision", "bf16-mixed"]
@@ -292,7 +380,7 @@ def test_train_tells_of_a_cpu_without_bfloat16(
     def fit(recipe: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_module, "fit", fit)
+    monkeypatch.setattr(train_module, "fit", fit)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     arguments = ["train", "--recipe", "digits", "--precision", precision, "--accelerator", "cpu"]
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 130

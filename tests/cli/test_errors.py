@@ -237,7 +237,7 @@ def unknown_key_of_recipe(tmp: Path, model: Path, run: Run) -> list[str]:
 
 def broken_recipe(tmp: Path, model: Path, run: Run) -> list[str]:
     (tmp / "mine.toml").write_text("[data\n")
-    return ["convert", str(run.checkpoint), "--recipe", str(tmp / "mine.toml"), "--out", str(tmp / "net.safetensors")]
+    return ["convert", str(run.checkpoint), "--recipe", str(tmp / "mine.toml"), "--save", str(tmp / "net.safetensors")]
 
 
 def unknown_accelerator(tmp: Path, model: Path, run: Run) -> list[str]:
@@ -267,7 +267,7 @@ def checkpoint_of_another_seed(tmp: Path, model: Path, run: Run) -> list[str]:
 
 
 def convert_to(tmp: Path, checkpoint: Path, *more: str) -> list[str]:
-    return ["convert", str(checkpoint), "--recipe", "digits", "--out", str(tmp / "net.safetensors"), *more]
+    return ["convert", str(checkpoint), "--recipe", "digits", "--save", str(tmp / "net.safetensors"), *more]
 
 
 def missing_checkpoint(tmp: Path, model: Path, run: Run) -> list[str]:
@@ -342,7 +342,7 @@ def unknown_key_of_design(tmp: Path, model: Path, run: Run) -> list[str]:
 
 
 def too_many_images(tmp: Path, model: Path, run: Run) -> list[str]:
-    return ["cost", str(model), "--data", "digits", "--limit", "1", "--images-per-batch", "2000"]
+    return ["cost", str(model), "--data", "digits", "--limit", "1", "--batch", "2000"]
 
 
 REFUSED: dict[Setup, str] = {
@@ -356,14 +356,14 @@ REFUSED: dict[Setup, str] = {
     larger_images: "must have the shape (1, 8, 8), not (1, 9, 9)",
     classes_of_other_names: "must name class 3 '3' as the network does, not '4'",
     fewer_classes: "must have the network's 10 classes, not 3",
-    unknown_data: "'tiny-imagenet'], a folder or a zip archive, not 'digit'",
+    unknown_data: "'tiny-imagenet'], a folder or a zip archive, not 'digit'; did you mean 'digits'?",
     no_folder_for_json: "record.json': its folder must exist",
     json_is_a_folder: "record': it must be a file, not a folder",
     no_folder_for_json_of_train: "record.json': its folder must exist",
     no_folder_for_json_of_demo: "record.json': its folder must exist",
     out_is_a_file: "demo: File exists",
     train_out_is_a_file: "run: File exists",
-    unknown_recipe: "recipe must be one of",
+    unknown_recipe: "or a TOML file, not 'digitz'; did you mean 'digits'?",
     unknown_key_of_recipe: "mine.toml: training.lr is not a known key (value",
     broken_recipe: "mine.toml: must be TOML, not this: Expected",
     unknown_accelerator: "abacus",
@@ -414,7 +414,9 @@ def test_bad_input(
         (["evaluate", "net", "--data", "digits", "--engine", "gpu"], "argument --engine: invalid choice: 'gpu'"),
         (["train", "--recipe", "digits", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
         (["train", "vgg99", "--recipe", "digits"], "argument network: invalid choice: 'vgg99'"),
-        (["convert", "last.ckpt", "--recipe", "digits"], "the following arguments are required: --out"),
+        (["rtl", "run", "net", "--data", "digits", "--top", "lane"], "unrecognized arguments: --top lane"),
+        (["rtl", "synth"], "the following arguments are required: --liberty"),
+        (["convert", "last.ckpt", "--recipe", "digits"], "the following arguments are required: --save"),
     ],
 )
 def test_bad_arguments(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:

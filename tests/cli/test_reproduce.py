@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstspike import spec
+from firstspike import __version__, spec
 from firstspike.arith import Code, LogWeights
 from firstspike.cli import main
 from firstspike.data import load as load_images
@@ -58,8 +58,7 @@ def reproduce(folder: Path, *arguments: str) -> int:
 def columns(file: Path) -> dict[str, Any]:
     """The record without its head."""
     record = json.loads(file.read_text())
-    assert record.pop("schema") == 1
-    assert record.pop("firstspike")
+    assert (record.pop("schema"), record.pop("firstspike")) == (1, __version__)
     return record
 
 
@@ -118,13 +117,30 @@ def test_a_technology_of_ones_own_prices_and_is_named(
     assert f"--technology{dear}" in "".join(capsys.readouterr().out.split())
 
 
-def test_without_data_nothing_is_invented(place_of_zoo: Path, tmp_path: Path) -> None:
+def test_without_data_nothing_is_invented(
+    place_of_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "record.json"
     arguments = ["--zoo", str(place_of_zoo / "zoo"), "--data-root", str(tmp_path), "--quick", "--json", str(target)]
     assert main(["reproduce", *arguments]) == 1
     record = columns(target)
     assert record["cifar10"]["missing"] == "no data"
-    assert {entry["energy_uj"] for entry in record.values()} == {None}
+    assert {record[key]["energy_uj"] for key in ("cifar10", "cifar100", "tiny_imagenet")} == {None}
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Put", "or", "or"]
+    assert "cifar10-test.zip" in lines[0] and str(tmp_path) in lines[0]
+
+
+def test_a_set_from_elsewhere(place_of_zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "record.json"
+    base = ["reproduce", "--zoo", str(place_of_zoo / "zoo"), "--data-root", str(tmp_path), "--json", str(target)]
+    base += ["--processor", "default"]
+    assert main([*base, "--data", f"cifar10={place_of_zoo / 'data' / 'cifar10'}"]) == 1
+    assert json.loads(target.read_text())["cifar10"]["accuracy_images"] == 20
+    assert main([*base, "--data", "cifar10=nowhere"]) == 2
+    assert "not 'nowhere'" in capsys.readouterr().err
+    assert main([*base, "--data", "cifar-10=nowhere"]) == 2
+    assert "did you mean 'cifar10'?" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Path, capsys) -> None:

@@ -64,7 +64,7 @@ def siblings(recipe: Path) -> list[Path]:
 
 
 def merge(recipe: Path, checkpoints: list[Path], out: Path, *more: str) -> int:
-    return main(["merge", *map(str, checkpoints), "--recipe", str(recipe), "--out", str(out), *more])
+    return main(["merge", *map(str, checkpoints), "--recipe", str(recipe), "--save", str(out), *more])
 
 
 def readout(network: Network) -> np.ndarray:

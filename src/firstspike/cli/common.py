@@ -1,21 +1,22 @@
-"""What subcommands share: data arguments, progress, records."""
+"""What subcommands share: networks, data, tables, progress, records."""
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+from rich.table import Table
 
-from firstspike import records
-from firstspike.data import ImageSet, load, names
+from firstspike import records, zoo
+from firstspike.data import ImageSet, load
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
 from firstspike.spec.trace import join
 from firstspike.spiking import SpikingNetwork
+from firstspike.spiking import load as load_network
 from firstspike.terminal import track
 
 Item = TypeVar("Item")
@@ -24,52 +25,31 @@ CHUNK = 50
 """Images evaluated between two steps of the progress bar."""
 
 
-def positive(text: str) -> int:
-    """An argument that must be a positive integer."""
-    value = int(text) if text.lstrip("-").isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
-    return value
+def chosen_network(name: str, *, engine: str | None = None) -> SpikingNetwork:
+    """The network of a model file, or of the zoo by name."""
+    return load_network(zoo.file(name), engine=engine)
 
 
-def data_arguments(
-    parser: argparse.ArgumentParser, *, required: bool = True, limit: bool = True, default: str = "all"
-) -> None:
-    """``--data``, ``--data-root``, and with ``limit`` also ``--limit``, left out for ``default`` images."""
-    parser.add_argument(
-        "--data", required=required, metavar="SPEC",
-        help=f"one of {', '.join(names())}, or a folder or zip with one sub-folder per class",
-    )  # fmt: skip
-    parser.add_argument(
-        "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
-    )
-    if limit:
-        parser.add_argument(
-            "--limit", type=positive, metavar="N", help=f"use N images, spread evenly over the set (default: {default})"
-        )
-
-
-def processor_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--processor``, and options that change one of its parameters."""
-    parser.add_argument(
-        "--processor", default="default", metavar="DESIGN",
-        help=f"{', '.join(designs.names())}, or a TOML file of the processor's parameters (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--pes", type=positive, metavar="N", help=f"processing elements ({Processor().pes})")
-    parser.add_argument("--clock-mhz", type=float, metavar="F", help=f"clock ({Processor().clock_mhz} MHz)")
-    parser.add_argument(
-        "--images-per-batch", type=positive, metavar="B", help="images that share fetched weights (the design's, or 1)"
-    )
+def table(title: str, left: Iterable[str], right: Iterable[str], last: Iterable[str] = ()) -> Table:
+    """An empty table in the one style: columns of words, of numbers, and of words again."""
+    made = Table(title=title or None, title_justify="left")
+    for heading in left:
+        made.add_column(heading)
+    for heading in right:
+        made.add_column(heading, justify="right")
+    for heading in last:
+        made.add_column(heading)
+    return made
 
 
 def chosen_processor(options: argparse.Namespace) -> Processor:
     """The processor that the arguments name."""
-    given = {"pes": options.pes, "clock_mhz": options.clock_mhz, "images": options.images_per_batch}
+    given = {"pes": options.pes, "clock_mhz": options.clock_mhz, "images": options.batch}
     design = designs.load(options.processor)
     return replace(design, **{name: value for name, value in given.items() if value is not None})
 
 
-def test_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
+def chosen_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
     """The test images that the arguments name, of the network's shape; ``limit`` of them, None: all."""
     shape = snn.network.input_shape
     images = load(
@@ -118,25 +98,6 @@ def write_json(path: str | None, record: Mapping[str, Any]) -> None:
     """Write one record, if there is a path."""
     if path is not None:
         records.write(path, record)
-
-
-def check_output(path: str | None, *, made: str | None = None) -> None:
-    """Refuse a file that could not be written, before any work is done.
-
-    Args:
-        path: the file, or None for none.
-        made: a folder that the command makes itself.
-
-    Raises:
-        OSError: the file is a folder, or its folder does not exist.
-    """
-    if path is None:
-        return
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{path!r}: it must be a file, not a folder")
-    if not target.parent.is_dir() and (made is None or target.parent.resolve() != Path(made).resolve()):
-        raise FileNotFoundError(f"{path!r}: its folder must exist")
 
 
 def timed(function: Callable[[], Item]) -> tuple[Item, float]:

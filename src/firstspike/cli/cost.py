@@ -2,35 +2,17 @@
 
 import argparse
 
-from rich.table import Table
-
 from firstspike.cli.common import (
     CHUNK,
+    chosen_images,
+    chosen_network,
     chosen_processor,
-    data_arguments,
-    processor_arguments,
     run_all,
-    test_images,
+    table,
     write_json,
 )
 from firstspike.processor import Interval, technology
-from firstspike.spiking import load
 from firstspike.terminal import console
-
-NAME = "cost"
-HELP = "map a model file to the processor and count cycles, memory traffic and energy"
-EXAMPLE = "firstspike cost digits.safetensors --data digits --limit 20"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
-    data_arguments(parser, default=f"{CHUNK}, or the batches that hold as many")
-    processor_arguments(parser)
-    parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
-    parser.add_argument(
-        "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
-    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -38,22 +20,21 @@ def run(options: argparse.Namespace) -> None:
     chosen = technology.load(options.technology) if options.technology else technology.default()
     chosen.memory(options.dram)
     processor = chosen_processor(options)
-    snn = load(options.network)
-    images = test_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
+    snn = chosen_network(options.network)
+    images = chosen_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
     trace = run_all(snn, images, "trace", times=True)
     cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
-    table = Table(title=f"{options.network} on {images.name}: mean of {len(images)} images", title_justify="left")
-    for heading in ("", "kind", "cycles", "SOPs", "DRAM kbit", "uJ", "low", "high"):
-        table.add_column(heading, justify="left" if heading in ("", "kind") else "right")
+    title = f"{options.network} on {images.name}: mean of {len(images)} images"
+    shown = table(title, ["layer", "kind"], ["cycles", "SOPs", "DRAM, kbit", "energy, µJ", "low", "high"])
     for layer in cost.layers:
         traffic = (layer.events["dram_read_bits"] + layer.events["dram_write_bits"]) / 1e3
         cells = [f"{layer.events['cycles']:,.0f}", f"{layer.events['sops']:,.0f}", f"{traffic:,.1f}"]
-        table.add_row(layer.name, layer.kind, *cells, *_interval(layer.energy), end_section=layer is cost.layers[-1])
+        shown.add_row(layer.name, layer.kind, *cells, *_interval(layer.energy), end_section=layer is cost.layers[-1])
     cells = [f"{cost.cycles_per_image:,.0f}", f"{cost.sops_per_image:,.0f}", f"{cost.dram_bits / 1e3:,.1f}"]
-    table.add_row("all", "", *cells, *_interval(cost.energy), end_section=True)
+    shown.add_row("all", "", *cells, *_interval(cost.energy), end_section=True)
     for key, part in cost.components.items():
-        table.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
-    console.print(table)
+        shown.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
+    console.print(shown)
     size = min(processor.images, len(images))
     per = "per image" if processor.images == 1 else f"per batch of {size} images"
     if len(images) % processor.images:
@@ -62,9 +43,9 @@ def run(options: argparse.Namespace) -> None:
             f"batch too; use a multiple", soft_wrap=True,
         )  # fmt: skip
     console.print(
-        f"{cost.latency_us:,.1f} us {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
+        f"{cost.latency_us:,.1f} µs {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
         f"{cost.power_mw:.1f} mW, "
-        f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm2; DRAM scenario {cost.dram}, technology {cost.technology}"
+        f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm²; DRAM scenario {cost.dram}, technology {cost.technology}"
     )
     write_json(options.json, {"network": str(options.network), "dataset": images.name, **cost.record(),
                               "layers": cost.layer_records()})  # fmt: skip

@@ -16,24 +16,12 @@ from firstspike.processor import Processor, baselines, cycles, sensitivity, tech
 from firstspike.report import demo_page, demo_table
 from firstspike.spiking import load
 from firstspike.terminal import console
+from firstspike.train.fit import fit
 from firstspike.train.recipe import find_recipe
-
-NAME = "demo"
-HELP = "train, convert, run and cost a small VGG on handwritten digits, and write a report"
-EXAMPLE = "firstspike demo --out demo --json demo/record.json"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument(
-        "--out", default="demo", metavar="DIR", help="folder for model file, report and logs (%(default)s)"
-    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the whole path and print one table."""
-    from firstspike.train.fit import fit  # Lightning takes seconds to import, and other commands do without
-
     torch.set_num_threads(1)  # the network is so small that a second thread would wait more than it works
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)

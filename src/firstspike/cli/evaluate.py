@@ -3,29 +3,14 @@
 import argparse
 import math
 
-from rich.table import Table
-
-from firstspike.cli.common import accuracy, data_arguments, run_all, test_images, timed, write_json
-from firstspike.engine import NAMES
-from firstspike.spiking import load
+from firstspike.cli.common import accuracy, chosen_images, chosen_network, run_all, table, timed, write_json
 from firstspike.terminal import console
-
-NAME = "evaluate"
-HELP = "run a model file bit-exactly on test images: accuracy, spikes, synaptic operations"
-EXAMPLE = "firstspike evaluate digits.safetensors --data digits"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
-    data_arguments(parser)
-    parser.add_argument("--engine", choices=NAMES, help="engine that runs it (default: the fastest there is)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print one table."""
-    snn = load(options.network, engine=options.engine)
-    images = test_images(options, snn, limit=options.limit)
+    snn = chosen_network(options.network, engine=options.engine)
+    images = chosen_images(options, snn, limit=options.limit)
     trace, seconds = timed(lambda: run_all(snn, images, "evaluate", times=False))
     record = {
         "network": str(options.network),
@@ -48,18 +33,14 @@ def run(options: argparse.Namespace) -> None:
             for layer in trace.layers.values()
         ],
     }
-    table = Table(
-        title=f"{options.network} on {images.name}: {len(images)} {'' if images.whole else 'test '}images",
-        title_justify="left",
-    )
-    table.add_column("quantity")
-    table.add_column("value", justify="right")
-    table.add_row("accuracy", f"{100 * accuracy(trace.predictions, images.labels):.2f} %")
-    table.add_row("latency", f"{trace.latency_steps} steps")
-    table.add_row("spikes per neuron", f"{trace.spikes_per_neuron:.4f}")
-    table.add_row("synaptic operations", f"{trace.sops_per_image / 1e6:.3f} million/image")
-    table.add_row("speed", f"{len(images) / seconds:.1f} images/s (engine {snn.engine.name})")
-    console.print(table)
+    title = f"{options.network} on {images.name}: {len(images)} {'' if images.whole else 'test '}images"
+    shown = table(title, ["quantity"], ["value"])
+    shown.add_row("accuracy", f"{100 * accuracy(trace.predictions, images.labels):.2f} %")
+    shown.add_row("latency", f"{trace.latency_steps} steps")
+    shown.add_row("spikes per neuron", f"{trace.spikes_per_neuron:.4f}")
+    shown.add_row("synaptic operations", f"{trace.sops_per_image / 1e6:.3f} million/image")
+    shown.add_row("speed", f"{len(images) / seconds:.1f} images/s (engine {snn.engine.name})")
+    console.print(shown)
     if images.whole:
         console.print(
             f"{images.name} has no folders train and test, so these are all its images: this is a test only of a network "

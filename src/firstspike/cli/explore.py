@@ -1,7 +1,6 @@
 """``firstspike explore``: search a space of codes, processors and networks for the best designs."""
 
 import argparse
-import os
 from pathlib import Path
 from time import perf_counter
 
@@ -9,38 +8,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from firstspike import __version__, files
-from firstspike.cli.common import positive, write_json
+from firstspike.cli.common import table, write_json
+from firstspike.explore import evaluate, page, space
+from firstspike.explore.executor import Cluster, Local, Workers
+from firstspike.explore.search import Found, search
+from firstspike.explore.space import OBJECTIVES, Space
 from firstspike.terminal import console
-
-NAME = "explore"
-HELP = "search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency"
-EXAMPLE = "firstspike explore examples/explore.yaml --out explore"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("space", metavar="SPACE", help="space of designs (YAML, docs/how-to/explore.md)")
-    parser.add_argument(
-        "--out", default="explore", metavar="DIR", help="folder for the page and the table (%(default)s)"
-    )
-    parser.add_argument("--storage", metavar="FILE", help="journal of the search, to go on with (DIR/study.journal)")
-    parser.add_argument("--cache", metavar="DIR", help="folder of traced spikes (DIR/traces)")
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes on this machine (%(default)s)",
-    )
-    parser.add_argument("--ray-address", metavar="ADDRESS", help="evaluate on this Ray cluster, for example HOST:6379")
 
 
 def run(options: argparse.Namespace) -> None:
     """Search, and write table and page; with one worker and no cluster, all in this process."""
-    from firstspike.explore import evaluate, page, space  # the command line starts without them
-    from firstspike.explore.executor import Cluster, Local, Workers
-    from firstspike.explore.search import search
-
     chosen = space.load(options.space)
     space.require("optuna")
     out = Path(options.out)
@@ -57,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     start = perf_counter()
     try:
-        with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("designs", total=None)
             found = search(
                 chosen, executor, storage=storage, digest=job.digest,
@@ -70,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     provenance = {"command": f"firstspike explore {options.space}", "firstspike": __version__}
     files.write(out / "designs.csv", page.table(chosen, found))
     files.write(out / "explore.html", page.page(chosen, found, provenance))
-    console.print(_table(chosen, found))
+    console.print(_best(chosen, found))
     rate = f", {found.evaluated / seconds * 3600:,.0f} designs per hour" if found.evaluated else ""
     console.print(
         f"{found.trials:,} trials, {len(found.points):,} designs, {len(found.refused):,} trials refused; "
@@ -82,19 +59,13 @@ def run(options: argparse.Namespace) -> None:
     write_json(options.json, page.record(chosen, found) | {"seconds": seconds})
 
 
-def _table(space: "space.Space", found: "search.Found") -> Table:  # type: ignore[name-defined]
+def _best(space: Space, found: Found) -> Table:
     """The front's best design for every objective."""
-    from firstspike.explore.space import OBJECTIVES
-
-    table = Table(title=f"best of {len(found.points)} designs", title_justify="left")
-    table.add_column("best")
-    for name in space.objectives:
-        table.add_column(name, justify="right")
-    table.add_column("design")
+    made = table(f"best of {len(found.points)} designs", ["best"], space.objectives, ["design"])
     varying = [p.key for p in space.parameters if len({point.design[p.key] for point in found.points}) > 1]
     for name in space.objectives:
         sign = -1 if OBJECTIVES[name] == "maximize" else 1
         best = min((p for p in found.points if p.front), key=lambda point: (sign * point.result[name], point.trial))
         shown = ", ".join(f"{key} {best.design[key]}" for key in varying)
-        table.add_row(name, *(f"{best.result[entry]:.4g}" for entry in space.objectives), shown)
-    return table
+        made.add_row(name, *(f"{best.result[entry]:.4g}" for entry in space.objectives), shown)
+    return made

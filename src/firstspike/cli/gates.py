@@ -4,55 +4,41 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from rich.table import Table
-
 from firstspike.arith import Code, LogWeights
-from firstspike.cli.common import chosen_processor, test_images, write_json
+from firstspike.cli.common import chosen_images, chosen_network, chosen_processor, table, write_json
 from firstspike.compiler import mapping
+from firstspike.gates.budget import layer_power
+from firstspike.gates.liberty import Library
+from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
-from firstspike.spiking import load
+from firstspike.rtl.parameters import Parameters
 from firstspike.terminal import console
 
 FANOUT = 12
 """Most sinks of a net of the processor (docs/explanation/synthesis.md, "Broadcasts")."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument(
-        "--liberty", action="append", metavar="FILE", help="synth, power: Liberty file; repeat for one library"
-    )
-    parser.add_argument(
-        "--top", choices=("pe", "lane", "processor"), default="pe", help="synth: what to map (%(default)s)"
-    )
-    parser.add_argument("--layer", metavar="NAME", help="power: layer whose first cycles are priced")
-    parser.add_argument("--cycles", type=int, default=3000, metavar="N", help="power: how many cycles (%(default)s)")
-
-
 def synth(options: argparse.Namespace) -> None:
     """Area and timing by block."""
-    from firstspike.rtl.parameters import Parameters
-
-    library = _library(options)
+    library = Library(options.liberty)
     processor = chosen_processor(options)
     if options.network:
-        parameters = Parameters.of(load(options.network).network, processor)
+        parameters = Parameters.of(chosen_network(options.network).network, processor)
     else:
         parameters = Parameters(processor=processor, code=Code(), weights=LogWeights())
     fanout = FANOUT if options.top == "processor" else None
     mapped = _mapped(options.top, parameters, library, max_fanout=fanout)
     record = mapped.record(macros=technology.default().sram)
-    table = Table(title=f"{record['top']} in {record['library']}, {record['voltage']} V", title_justify="left")
-    for heading in ("block", "area um2", "gate equivalents", "flip-flops"):
-        table.add_column(heading, justify="left" if heading == "block" else "right")
+    title = f"{record['top']} in {record['library']}, {record['voltage']} V"
+    shown = table(title, ["block"], ["area, µm²", "gate equivalents", "flip-flops"])
     for row in [*record["blocks"], {**record, "name": "all"}]:
         cells = (f"{row['area_um2']:,.1f}", f"{row['gate_equivalents']:,.0f}", f"{row['flipflops']:,}")
-        table.add_row(row["name"], *cells)
-    console.print(table)
+        shown.add_row(row["name"], *cells)
+    console.print(shown)
     console.print(_timing(record, record["clock_ns"]) or record["timing"])
     scaled = record["at_28nm"]
     if scaled is not None:
-        parts = [f"area {scaled['area_um2']:,.1f} um2", _timing(scaled, record["clock_ns"])]
+        parts = [f"area {scaled['area_um2']:,.1f} µm²", _timing(scaled, record["clock_ns"])]
         text = ", ".join(part for part in parts if part)
         console.print(f"scaled from {scaled['from_nm']:g} nm to 28 nm: {text}")
     write_json(options.json, record)
@@ -60,32 +46,25 @@ def synth(options: argparse.Namespace) -> None:
 
 def power(options: argparse.Namespace) -> None:
     """Energy by block on a real layer of a real image."""
-    from firstspike.gates.budget import layer_power
-    from firstspike.rtl.parameters import Parameters
-
-    if options.network is None or options.data is None or options.layer is None:
-        raise ValueError("rtl power needs a model file NET, --data SPEC and --layer NAME")
-    library = _library(options)
-    snn, macros = load(options.network), technology.default().sram
+    library = Library(options.liberty)
+    snn, macros = chosen_network(options.network), technology.default().sram
     processor = replace(chosen_processor(options), images=1)
-    times = snn.encode(test_images(options, snn, limit=1).pixels(0, 1))
+    times = snn.encode(chosen_images(options, snn, limit=1).pixels(0, 1))
     mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=FANOUT)
     record, _ = layer_power(
         mapped, library, snn.network, mapping.program(snn.network, processor), processor, times, options.layer,
         cycles=options.cycles, macros=macros,
     )  # fmt: skip
     title = f"{options.layer}: {record['cycles']} cycles, {library.name}, fJ per cycle"
-    table = Table(title=title, title_justify="left")
-    for heading in ("block", "total", "of it clock", "at 28 nm"):
-        table.add_column(heading, justify="left" if heading == "block" else "right")
+    shown = table(title, ["block"], ["total", "of it clock", "at 28 nm"])
     for row in record["blocks"]:
         scaled = f"{row['at_28nm']:,.1f}" if "at_28nm" in row else "-"
-        table.add_row(row["name"], f"{row['total']:,.1f}", f"{row['clock']:,.1f}", scaled)
+        shown.add_row(row["name"], f"{row['total']:,.1f}", f"{row['clock']:,.1f}", scaled)
     whole = record["logic_fj_per_cycle_28nm"]
-    table.add_row(
+    shown.add_row(
         "all logic", f"{record['logic_fj_per_cycle']['total']:,.1f}", "", f"{whole[1]:,.1f}" if whole else "-"
     )
-    console.print(table)
+    console.print(shown)
     write_json(options.json, record)
 
 
@@ -97,15 +76,5 @@ def _timing(figures: dict[str, Any], clock_ns: float) -> str:
     return f"critical path {critical:.2f} ns, slack {slack:.2f} ns at {clock_ns:g} ns ({1000 / clock_ns:g} MHz)"
 
 
-def _library(options: argparse.Namespace) -> Any:
-    from firstspike.gates.liberty import Library
-
-    if not options.liberty:
-        raise ValueError(f"rtl {options.action} needs --liberty FILE")
-    return Library(options.liberty)
-
-
-def _mapped(top: str, parameters: Any, library: Any, **fields: Any) -> Any:
-    from firstspike.gates.synthesise import design, synthesise
-
+def _mapped(top: str, parameters: Parameters, library: Library, **fields: Any) -> Any:
     return synthesise(design(top, parameters), library, clock_ns=1e3 / parameters.processor.clock_mhz, **fields)

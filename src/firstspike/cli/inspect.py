@@ -1,25 +1,15 @@
 """``firstspike inspect``: the layer table of a model file."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-from firstspike.cli.common import write_json
+from firstspike import zoo
+from firstspike.cli.common import table, write_json
 from firstspike.spec import Network, Synaptic, load
 from firstspike.spec.file import read_notes
 from firstspike.terminal import console
-
-NAME = "inspect"
-HELP = "show the layers of a model file: shapes, weights, scales, ranges, notes"
-EXAMPLE = "firstspike inspect digits.safetensors"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("network", metavar="NET", help="model file (.safetensors)")
 
 
 def layer_rows(network: Network) -> list[dict[str, Any]]:
@@ -49,19 +39,18 @@ def layer_rows(network: Network) -> list[dict[str, Any]]:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table."""
-    network = load(Path(options.network))
-    notes = read_notes(Path(options.network))
+    path = zoo.file(options.network)
+    network, notes = load(path), read_notes(path)
     rows = layer_rows(network)
     code, weights = network.code, network.weights
     console.print(
         f"{options.network}: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
         f"M = {code.mantissa_bits}; weights {weights.bits} bits, {weights.levels_per_octave} levels per octave, "
         f"M_w = {weights.mantissa_bits}; latency {network.latency_steps} steps; "
-        f"{Path(options.network).stat().st_size:,} bytes"
+        f"{path.stat().st_size:,} bytes"
     )
-    table = Table()
-    for heading in ("layer", "kind", "reads", "output", "weights", "zero", "scale k", "G", "membrane"):
-        table.add_column(heading, justify="left" if heading in ("layer", "kind", "reads") else "right")
+    numbers = ["output", "weights", "zero", "scale k", "G", "membrane"]
+    shown = table("", ["layer", "kind", "reads"], numbers)
     for row in rows:
         cells = [row["name"], row["kind"], " + ".join(row["inputs"]), _shape(row["shape"])]
         if "weights" in row:
@@ -69,8 +58,8 @@ def run(options: argparse.Namespace) -> None:
                 f"{row['weights']:,}", f"{100 * row['zero_weights_share']:.1f} %", str(row["scale_levels"]),
                 str(row["membrane_exponent"]), f"{row['membrane_bits']} bits",
             ]  # fmt: skip
-        table.add_row(*cells)
-    console.print(table)
+        shown.add_row(*cells)
+    console.print(shown)
     for key, value in notes.items():
         console.print(f"{key}: {value}")
     write_json(options.json, {"network": str(options.network), "input_shape": list(network.input_shape), "T": code.T,

@@ -1,6 +1,7 @@
 """``firstspike reproduce``: the published table beside ours, every cell with the command that makes it."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,22 +9,20 @@ from typing import Any
 from rich.table import Table
 
 from firstspike import zoo
-from firstspike.cli.common import accuracy, check_classes, positive, run_all, write_json
-from firstspike.data import ImageSet, load
+from firstspike.cli.common import accuracy, check_classes, run_all, table, write_json
+from firstspike.data import ImageSet, data_folder, load
+from firstspike.names import meant, recipes
 from firstspike.processor import Cost, Processor, designs, technology
 from firstspike.processor.technology import Technology
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork
 from firstspike.terminal import console
-from firstspike.train.recipe import recipe_names
 from firstspike.zoo.published import PAPER, PUBLISHED, Published
-
-NAME = "reproduce"
-HELP = "print the published accuracies and energies beside those of the zoo's networks"
-EXAMPLE = "firstspike reproduce --quick --data-root data"
 
 INCOMPLETE = 1
 """Exit status where a network or a data set is missing."""
+
+NO_DATA = "no data"
 
 QUICK = 100
 """Test images with ``--quick``."""
@@ -50,44 +49,58 @@ class Ours:
     costs: dict[str, dict[str, Cost]]
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("--quick", action="store_true", help=f"accuracy on {QUICK} images, not on the whole test sets")
-    parser.add_argument(
-        "--data-root",
-        metavar="DIR",
-        help="where the data sets lie (default: FIRSTSPIKE_DATA or a cache); none is fetched",
-    )
-    parser.add_argument("--zoo", metavar="DIR", default=str(zoo.FOLDER), help="folder of the networks (%(default)s)")
-    parser.add_argument(
-        "--processor", action="append", metavar="DESIGN",
-        help=f"a row of costs: {', '.join(designs.names())} or a TOML file; repeat for several (default, batch)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--cost-images", type=positive, metavar="N",
-        help=f"images whose cost is counted ({COST_IMAGES}; quick: {QUICK_COST_IMAGES})",
-    )  # fmt: skip
-    parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
-
-
 def run(options: argparse.Namespace) -> int:
     """Run what there is; status 1 where something is missing."""
     chosen = technology.load(options.technology) if options.technology else technology.default()
     chosen.memory(HEADLINE)
+    options.data = _places(options.data)
     names = list(dict.fromkeys(options.processor or ["default", "batch"]))
     processors = {name: designs.load(name) for name in names}
     found = [_column(column, options, processors, chosen) for column in PUBLISHED]
-    _accuracies(found, options)
-    for name in names:
-        for scenario in chosen.dram:
-            _costs(found, name, processors[name], scenario, options)
-    _ratios(found, names)
+    if any(ours.costs for ours in found):
+        _accuracies(found, options)
+        for name in names:
+            for scenario in chosen.dram:
+                _costs(found, name, processors[name], scenario, options)
+        _ratios(found, names)
     write_json(options.json, {ours.published.key: _record(ours, names, options) for ours in found})
     missing = [f"{ours.published.title} ({ours.missing})" for ours in found if ours.missing]
     if missing:
-        console.print(f"Incomplete: {', '.join(missing)}.")
+        console.print(f"Incomplete: {', '.join(missing)}.", soft_wrap=True)
+        if any(ours.missing == NO_DATA for ours in found):
+            _what_to_put_where(data_folder(options.data_root))
         return INCOMPLETE
     return 0
+
+
+def _places(given: Sequence[str]) -> dict[str, str]:
+    """Where ``--data`` says that test sets lie, by name.
+
+    Raises:
+        ValueError: an entry has no set, or one that is not reproduced.
+    """
+    known = [column.data for column in PUBLISHED]
+    places = {}
+    for entry in given:
+        name, _, place = entry.partition("=")
+        if name not in known or not place:
+            near = meant(name, known)
+            raise ValueError(f"--data must be SET=SPEC with a set of {', '.join(known)}, not {entry!r}{near}")
+        places[name] = place
+    return places
+
+
+def _what_to_put_where(folder: Path) -> None:
+    """Three lines: the files that are looked for, how to name others, how to fetch the official ones."""
+    files = ", ".join(f"{column.data}-test.zip" for column in PUBLISHED)
+    _line(f"Put into {folder} (--data-root, FIRSTSPIKE_DATA): {files}, in each one sub-folder of images a class;")
+    _line(f"or name them, each a folder or zip: firstspike reproduce --data {PUBLISHED[0].data}=FOLDER_OR_ZIP;")
+    _line(f"or have the official archive fetched by its checksum: firstspike evaluate {PUBLISHED[0].network} "
+          f"--data {PUBLISHED[0].data}")  # fmt: skip
+
+
+def _line(text: str) -> None:
+    console.print(text, soft_wrap=True)
 
 
 def _column(
@@ -95,7 +108,7 @@ def _column(
 ) -> Ours:
     folder = Path(options.zoo)
     if column.network not in zoo.names(folder):
-        recipe = column.network if column.network in recipe_names() else "FILE.toml"
+        recipe = column.network if column.network in recipes() else "FILE.toml"
         target = f"{_shown(options)}/{column.network}.safetensors"
         make = f"firstspike train --recipe {recipe} --data-root DIR --out OUT, its network to {target}"
         if recipe != column.network:
@@ -103,14 +116,17 @@ def _column(
         return Ours(published=column, missing="not trained", make=make, costs={})
     snn = zoo.load(column.network, folder=folder)
     try:
-        images = load(column.data, split="test", data_root=options.data_root, download=False)
+        place = options.data.get(column.data)
+        images = load(place or column.data, split="test", data_root=options.data_root, download=False)
     except FileNotFoundError:
+        if place:
+            raise
         make = f"firstspike evaluate {_shown(options)}/{column.network}.safetensors --data {column.data}  (fetches {column.data})"
-        return Ours(published=column, missing="no data", make=make, costs={})
+        return Ours(published=column, missing=NO_DATA, make=make, costs={})
     _fits(snn, images, column)
     tested = images.limit(min(QUICK, len(images))) if options.quick else images
     trace = run_all(snn, tested, f"{column.title}: accuracy", times=False)
-    wanted = options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
+    wanted = options.cost_limit or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
     priced = images.limit(min(wanted, len(images)))
     spikes = run_all(snn, priced, f"{column.title}: cost", times=True)
     return Ours(
@@ -140,12 +156,7 @@ def _priced(snn: SpikingNetwork, spikes: Trace, processor: Processor, chosen: Te
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for column in PUBLISHED:
-        table.add_column(column.title, justify="right")
-    table.add_column("by")
-    return table
+    return table(title, ["quantity"], [column.title for column in PUBLISHED], ["by"])
 
 
 def _shown(options: argparse.Namespace) -> str:
@@ -163,13 +174,13 @@ def _cells(found: list[Ours], show: Any) -> list[str]:
 
 
 def _accuracies(found: list[Ours], options: argparse.Namespace) -> None:
-    table = _table("Accuracy")
-    table.add_row("published", *(f"{100 * c.accuracy:.1f} %" for c in PUBLISHED), "p")
+    shown = _table("Accuracy")
+    shown.add_row("published", *(f"{100 * c.accuracy:.1f} %" for c in PUBLISHED), "p")
     limit = f" --limit {QUICK}" if options.quick else ""
-    table.add_row("ours", *_cells(found, lambda ours: f"{100 * ours.accuracy:.2f} %"), "a")
-    table.add_row("test images", *_cells(found, lambda ours: f"{ours.images:,}"), "a")
-    table.add_row("latency, steps", *_cells(found, lambda ours: f"{ours.latency_steps}"), "a")
-    console.print(table)
+    shown.add_row("ours", *_cells(found, lambda ours: f"{100 * ours.accuracy:.2f} %"), "a")
+    shown.add_row("test images", *_cells(found, lambda ours: f"{ours.images:,}"), "a")
+    shown.add_row("latency, steps", *_cells(found, lambda ours: f"{ours.latency_steps}"), "a")
+    console.print(shown)
     _legend("p", PAPER)
     _legend("a", f"firstspike evaluate {_shown(options)}/vgg16-SET.safetensors --data SET{limit}")
     for ours in found:
@@ -182,37 +193,37 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
         return _cells(found, lambda ours: show(ours.costs[name][scenario], ours.published))
 
     batch = f", {processor.images} images a batch" if processor.images > 1 else ""
-    table = _table(f"Cost: processor {name}{batch}, DRAM {scenario}")
-    table.add_row("published energy, uJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
+    shown = _table(f"Cost: processor {name}{batch}, DRAM {scenario}")
+    shown.add_row("published energy, µJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
     images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
-    count = images or options.cost_images or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
+    count = images or options.cost_limit or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
     command = f"firstspike cost {_shown(options)}/vgg16-SET.safetensors --data SET --limit {count}"
     command += f" --processor {name} --dram {scenario}"
     command += f" --technology {options.technology}" if options.technology else ""
     rows = (
-        ("energy, uJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
-        ("interval, uJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),
+        ("energy, µJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
+        ("interval, µJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),
         ("published / ours", lambda c, p: f"{p.energy_uj / c.energy.value:.2f}"),
         ("published stands", lambda c, p: p.place(c.energy)),
-        ("latency, us", lambda c, p: f"{c.latency_us:,.0f}"),
+        ("latency, µs", lambda c, p: f"{c.latency_us:,.0f}"),
         ("frames/s", lambda c, p: f"{c.frames_per_second:,.1f}"),
         ("power, mW", lambda c, p: f"{c.power_mw:,.1f}"),
-        ("area, mm2", lambda c, p: f"{c.area.value:.3f} ({c.area.low:.3f} to {c.area.high:.3f})"),
+        ("area, mm²", lambda c, p: f"{c.area.value:.3f} ({c.area.low:.3f} to {c.area.high:.3f})"),
         ("SOPs, millions", lambda c, p: f"{c.sops_per_image / 1e6:,.2f}"),
         ("pJ/SOP", lambda c, p: f"{c.pj_per_sop:.2f}"),
         ("images priced", lambda c, p: f"{c.images}"),
     )
     for title, show in rows:
-        table.add_row(title, *cell(show), "c")
-    console.print(table)
+        shown.add_row(title, *cell(show), "c")
+    console.print(shown)
     _legend("p", PAPER)
     _legend("c", command)
 
 
 def _ratios(found: list[Ours], names: list[str]) -> None:
     """Energies relative to CIFAR-10: no constant of the technology that scales everything alike moves them."""
-    table = _table("Energy relative to CIFAR-10 (scale-free check)")
-    table.add_row("published", *(f"{c.energy_uj / PUBLISHED[0].energy_uj:.3f}" for c in PUBLISHED), "p / p")
+    shown = _table("Energy relative to CIFAR-10 (scale-free check)")
+    shown.add_row("published", *(f"{c.energy_uj / PUBLISHED[0].energy_uj:.3f}" for c in PUBLISHED), "p / p")
     for name in names:
         for scenario in next((list(ours.costs[name]) for ours in found if ours.costs), []):
             first = found[0].costs[name][scenario].energy_uj if found[0].costs else None
@@ -220,8 +231,8 @@ def _ratios(found: list[Ours], names: list[str]) -> None:
             def ratio(ours: Ours, name: str = name, scenario: str = scenario, first: float | None = first) -> str:
                 return "-" if first is None else f"{ours.costs[name][scenario].energy_uj / first:.3f}"
 
-            table.add_row(f"{name}, {scenario}", *_cells(found, ratio), "c / c")
-    console.print(table)
+            shown.add_row(f"{name}, {scenario}", *_cells(found, ratio), "c / c")
+    console.print(shown)
 
 
 def _record(ours: Ours, names: list[str], options: argparse.Namespace) -> dict[str, Any]:

@@ -1,39 +1,19 @@
 """``firstspike teacher``: train a float network for others to learn from."""
 
 import argparse
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from firstspike.cli.common import timed, write_json
 from firstspike.terminal import console
-
-NAME = "teacher"
-HELP = "train a float network for `firstspike train --teacher` to learn from"
-EXAMPLE = "firstspike teacher --recipe teacher-cifar10 --out runs/teacher-cifar10"
+from firstspike.train.memory import keep_freed_memory
+from firstspike.train.teacher import find_teacher_recipe, fit_teacher, save_teacher
 
 FILE = "teacher.safetensors"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("--recipe", required=True, metavar="NAME", help="a teacher's recipe by name, or a TOML file")
-    parser.add_argument("--data", metavar="SPEC", help="data set (default: the recipe's)")
-    parser.add_argument(
-        "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
-    )
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
-    parser.add_argument(
-        "--stop-after", type=int, metavar="EPOCHS", help="stop after so many epochs; run it again to go on"
-    )
-    parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
-
-
 def run(options: argparse.Namespace) -> None:
     """Train, print a line an epoch, and write the teacher's file when all epochs are done."""
-    from dataclasses import asdict, replace
-
-    from firstspike.train.memory import keep_freed_memory
-    from firstspike.train.teacher import find_teacher_recipe, fit_teacher, save_teacher
-
     keep_freed_memory()
     recipe = find_teacher_recipe(options.recipe)
     if options.data:

@@ -4,53 +4,19 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from firstspike import zoo
 from firstspike.cli.common import timed, write_json
 from firstspike.terminal import console
 from firstspike.train import processes
-from firstspike.train.recipe import PLANS, PRECISIONS, Recipe, find_recipe, recipe_names
-
-NAME = "train"
-HELP = "train a network conversion-aware by a recipe"
-EXAMPLE = "firstspike train vgg16 --data cifar10 --recipe vgg16-cifar10 --out runs/vgg16-cifar10"
-
+from firstspike.train.distillation import find_teacher
+from firstspike.train.fit import CHECKPOINT, fit
+from firstspike.train.memory import keep_freed_memory
+from firstspike.train.recipe import Recipe, find_recipe
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
 """Names by which `torch.cpu.get_capabilities` tells of bfloat16 instructions."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("network", nargs="?", choices=tuple(PLANS), help="network (default: the recipe's)")
-    parser.add_argument("--recipe", required=True, metavar="NAME", help=f"{', '.join(recipe_names())}, or a TOML file")
-    parser.add_argument("--data", metavar="SPEC", help="data set (default: the recipe's)")
-    parser.add_argument(
-        "--data-root", metavar="DIR", help="where named data sets lie (default: FIRSTSPIKE_DATA or a cache)"
-    )
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
-    parser.add_argument("--seed", type=int, help="seed (default: the recipe's)")
-    parser.add_argument(
-        "--order", type=int, help="batches in another order, from the same start (default: the recipe's)"
-    )
-    parser.add_argument("--precision", choices=PRECISIONS, help="arithmetic (default: the recipe's)")
-    parser.add_argument(
-        "--initial",
-        metavar="FILE",
-        nargs="+",
-        help="start from the weights of this model file or network of the zoo, where layers agree; several: their average",
-    )
-    parser.add_argument(
-        "--teacher",
-        metavar="FILE",
-        nargs="+",
-        help="learn from what these say too: model files, networks of the zoo, files of `firstspike teacher`, "
-        "MODULE:FACTORY@WEIGHTS (a recipe with a table distillation)",
-    )
-    parser.add_argument(
-        "--stop-after", type=int, metavar="EPOCHS", help="stop after so many epochs; run it again to go on"
-    )
-    parser.add_argument("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
-    parser.add_argument("--accelerator", default="auto", help="Lightning's device name (default: auto)")
 
 
 def with_overrides(options: argparse.Namespace) -> Recipe:
@@ -71,8 +37,6 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
 
 def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
     """Whether this CPU would compute the recipe's bfloat16 by way of float32; False where PyTorch does not say."""
-    import torch
-
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if recipe.training.precision != "bf16-mixed" or not on_cpu or not hasattr(torch.cpu, "get_capabilities"):
         return False
@@ -82,10 +46,6 @@ def slow_arithmetic(recipe: Recipe, accelerator: str) -> bool:
 
 def run(options: argparse.Namespace) -> None:
     """Train and print the last epoch's metrics."""
-    from firstspike.train.distillation import find_teacher
-    from firstspike.train.fit import CHECKPOINT, fit  # imports Lightning, which takes seconds
-    from firstspike.train.memory import keep_freed_memory
-
     keep_freed_memory()
     recipe = with_overrides(options)
     out = Path(options.out or Path("runs") / Path(options.recipe).stem)

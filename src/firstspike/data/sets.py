@@ -11,6 +11,7 @@ from firstspike.data.decode import decode_cached, resize_all
 from firstspike.data.images import ImageSet, stratified
 from firstspike.data.sources import SPLIT_FOLDERS, Split, list_images, open_source
 from firstspike.extras import needed
+from firstspike.names import DATA_SETS, meant
 
 DIGITS_TEST_IMAGES = 360
 DIGITS_SPLIT_SEED = 0
@@ -18,7 +19,7 @@ DIGITS_SPLIT_SEED = 0
 
 def names() -> tuple[str, ...]:
     """Names that ``load`` knows."""
-    return ("digits", *NAMED)
+    return DATA_SETS
 
 
 def data_folder(data_root: str | Path | None = None) -> Path:
@@ -67,7 +68,8 @@ def load(
         images, labels, classes = _named(spec, split, root, download, size)
     else:
         if not Path(spec).exists():
-            raise FileNotFoundError(f"data must be one of {list(names())}, a folder or a zip archive, not {spec!r}")
+            known = f"{list(names())}, a folder or a zip archive"
+            raise FileNotFoundError(f"data must be one of {known}, not {spec!r}{meant(spec, names())}")
         keep = data_root is not None or bool(os.environ.get("FIRSTSPIKE_DATA"))
         (images, labels, classes), whole = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
     if expect_shape is not None:

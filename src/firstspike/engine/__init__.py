@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 
-from firstspike import arith
+from firstspike import arith, names
 from firstspike.arith import Code
 from firstspike.engine.base import Engine
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.spec.network import Network
 
-NAMES = ("native", "reference", "cuda")
+NAMES = names.ENGINES
 """Engines that can be asked for by name."""
 
 
@@ -33,7 +33,7 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
 
         return CudaEngine(network)
     if name not in (None, "native"):
-        raise ValueError(f"engine must be one of {', '.join(NAMES)}, not {name!r}")
+        raise ValueError(f"engine must be one of {', '.join(NAMES)}, not {name!r}{names.meant(name, NAMES)}")
     try:
         from firstspike.engine.native import NativeEngine
     except ImportError as error:

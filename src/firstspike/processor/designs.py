@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from firstspike import config
+from firstspike.names import designs, meant
 from firstspike.processor.run import Processor
 
 FORMAT = 1
@@ -12,8 +13,7 @@ FORMAT = 1
 
 def names() -> tuple[str, ...]:
     """Designs of the package, by name."""
-    folder = files("firstspike.processor").joinpath("designs")
-    return tuple(sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml")))
+    return designs()
 
 
 def load(design: str | Path) -> Processor:
@@ -34,6 +34,7 @@ def load(design: str | Path) -> Processor:
     else:
         raise ValueError(
             f"processor must be a file ending in .toml or one of {', '.join(names())}, not {str(design)!r}"
+            f"{meant(str(design), names())}"
         )
     return parse(text, name)
 

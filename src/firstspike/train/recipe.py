@@ -5,18 +5,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from firstspike import config
+from firstspike import config, names
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat.layers import STAGES
-from firstspike.cat.models import SMALL, VGG16
+from firstspike.cat.models import SMALL, VGG16, Plan
+from firstspike.names import PRECISIONS, meant
 
-_FOLDER = Path(__file__).parents[1] / "recipes"
-
-PLANS = {"vgg16": VGG16, "small": SMALL}
+PLANS: dict[str, Plan] = dict(zip(names.PLANS, (VGG16, SMALL), strict=True))
 """Networks that a recipe can name."""
-
-PRECISIONS = ("32-true", "bf16-mixed")
-"""Arithmetic of training, by Lightning's names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,11 +291,11 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with the package (also in the folder ``recipes/`` of the project)."""
-    return tuple(_named())
+    return names.recipes()
 
 
 def _named() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
+    return {name: names.RECIPES / f"{name}.toml" for name in names.recipes()}
 
 
 def find_recipe(name: str) -> Recipe:
@@ -312,5 +308,8 @@ def find_recipe(name: str) -> Recipe:
     if name in _named():
         return load_recipe(_named()[name])
     if not Path(name).is_file():
-        raise FileNotFoundError(f"recipe must be one of {', '.join(recipe_names())} or a TOML file, not {name!r}")
+        known = recipe_names()
+        raise FileNotFoundError(
+            f"recipe must be one of {', '.join(known)} or a TOML file, not {name!r}{meant(name, known)}"
+        )
     return load_recipe(name)

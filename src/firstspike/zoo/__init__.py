@@ -1,19 +1,21 @@
 """Trained networks in the integer format, a card beside each; the project's folder ``zoo`` is this one."""
 
+import os
 from pathlib import Path
 
+from firstspike import names as catalogue
 from firstspike.spec import Network
 from firstspike.spec import load as load_network
 from firstspike.spiking import SpikingNetwork
 from firstspike.spiking import load as load_file
 
-FOLDER = Path(__file__).resolve().parent
+FOLDER = catalogue.ZOO
 """Where the networks lie."""
 
 
 def names(folder: Path = FOLDER) -> tuple[str, ...]:
     """Networks that `load` knows."""
-    return tuple(sorted(path.stem for path in folder.glob("*.safetensors")))
+    return catalogue.networks(folder)
 
 
 def path(name: str, folder: Path = FOLDER) -> Path:
@@ -22,9 +24,10 @@ def path(name: str, folder: Path = FOLDER) -> Path:
     Raises:
         ValueError: there is no network of that name.
     """
-    if name not in names(folder):
-        known = ", ".join(names(folder)) or f"(none in {folder})"
-        raise ValueError(f"zoo: the network must be one of {known}, not {name!r}")
+    known = names(folder)
+    if name not in known:
+        listed = ", ".join(known) or f"(none in {folder})"
+        raise ValueError(f"zoo: the network must be one of {listed}, not {name!r}{catalogue.meant(name, known)}")
     return folder / f"{name}.safetensors"
 
 
@@ -38,11 +41,34 @@ def load(name: str, *, engine: str | None = None, folder: Path = FOLDER) -> Spik
     return load_file(path(name, folder), engine=engine)
 
 
+def file(name: str) -> Path:
+    """The model file that a path or a name of the zoo stands for. A file of that name goes first.
+
+    Raises:
+        ValueError: it looks like a name, and there is no network of that name.
+    """
+    given = Path(name)
+    if given.exists() or given.suffix or os.sep in name:
+        return given
+    known = names()
+    if name not in known:
+        raise ValueError(
+            f"network must be a model file or one of {', '.join(known)}, not {name!r}{catalogue.meant(name, known)}"
+        )
+    known = names()
+    if name not in known:
+        raise ValueError(
+            f"network must be a model file or one of {', '.join(known)}, not {name!r}{catalogue.meant(name, known)}"
+        )
+    return path(name)
+
+
 def find(name: str) -> Network:
     """The integer network of a model file, or of the zoo by name.
 
     Raises:
-        FileNotFoundError: there is neither such a file nor such a network.
+        FileNotFoundError: there is no such file.
+        ValueError: there is no network of that name.
         firstspike.FormatError: the file is damaged.
     """
-    return load_network(name if Path(name).is_file() or name not in names() else path(name))
+    return load_network(file(name))

@@ -1,0 +1,103 @@
+"""Arguments of ``firstspike rtl run``, ``emit``, ``synth`` and ``power``."""
+
+import argparse
+from typing import Any
+
+from firstspike.cli.arguments import common
+
+
+def declare(commands: Any) -> None:
+    """Add the commands."""
+    text = "run a network on the processor's RTL, write the RTL as Verilog, map it to gates, price it"
+    parser = commands.add_parser("rtl", help=text, description=text[0].upper() + text[1:] + ".")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
+    common.command(
+        parts,
+        "run",
+        run,
+        run="rtl:run",
+        text="simulate the RTL and compare every spike, logit and cycle",
+        example="firstspike rtl run digits.safetensors --data digits --limit 5 --pes 16",
+    )
+    common.command(
+        parts,
+        "emit",
+        emit,
+        run="rtl:emit",
+        text="write the RTL as Verilog with a testbench",
+        example="firstspike rtl emit digits.safetensors --data digits --out verilog",
+    )
+    common.command(
+        parts,
+        "synth",
+        synth,
+        run="gates:synth",
+        text="map a block to a Liberty library: area and timing by block",
+        example="firstspike rtl synth --top pe --liberty cells.lib",
+    )
+    common.command(
+        parts,
+        "power",
+        power,
+        run="gates:power",
+        text="energy by block on a real layer of a real image, at gate level",
+        example="firstspike rtl power digits.safetensors --data digits --layer conv2_1 --liberty cells.lib",
+    )
+
+
+def run(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl run``."""
+    _images(parser)
+    add = parser.add_argument
+    add("--waveform", metavar="FILE", help="waveform, .vcd or .fst, of the cycles in --window")
+    add("--window", nargs=2, type=int, default=(0, 2000), metavar=("FIRST", "LAST"), help="cycles of the waveform")
+    add(
+        "--stall",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="share of cycles in which each stream is held back at random (%(default)s)",
+    )
+
+
+def emit(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl emit``."""
+    _images(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the Verilog files")
+
+
+def synth(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl synth``."""
+    common.network(parser, optional=True)
+    common.processor(parser)
+    _liberty(parser)
+    parser.add_argument("--top", choices=("pe", "lane", "processor"), default="pe", help="what to map (%(default)s)")
+
+
+def power(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl power``."""
+    common.network(parser)
+    common.data(parser)
+    common.processor(parser)
+    _liberty(parser)
+    parser.add_argument("--layer", required=True, metavar="NAME", help="layer whose first cycles are priced")
+    parser.add_argument(
+        "--cycles", type=common.positive, default=3000, metavar="N", help="how many cycles (%(default)s)"
+    )
+
+
+def _images(parser: argparse.ArgumentParser) -> None:
+    common.network(parser)
+    common.data(parser)
+    common.limit(parser, default="1", value=1)
+    common.processor(parser)
+
+
+def _liberty(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--liberty",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="Liberty file; repeat for the parts of one library",
+    )

@@ -1,0 +1,155 @@
+"""Arguments of the commands that run and price networks: zoo, inspect, evaluate, cost, reproduce, explore, bench."""
+
+import argparse
+import os
+from typing import Any
+
+from firstspike import names
+from firstspike.cli.arguments import common
+from firstspike.cli.arguments.training import nothing
+
+
+def declare(commands: Any) -> None:
+    """Add the commands."""
+    common.command(
+        commands,
+        "zoo",
+        nothing,
+        run="listing:networks",
+        text="list the trained networks of the package",
+        example="firstspike zoo --json zoo.json",
+    )
+    common.command(
+        commands,
+        "inspect",
+        common.network,
+        run="inspect:run",
+        text="show the layers of a network: shapes, weights, scales, ranges, notes",
+        example="firstspike inspect vgg16-cifar10",
+    )
+    common.command(
+        commands,
+        "evaluate",
+        evaluate,
+        run="evaluate:run",
+        text="run a network bit-exactly on test images: accuracy, spikes, synaptic operations",
+        example="firstspike evaluate digits.safetensors --data digits",
+    )
+    common.command(
+        commands,
+        "cost",
+        cost,
+        run="cost:run",
+        text="map a network to the processor and count cycles, memory traffic and energy",
+        example="firstspike cost digits.safetensors --data digits --limit 20",
+    )
+    common.command(
+        commands,
+        "reproduce",
+        reproduce,
+        run="reproduce:run",
+        text="print the published accuracies and energies beside those of the zoo's networks",
+        example="firstspike reproduce --quick --data-root data",
+    )
+    common.command(
+        commands,
+        "explore",
+        explore,
+        run="explore:run",
+        text="search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency",
+        example="firstspike explore examples/explore.yaml --out explore",
+    )
+    common.command(
+        commands,
+        "bench",
+        bench,
+        run="bench:run",
+        text="measure inference against PyTorch's float32 and bfloat16 on the same network",
+        example="firstspike bench inference --density 0.3 --batch 32",
+    )
+
+
+def evaluate(parser: argparse.ArgumentParser) -> None:
+    """``firstspike evaluate``."""
+    common.network(parser)
+    common.data(parser)
+    common.limit(parser)
+    parser.add_argument("--engine", choices=names.ENGINES, help="engine that runs it (default: the fastest there is)")
+
+
+def cost(parser: argparse.ArgumentParser) -> None:
+    """``firstspike cost``."""
+    common.network(parser)
+    common.data(parser)
+    common.limit(parser, default="50, or the batches that hold as many")
+    common.processor(parser)
+    common.technology(parser)
+    parser.add_argument(
+        "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
+    )
+
+
+def reproduce(parser: argparse.ArgumentParser) -> None:
+    """``firstspike reproduce``."""
+    add = parser.add_argument
+    add("--quick", action="store_true", help="accuracy on 100 images, not on the whole test sets")
+    add(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SET=SPEC",
+        help="take a set's test images from a folder or zip with one sub-folder per class, for example "
+        "cifar10=cifar10-test.zip; repeat for several",
+    )
+    add(
+        "--data-root",
+        metavar="DIR",
+        help="where the other data sets lie (default: FIRSTSPIKE_DATA or a cache); none is fetched",
+    )
+    add("--zoo", metavar="DIR", default=str(names.ZOO), help="folder of the networks (default: the package's)")
+    add(
+        "--processor",
+        action="append",
+        metavar="DESIGN",
+        help=f"a row of costs: {', '.join(names.designs())} or a TOML file; repeat for several (default, batch)",
+    )
+    add("--cost-limit", type=common.positive, metavar="N", help="images whose cost is counted (96; quick: 32)")
+    common.technology(parser)
+
+
+def explore(parser: argparse.ArgumentParser) -> None:
+    """``firstspike explore``."""
+    add = parser.add_argument
+    add("space", metavar="SPACE", help="space of designs (YAML)")
+    add("--out", default="explore", metavar="DIR", help="folder for the page and the table (%(default)s)")
+    add("--storage", metavar="FILE", help="journal of the search, to go on with (DIR/study.journal)")
+    add("--cache", metavar="DIR", help="folder of traced spikes (DIR/traces)")
+    add(
+        "--workers",
+        type=common.positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes on this machine (%(default)s)",
+    )
+    add("--ray-address", metavar="ADDRESS", help="evaluate on this Ray cluster, for example HOST:6379")
+
+
+def bench(parser: argparse.ArgumentParser) -> None:
+    """``firstspike bench``."""
+    add = parser.add_argument
+    add("what", choices=("inference",), help="what to measure")
+    add(
+        "--network",
+        metavar="NET",
+        help="model file or network of the zoo by name (default: a VGG-16 of random codes)",
+    )
+    add(
+        "--density",
+        type=float,
+        default=0.3,
+        metavar="D",
+        help="share of spiking inputs of the random network (%(default)s)",
+    )
+    add("--batch", type=common.positive, default=32, metavar="N", help="images of one call (%(default)s)")
+    add("--threads", type=common.positive, metavar="N", help="threads of both (default: one per processor)")
+    add("--rounds", type=common.positive, default=7, metavar="N", help="measured rounds, interleaved (%(default)s)")

@@ -1,0 +1,158 @@
+"""Arguments of the commands that make networks: demo, recipes, train, teacher, merge, convert."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from firstspike import names
+from firstspike.cli.arguments import common
+
+
+def declare(commands: Any) -> None:
+    """Add the commands."""
+    common.command(
+        commands,
+        "demo",
+        demo,
+        run="demo:run",
+        text="train, convert, run and cost a small VGG on handwritten digits, and write a report",
+        example="firstspike demo --out demo --json demo/record.json",
+    )
+    common.command(
+        commands,
+        "recipes",
+        nothing,
+        run="listing:recipes",
+        text="list the recipes of the package",
+        example="firstspike recipes --json recipes.json",
+    )
+    common.command(
+        commands,
+        "train",
+        train,
+        run="train:run",
+        text="train a network conversion-aware by a recipe",
+        example="firstspike train vgg16 --data cifar10 --recipe vgg16-cifar10 --out runs/vgg16-cifar10",
+    )
+    common.command(
+        commands,
+        "teacher",
+        teacher,
+        run="teacher:run",
+        text="train a float network for `firstspike train --teacher` to learn from",
+        example="firstspike teacher --recipe teacher-cifar10 --out runs/teacher-cifar10",
+    )
+    common.command(
+        commands,
+        "merge",
+        merge,
+        run="merge:run",
+        text="average runs of one recipe that differ in the order of batches, and convert the average",
+        example="firstspike merge runs/a/last.ckpt runs/b/last.ckpt --recipe NAME --save average.safetensors",
+    )
+    common.command(
+        commands,
+        "convert",
+        convert,
+        run="convert:run",
+        text="convert a trained checkpoint to a model file of integers and prove it on images",
+        example="firstspike convert runs/digits/last.ckpt --recipe digits --save digits.safetensors",
+    )
+
+
+def nothing(parser: argparse.ArgumentParser) -> None:
+    """A command without arguments of its own."""
+
+
+def demo(parser: argparse.ArgumentParser) -> None:
+    """``firstspike demo``."""
+    parser.add_argument(
+        "--out", default="demo", metavar="DIR", help="folder for model file, report and logs (%(default)s)"
+    )
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    """A run's folder, where it stops, and whether it begins anew."""
+    add = parser.add_argument
+    add("--out", metavar="DIR", help="folder of the run (default: runs/RECIPE)")
+    add("--stop-after", type=int, metavar="EPOCHS", help="stop after so many epochs; run it again to go on")
+    add("--restart", action="store_true", help="begin anew where DIR holds a checkpoint")
+
+
+def teacher(parser: argparse.ArgumentParser) -> None:
+    """``firstspike teacher``."""
+    common.recipe(parser, "a teacher's recipe")
+    common.data(parser, default="the recipe's")
+    _run(parser)
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    """``firstspike train``."""
+    add = parser.add_argument
+    add("network", nargs="?", choices=names.PLANS, help="network (default: the recipe's)")
+    common.recipe(parser)
+    common.data(parser, default="the recipe's")
+    add("--seed", type=int, help="seed (default: the recipe's)")
+    add("--order", type=int, help="batches in another order, from the same start (default: the recipe's)")
+    add("--precision", choices=names.PRECISIONS, help="arithmetic (default: the recipe's)")
+    add(
+        "--initial",
+        metavar="NET",
+        nargs="+",
+        help="start from the weights of this model file or network of the zoo, where layers agree; several: their average",
+    )
+    add(
+        "--teacher",
+        metavar="NET",
+        nargs="+",
+        help="learn from what these say too: model files, networks of the zoo, files of `firstspike teacher`, "
+        "MODULE:FACTORY@WEIGHTS (a recipe with a table distillation)",
+    )
+    _run(parser)
+    add("--accelerator", default="auto", help="Lightning's device name (default: auto)")
+    add(
+        "--threads",
+        type=common.positive,
+        metavar="N",
+        help="threads of PyTorch (default: one for a small network, else one per processor)",
+    )
+
+
+def merge(parser: argparse.ArgumentParser) -> None:
+    """``firstspike merge``."""
+    add = parser.add_argument
+    add(
+        "checkpoints",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="checkpoints that hold an average (table averaging), stopped in stage ttfs",
+    )
+    common.recipe(parser, "recipe they were trained by")
+    common.data_root(parser)
+    common.save(parser)
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="write the first run's checkpoint with the average of all; `firstspike train --out` goes on from there",
+    )
+    add("--initial", metavar="NET", help="network that the runs started from, with --share")
+    add("--share", type=float, default=0.0, help="of its parameters, in [0, 1) (default: %(default)s)")
+
+
+def convert(parser: argparse.ArgumentParser) -> None:
+    """``firstspike convert``."""
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="checkpoint of `firstspike train`, in stage quantised")
+    common.recipe(parser, "recipe it was trained by")
+    common.save(parser)
+    common.data(parser, default="the recipe's")
+    add("--limit", type=common.positive, default=16, metavar="N", help="validation images of the proof (%(default)s)")
+    add(
+        "--accumulator-bits",
+        type=common.positive,
+        default=32,
+        metavar="A",
+        help="bits of a membrane, 8..48, for a network that outgrew 32 in training; nothing it computes changes "
+        "(default 32)",
+    )
