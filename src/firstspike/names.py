@@ -34,6 +34,11 @@ def recipes() -> tuple[str, ...]:
     return _stems(RECIPES, "toml")
 
 
+def teachers() -> tuple[str, ...]:
+    """Recipes of the package for float networks that others learn from."""
+    return _stems(RECIPES / "teachers", "toml")
+
+
 def designs() -> tuple[str, ...]:
     """Processors of the package."""
     return _stems(DESIGNS, "toml")

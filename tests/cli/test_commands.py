@@ -104,9 +104,7 @@ def test_examples_are_accepted() -> None:
 def test_help_and_usage_errors_load_nothing(arguments: list[str]) -> None:
     code = f"""
 import sys
-from firstspike.cli import demo as demo_module
 from firstspike.cli import main
-from firstspike.cli import train as train_module
 try:
     main({arguments!r})
 except SystemExit:
@@ -130,7 +128,7 @@ def test_lists_of_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     recipes = record(tmp_path / "recipes.json")["recipes"]
     networks = record(tmp_path / "zoo.json")["networks"]
-    assert [row["name"] for row in recipes] == list(names.recipes())
+    assert [row["name"] for row in recipes] == [*names.recipes(), *names.teachers()]
     assert [row["name"] for row in networks] == list(names.networks())
     assert all(row["text"].endswith(".") for row in recipes)
     assert all(row["accuracy"].endswith(" test images") and row["classes"] >= 10 for row in networks)

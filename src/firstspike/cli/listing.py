@@ -13,8 +13,12 @@ from firstspike.terminal import console
 
 def recipes(options: argparse.Namespace) -> None:
     """Every recipe with the beginning of its first sentence, the whole of it in the record."""
-    rows = {name: _sentence((names.RECIPES / f"{name}.toml").read_text("utf-8")) for name in names.recipes()}
-    shown = table("recipes: firstspike train --recipe NAME", ["name", "what it is"], [])
+    files = [names.RECIPES / f"{name}.toml" for name in names.recipes()]
+    files += [names.RECIPES / "teachers" / f"{name}.toml" for name in names.teachers()]
+    rows = {path.stem: _sentence(path.read_text("utf-8")) for path in files}
+    shown = table(
+        "firstspike train --recipe NAME; of a teacher: firstspike teacher --recipe NAME", ["recipe", "what it is"], []
+    )
     for name, text in rows.items():
         shown.add_row(name, textwrap.shorten(text, 76, placeholder=" ..."))
     console.print(shown)
