@@ -22,7 +22,6 @@ from firstspike.train.recipe import find_recipe
 
 def run(options: argparse.Namespace) -> None:
     """Run the whole path and print one table."""
-    torch.set_num_threads(1)  # the network is so small that a second thread would wait more than it works
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     recipe = find_recipe("digits")

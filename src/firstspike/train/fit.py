@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 from torch.utils import deterministic
 
 from firstspike import files
@@ -29,7 +30,7 @@ from firstspike.data import ImageSet, load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
 from firstspike.spec import Network
-from firstspike.train import processes
+from firstspike.train import processes, threads
 from firstspike.train.averaging import WeightAverage
 from firstspike.train.distillation import Teacher, Teachers
 from firstspike.train.errors import TrainingError
@@ -106,9 +107,13 @@ class _Checkpoint(Callback):
 
 def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) -> Prepared:
     """The recipe's network, prepared; ``shape`` is (channels, height, width) of an image."""
+    return prepare(_plain(recipe, shape, classes), code=recipe.code, weights=recipe.weights)
+
+
+def _plain(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
     if shape[1] != shape[2]:
         raise ValueError(f"a VGG needs square images, not {shape[1]}x{shape[2]} pixels")
-    plain = vgg(
+    return vgg(
         PLANS[recipe.network.plan],
         classes=classes,
         in_channels=shape[0],
@@ -117,7 +122,6 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
         width=recipe.network.width,
         dropout=recipe.network.dropout,
     )
-    return prepare(plain, code=recipe.code, weights=recipe.weights)
 
 
 def training_images(recipe: Recipe, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
@@ -130,6 +134,7 @@ def training_images(recipe: Recipe, data_root: str | Path | None = None) -> tupl
     return training.limit(recipe.data.limit) if recipe.data.limit else training, validation
 
 
+@threads.kept()
 def fit(
     recipe: Recipe,
     *,
@@ -177,6 +182,9 @@ def fit(
         )
     training, validation = training_images(recipe, data_root)
     taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
+    with torch.device("meta"):
+        size = _plain(recipe, training.shape, len(training.classes))
+    threads.suit(size, training.shape, batch=batch)
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=training.shape, classes=len(training.classes))
     checkpoint = out / CHECKPOINT

@@ -110,12 +110,6 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     _run(parser)
     add("--accelerator", default="auto", help="Lightning's device name (default: auto)")
-    add(
-        "--threads",
-        type=common.positive,
-        metavar="N",
-        help="threads of PyTorch (default: one for a small network, else one per processor)",
-    )
 
 
 def merge(parser: argparse.ArgumentParser) -> None:
