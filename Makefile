@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.demo
-# The CPU build of PyTorch is enough; set TORCH="torch" for the registry's newest build.
+# What pip installs of PyTorch first. Another build: TORCH="torch --index-url ADDRESS".
 TORCH ?= torch==2.13.0
 # Processes that the tests run in.
 JOBS ?= 2
@@ -45,7 +45,7 @@ slow: $(STAMP)
 $(DEMO): pyproject.toml CMakeLists.txt $(wildcard src/native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --editable ".[train]"
 	touch $@
 

@@ -51,8 +51,26 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert run([sys.executable, str(example)], tmp_path)
 
 
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "log").glob("*.md")]
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`]*`", "", re.sub(r"^\| `.*$", "", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name != "log"], ids=lambda page: page.name)
+def test_units_are_spelled_as_they_are_written(page: Path) -> None:
+    assert re.findall(r"\b(?:uJ|uW|um2|mm2)\b|\d us\b", prose(page)) == [], "µJ, µW, µm², mm², µs"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 100
+
+
 def test_every_page_that_is_linked_exists() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
