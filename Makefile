@@ -8,8 +8,10 @@ DEMO := $(VENV)/.demo
 TORCH ?= torch==2.13.0
 # Processes that the tests run in.
 JOBS ?= 2
+# Pythons that wheels are made for.
+PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo test lint types site slow rtl-full native-sanitize clean
+.PHONY: demo test lint types site slow rtl-full native-sanitize wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -37,6 +39,10 @@ rtl-full: $(STAMP)
 # The native engine under the address, undefined-behaviour and thread sanitizers.
 native-sanitize: $(STAMP)
 	sh scripts/sanitize.sh $(BIN)/python
+
+# A manylinux wheel for each Python there is, tried in an empty environment outside the checkout; left in build/wheels.
+wheel-test:
+	sh scripts/wheel_test.sh $(PYTHONS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
