@@ -71,6 +71,8 @@ void check(const Common& common, const SynapticSpec& spec) {
     equal("bytes of stream", spec.stream_bytes, (codes * common.weight_bits + 7) / 8);
     equal("entries of bias", static_cast<int64_t>(spec.bias.size()), spec.out.channels);
     equal("entries of weights", static_cast<int64_t>(spec.weights.size()), int64_t(1) << common.weight_bits);
+    const int zero = (1 << (common.weight_bits - 1)) - 1;  // the code that fills panels up
+    equal("weight of code " + std::to_string(zero), spec.weights[zero], 0);
     equal("entries of thresholds", static_cast<int64_t>(spec.thresholds.size()), spec.fires ? common.T : 0);
     equal("entries of identity", static_cast<int64_t>(spec.identity.size()), 256);
     range("silence", spec.silence, 1, 255);

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 import firstspike
 from engine.networks import needed_bits, networks, spike_times
+from firstspike import arith
 from firstspike.arith import NO_SPIKE, Code, LogWeights, encode, kernel, membrane_exponent
 from firstspike.engine import ReferenceEngine, create
+from firstspike.engine.images import encode_images
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network
 
 native = pytest.importorskip("firstspike._native", reason="the extension is not built")
@@ -233,3 +235,15 @@ def test_encode_equals_arith(code: Code, dtype: type) -> None:
     assert np.array_equal(native_encode(values[::3], code), encode(values[::3], code))
     with pytest.raises(TypeError, match="values must be float32 or float64, not int64"):
         native_encode(np.zeros(3, dtype=np.int64), code)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_images_are_encoded_by_the_compiled_encoder(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is built it is used: the NumPy one gives the same times, and nobody would see that it is slow."""
+    network = chain(layer(Linear, "b", INPUT, (10, 4), fires=False), shape=(4,))
+    images = np.arange(8).reshape(2, 4).astype(dtype) / dtype(1 if dtype is np.uint8 else 8)
+    compiled, seen = native.encode, []
+    monkeypatch.setattr(native, "encode", lambda values, *rest: seen.append(values.shape) or compiled(values, *rest))
+    monkeypatch.setattr(arith, "encode", None)
+    encode_images(network, images.astype(dtype))
+    assert seen == [(2, 4)]
