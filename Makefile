@@ -11,7 +11,7 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo test lint types site slow rtl-full native-sanitize wheel-test clean
+.PHONY: demo test lint types site slow rtl-full native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -38,7 +38,13 @@ rtl-full: $(STAMP)
 
 # The native engine under the address, undefined-behaviour and thread sanitizers.
 native-sanitize: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[native]"
 	sh scripts/sanitize.sh $(BIN)/python
+
+# Fuzzing of plan building and the native engine for SECONDS in JOBS processes; needs clang.
+SECONDS ?= 60
+fuzz:
+	sh scripts/fuzz.sh $(SECONDS) $(JOBS)
 
 # A manylinux wheel for each Python there is, tried in an empty environment outside the checkout; left in build/wheels.
 wheel-test:

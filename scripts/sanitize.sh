@@ -1,10 +1,11 @@
 #!/bin/sh
 # Runs the native engine's tests under the address and undefined-behaviour sanitizers, then under the thread sanitizer.
-# Needs gcc and the development environment: scripts/sanitize.sh [PYTHON]
+# Needs gcc and the extra `native`: scripts/sanitize.sh [PYTHON]
 set -eu
 cd "$(dirname "$0")/.."
 python=${1:-.venv/bin/python}
 tests="tests/engine/native_smoke.py"
+PATH="$(cd "$(dirname "$python")" && pwd):$PATH"  # cmake and ninja are there
 
 build() { # build NAME SANITIZERS
     cmake -G Ninja -S . -B "build/$1" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFIRSTSPIKE_SANITIZE="$2" \
