@@ -182,7 +182,7 @@ def test_pooling_is_per_image() -> None:
     program = mapping.program(network, ProcessorSpec(images=4))
     pools = [o for o in program.operations if isinstance(o, Pool) and o.layer == "layer5"]
     assert [o.image for o in pools] == [0, 1, 2, 3]
-    assert len({(o.in_address, o.out_address) for o in pools}) in (1, 4)
+    assert len({(o.read.address, o.write.address) for o in pools}) in (1, 4)
 
 
 def test_batches_that_do_not_fit() -> None:

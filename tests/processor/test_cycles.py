@@ -9,8 +9,7 @@ from firstspike.arith import Code, LogWeights
 from firstspike.compiler import mapping
 from firstspike.compiler.storage import allocate
 from firstspike.engine import create
-from firstspike.processor import cycles
-from firstspike.processor.plan import Plan
+from firstspike.processor import cycles, planner
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, ProcessorSpec
 from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
 
@@ -187,7 +186,7 @@ def test_plan_is_reused_and_stalls_cost_cycles() -> None:
     """A plan made once gives the same counts; a stalling DRAM costs cycles and nothing else."""
     network = _network()
     times = _times(network, 0.4)
-    plan = Plan(network, SMALL)
+    plan = planner.plan(network, SMALL)
     fresh, planned = cycles.count(network, times, SMALL), cycles.count(network, times, SMALL, plan=plan)
     stalled = cycles.count(network, times, SMALL, plan=plan, stall=0.5)
     for event in cycles.EVENTS:

@@ -10,13 +10,8 @@ from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import (
     ADDRESS_BITS,
-    CONVOLVE,
     HALT,
-    LOAD,
-    POOL,
-    STORE,
     Convolve,
-    Load,
     Operation,
     Program,
     Window,
@@ -123,75 +118,78 @@ def store_input(network: Network, times: np.ndarray, processor: ProcessorSpec) -
 def _descriptor(
     network: Network, operation: Operation, processor: ProcessorSpec, place: tuple[int, int], regions: dict[str, int]
 ) -> int:
-    subject = f"layer {operation.layer!r}"
-    if not isinstance(operation, Window):
-        return pack(
-            subject,
-            {
-                "kind": LOAD if isinstance(operation, Load) else STORE,
-                "in_address": operation.address,
-                "dram_address": regions[operation.region] + operation.offset,
-                "dram_words": operation.words,
-            },
-        )
-    fields = {
+    if isinstance(operation, Convolve):
+        fields = _window_fields(operation) | _convolve_fields(network, operation, processor, place)
+    elif isinstance(operation, Window):
+        words = {"words": 1, "repeat": operation.words, "in_next": 1, "out_next": 1, "out_words": 1}
+        fields = _window_fields(operation) | words
+    else:
+        fields = {
+            "in_address": operation.address,
+            "dram_address": regions[operation.region] + operation.offset,
+            "dram_words": operation.words,
+        }
+    return pack(f"layer {operation.layer!r}", {"kind": operation.kind, **fields})
+
+
+def _window_fields(operation: Window) -> dict[str, int]:
+    """Fields that convolutions and pooling share."""
+    read, write, (top, left) = operation.read, operation.write, operation.origin
+    return {
         "height": operation.height,
         "width": operation.width,
         "kernel_height": operation.kernel[0],
         "kernel_width": operation.kernel[1],
         "stride_y": operation.stride[0],
         "stride_x": operation.stride[1],
-        "origin_y": operation.origin[0],
-        "origin_x": operation.origin[1],
+        "origin_y": top,
+        "origin_x": left,
         "in_height": operation.in_size[0],
         "in_width": operation.in_size[1],
-        "in_address": _modular(
-            operation.in_address + operation.origin[0] * operation.in_row + operation.origin[1] * operation.in_pixel
-        ),
-        "in_pixel": operation.in_pixel,
-        "in_row": operation.in_row,
-        "in_step": operation.in_pixel * operation.stride[1],
-        "in_line": operation.in_row * operation.stride[0],
-        "out_address": operation.out_address,
-        "out_pixel": operation.out_pixel,
-        "out_row": operation.out_row,
+        "in_address": _modular(read.at(row=top, column=left).address),
+        "in_pixel": read.pixel,
+        "in_row": read.row,
+        "in_step": read.pixel * operation.stride[1],
+        "in_line": read.row * operation.stride[0],
+        "out_address": write.address,
+        "out_pixel": write.pixel,
+        "out_row": write.row,
     }
-    if not isinstance(operation, Convolve):
-        fields |= {"words": 1, "repeat": operation.words, "in_next": 1, "out_next": 1, "out_words": 1}
-        return pack(subject, {"kind": POOL, **fields})
+
+
+def _convolve_fields(
+    network: Network, operation: Convolve, processor: ProcessorSpec, place: tuple[int, int]
+) -> dict[str, int]:
+    """Fields of a convolution; ``place`` is first word and length of its payload."""
     layer = network.layer(operation.layer)
     assert isinstance(layer, Synaptic)
-    if operation.residual is not None:
-        fields |= {
+    residual: dict[str, int] = {}
+    if operation.added is not None:
+        residual = {
             "residual": 1,
-            "residual_address": operation.residual_address,
-            "residual_pixel": operation.residual_pixel,
-            "residual_row": operation.residual_row,
-            "residual_next": _modular(operation.residual_next),
+            "residual_address": operation.added.address,
+            "residual_pixel": operation.added.pixel,
+            "residual_row": operation.added.row,
+            "residual_next": _modular(operation.added.image),
             "residual_words": -(-operation.outputs[1] // processor.lanes),
         }
-    return pack(
-        subject,
-        {
-            "kind": CONVOLVE,
-            "first": operation.first,
-            "last": operation.last,
-            "fires": operation.fires,
-            "scale_fraction": layer.scale % network.weights.levels_per_octave,
-            "shift": operation.shift,
-            "words": operation.words,
-            "repeat": operation.images,
-            "in_next": _modular(operation.in_next),
-            "out_next": _modular(operation.out_next),
-            "position_rows": operation.words * processor.lanes,
-            "out_words": operation.out_words,
-            "dram_address": place[0],
-            "dram_words": place[1],
-            "bias_words": operation.first * processor.bias_words,
-            "theta_words": operation.thresholds * network.code.T,
-            **fields,
-        },
-    )
+    return residual | {
+        "first": operation.first,
+        "last": operation.last,
+        "fires": operation.fires,
+        "scale_fraction": layer.scale % network.weights.levels_per_octave,
+        "shift": operation.shift,
+        "words": operation.words,
+        "repeat": operation.images,
+        "in_next": _modular(operation.read.image),
+        "out_next": _modular(operation.write.image),
+        "position_rows": operation.words * processor.lanes,
+        "out_words": operation.out_words,
+        "dram_address": place[0],
+        "dram_words": place[1],
+        "bias_words": operation.first * processor.bias_words,
+        "theta_words": operation.thresholds * network.code.T,
+    }
 
 
 def _modular(address: int) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, MaxPool2d, Network
 from firstspike.spec.processor import ProcessorSpec
+from firstspike.spec.program import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class Map:
     def image(self) -> int:
         """Words of one image's map."""
         return self.height * self.row
+
+    @property
+    def place(self) -> Place:
+        """Its first pixel."""
+        return Place(address=self.address, pixel=self.pixel, row=self.row, image=self.image)
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from firstspike.compiler.storage import Layout, Map, window
 from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
-from firstspike.spec.program import Convolve, Load, Operation, Pool, Store
+from firstspike.spec.program import Convolve, Load, Operation, Place, Pool, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,8 @@ def operations_of(
         if isinstance(layer, MaxPool2d):
             operations += [_pool(layer, strips[layer.source], result, image) for image in range(target.images)]
         else:
-            operations += _synaptic(network, processor, layer, strips, result)
+            synapses = _Layer(network=network, processor=processor, layer=layer, strips=strips, result=result)
+            operations += synapses.operations()
         if target.region is not None:
             words = result.map.size
             operations.append(
@@ -93,86 +94,87 @@ def _pool(layer: MaxPool2d, source: Strip, target: Strip, image: int) -> Pool:
         origin=(target.first * layer.stride[0] - layer.padding[0] - source.first, -layer.padding[1]),
         in_first=source.first,
         in_size=(source.map.height, source.map.width),
-        in_address=source.map.address + image * source.map.image,
-        in_pixel=source.map.pixel,
-        in_row=source.map.row,
-        out_address=target.map.address + image * target.map.image,
-        out_pixel=target.map.pixel,
-        out_row=target.map.row,
+        read=source.map.place.at(image=image),
+        write=target.map.place.at(image=image),
     )
 
 
-def _synaptic(
-    network: Network, processor: ProcessorSpec, layer: Synaptic, strips: dict[str, Strip], result: Strip
-) -> list[Operation]:
-    strip, source, target = strips[layer.source], strips[layer.source].map, result.map
-    kernel, stride, padding = window(layer, source)
-    groups = layer.groups if isinstance(layer, Conv2d) else 1
-    operations: list[Operation] = []
-    for first in range(0, layer.outputs, processor.pes):
-        count = min(processor.pes, layer.outputs - first)
-        whole = Box(offset=(0, 0), kernel=kernel, word=0, words=0)
-        word, words = _channel_words(first, count, layer.outputs // groups, source.channels // groups, processor.lanes)
-        boxes = chunks(
-            layer.name, replace(whole, word=word, words=words), processor, processor.weight_rows(network.weights)
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """A synaptic layer on rows of its maps: what is the same for all of its operations."""
+
+    network: Network
+    processor: ProcessorSpec
+    layer: Synaptic
+    strips: dict[str, Strip]
+    result: Strip
+
+    def operations(self) -> list[Operation]:
+        layer, target = self.layer, self.result.map
+        made: list[Operation] = []
+        for first in range(0, layer.outputs, self.processor.pes):
+            tile = first, min(self.processor.pes, layer.outputs - first)
+            boxes = self._boxes(tile)
+            residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
+            for block in blocks(target.images, target.height, target.width, self.processor.membrane_rows, len(boxes)):
+                for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
+                    operation = self._convolve(tile, box, block, residual)
+                    made.append(replace(operation, first=index == 0, last=index == len(boxes) - 1))
+        return made
+
+    def _boxes(self, tile: tuple[int, int]) -> list[Box]:
+        """Boxes of a tile's receptive field, at least as many as there are residuals to add."""
+        layer, lanes = self.layer, self.processor.lanes
+        source = self.strips[layer.source].map
+        groups = layer.groups if isinstance(layer, Conv2d) else 1
+        word, words = _channel_words(*tile, layer.outputs // groups, source.channels // groups, lanes)
+        whole = Box(offset=(0, 0), kernel=window(layer, source)[0], word=word, words=words)
+        boxes = chunks(layer.name, whole, self.processor, self.processor.weight_rows(self.network.weights))
+        return boxes + [replace(whole, kernel=(1, 1), words=1, empty=True)] * (len(layer.residuals) - len(boxes))
+
+    def _convolve(
+        self, tile: tuple[int, int], box: Box, block: tuple[int, int, int, int, int, int], residual: str | None
+    ) -> Convolve:
+        """One box of a tile's receptive field on one block of pixels; ``first`` and ``last`` are still to be said."""
+        layer, lanes, (first, count) = self.layer, self.processor.lanes, tile
+        image, images, top, left, height, width = block
+        strip, row = self.strips[layer.source], self.result.first + top
+        _, stride, padding = window(layer, strip.map)
+        written = first // lanes if layer.fires else first
+        added: Place | None = None
+        if residual is not None:
+            other = self.strips[residual]
+            added = other.map.place.at(image=image, row=row - other.first, column=left, word=first // lanes)
+        return Convolve(
+            layer=layer.name,
+            image=image,
+            images=images,
+            height=height,
+            width=width,
+            kernel=box.kernel,
+            words=box.words,
+            stride=stride,
+            origin=(
+                row * stride[0] - padding[0] + box.offset[0] - strip.first,
+                left * stride[1] - padding[1] + box.offset[1],
+            ),
+            in_first=strip.first,
+            in_size=(strip.map.height, strip.map.width),
+            read=strip.map.place.at(image=image, word=box.word),
+            write=self.result.map.place.at(image=image, row=top, column=left, word=written),
+            outputs=tile,
+            channel_word=box.word,
+            kernel_offset=box.offset,
+            rows=box.kernel[0] * box.kernel[1] * box.words * lanes,
+            first=False,
+            last=False,
+            fires=layer.fires,
+            shift=self.network.shift(layer),
+            out_words=-(-count // lanes) if layer.fires else count,
+            residual=residual,
+            added=added,
+            empty=box.empty,
         )
-        boxes += [replace(whole, kernel=(1, 1), word=word, words=1, empty=True)] * (len(layer.residuals) - len(boxes))
-        residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
-        step = first // processor.lanes if layer.fires else first
-        for image, images, top, left, height, width in blocks(
-            target.images, target.height, target.width, processor.membrane_rows, len(boxes)
-        ):
-            shift = step + image * target.image + top * target.row + left * target.pixel
-            for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
-                added = None if residual is None else strips[residual]
-                operations.append(
-                    Convolve(
-                        layer=layer.name,
-                        image=image,
-                        images=images,
-                        height=height,
-                        width=width,
-                        kernel=box.kernel,
-                        words=box.words,
-                        stride=stride,
-                        origin=(
-                            (result.first + top) * stride[0] - padding[0] + box.offset[0] - strip.first,
-                            left * stride[1] - padding[1] + box.offset[1],
-                        ),
-                        in_first=strip.first,
-                        in_size=(source.height, source.width),
-                        in_address=source.address + image * source.image + box.word,
-                        in_pixel=source.pixel,
-                        in_row=source.row,
-                        in_next=source.image,
-                        out_address=target.address + shift,
-                        out_pixel=target.pixel,
-                        out_row=target.row,
-                        out_next=target.image,
-                        outputs=(first, count),
-                        channel_word=box.word,
-                        kernel_offset=box.offset,
-                        rows=box.kernel[0] * box.kernel[1] * box.words * processor.lanes,
-                        first=index == 0,
-                        last=index == len(boxes) - 1,
-                        fires=layer.fires,
-                        shift=network.shift(layer),
-                        out_words=-(-count // processor.lanes) if layer.fires else count,
-                        residual=residual,
-                        residual_address=0
-                        if added is None
-                        else _residual_address(added.map, first, image, result.first - added.first + top, left),
-                        residual_pixel=0 if added is None else added.map.pixel,
-                        residual_row=0 if added is None else added.map.row,
-                        residual_next=0 if added is None else added.map.image,
-                        empty=box.empty,
-                    )
-                )
-    return operations
-
-
-def _residual_address(source: Map, first: int, image: int, top: int, left: int) -> int:
-    return source.address + image * source.image + first // source.lanes + top * source.row + left * source.pixel
 
 
 def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import overload
 
 import numpy as np
 
+from firstspike.processor import planner
 from firstspike.processor.plan import EVENTS, Plan
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
@@ -117,7 +118,7 @@ def count(
             left of the last batch is counted as a smaller batch.
         processor: the processor.
         program: ``mapping.program(network, processor)``, if at hand.
-        plan: ``Plan(network, processor, program)``, if at hand: what does not depend on the images.
+        plan: ``planner.plan(network, processor, program)``, if at hand: what does not depend on the images.
         stall: probability that the DRAM holds a stream of its port back in a cycle; the counts are then expectations.
 
     Raises:
@@ -130,10 +131,10 @@ def count(
     parts = []
     if whole or not images:
         first = {name: values[:whole] for name, values in times.items()}
-        parts.append(_runs(plan or Plan(network, processor, program), first, stall))
+        parts.append(_runs(plan or planner.plan(network, processor, program), first, stall))
     if whole < images:
         rest = {name: values[whole:] for name, values in times.items()}
-        parts.append(_runs(Plan(network, replace(processor, images=images - whole)), rest, stall))
+        parts.append(_runs(planner.plan(network, replace(processor, images=images - whole)), rest, stall))
     return Counts(layers=parts[0] if len(parts) == 1 else _join(*parts), processor=processor, images=images)
 
 

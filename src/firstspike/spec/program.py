@@ -1,6 +1,6 @@
 """What the processor executes: a list of operations made by the mapping, read by the cycle model and the assembler."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 HALT, CONVOLVE, POOL, LOAD, STORE = range(5)
@@ -60,6 +60,29 @@ def descriptor_words(word_bits: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where something begins in a map of the activation buffer, and how to step on from there; all in words.
+
+    Attributes:
+        address: the first word.
+        pixel, row, image: from a pixel to the next in its row, to the next row, to the next image's map.
+
+    >>> Place(address=10, pixel=2, row=8, image=64).at(row=1, column=3).address
+    24
+    """
+
+    address: int
+    pixel: int
+    row: int
+    image: int
+
+    def at(self, *, image: int = 0, row: int = 0, column: int = 0, word: int = 0) -> "Place":
+        """The place so many images, rows, columns and words further on."""
+        steps = image * self.image + row * self.row + column * self.pixel + word
+        return replace(self, address=self.address + steps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """Geometry of an operation that slides a window over a stored map (channels last, whole words per pixel).
 
@@ -76,10 +99,8 @@ class Window:
         origin: input row and column of the first window's first position; negative in padding.
         in_first: row of the whole input that is the first one stored (0 unless the input comes in strips).
         in_size: rows and columns of the stored input; outside is silence.
-        in_address: address of input pixel (0, 0), first word read.
-        in_pixel, in_row: from a pixel to the next in its row, to the next row.
-        out_address, out_pixel, out_row: the same of the output, from the first output pixel of this operation.
-        in_next, out_next: from an image's map to the next image's.
+        read: input pixel (0, 0) as stored, from the first word that is read.
+        write: the first output pixel of this operation.
     """
 
     layer: str
@@ -91,16 +112,10 @@ class Window:
     origin: tuple[int, int]
     in_first: int
     in_size: tuple[int, int]
-    in_address: int
-    in_pixel: int
-    in_row: int
-    out_address: int
-    out_pixel: int
-    out_row: int
+    read: Place
+    write: Place
     image: int = 0
     images: int = 1
-    in_next: int = 0
-    out_next: int = 0
 
     @property
     def pixels(self) -> int:
@@ -123,7 +138,7 @@ class Convolve(Window):
         shift: left shift of a product of level 0 with a spike of octave 0.
         out_words: words written per pixel: spike times of the tile, or one word per logit.
         residual: name of the residual source added at the end of this operation, or None.
-        residual_address, residual_pixel, residual_row, residual_next: where its tile begins, and its strides.
+        added: where its tile begins; None without one.
         empty: no synapses: all rows are zero (an operation that exists to add one more residual).
     """
 
@@ -138,10 +153,7 @@ class Convolve(Window):
     shift: int
     out_words: int
     residual: str | None = None
-    residual_address: int = 0
-    residual_pixel: int = 0
-    residual_row: int = 0
-    residual_next: int = 0
+    added: Place | None = None
     empty: bool = False
 
     @property

@@ -11,8 +11,7 @@ from firstspike import engine
 from firstspike.compiler import mapping
 from firstspike.compiler.image import assemble, store_input, store_map
 from firstspike.compiler.stages import Stage, stages
-from firstspike.processor import cycles
-from firstspike.processor.plan import Plan
+from firstspike.processor import cycles, planner
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
@@ -204,7 +203,7 @@ def _batches(
         waveform=waveform,
         progress=progress,
     )
-    plan = Plan(network, processor, program)
+    plan = planner.plan(network, processor, program)
     begin = time.process_time()
     for _ in range(COUNTS):
         counts = cycles.count(network, expected, processor, plan=plan, stall=stalls.per_mille / 1000)
