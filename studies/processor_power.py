@@ -22,7 +22,7 @@ import numpy as np
 from firstspike import files
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
-from firstspike.gates.budget import layer_power
+from firstspike.gates.budget import Workload, layer_power
 from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
@@ -79,11 +79,22 @@ area = mapped.record(macros=macros)
 print(f"synthesised in {time.perf_counter() - begin:.0f} s; slack {area['slack_ns']} ns; at 28 nm {area['at_28nm']}")
 program = mapping.program(snn.network, processor)
 begin = time.perf_counter()
+work = Workload(
+    network=snn.network,
+    program=program,
+    processor=processor,
+    times=times,
+    layer=options.layer,
+    cycles=options.cycles,
+    to_the_end=options.check,
+)
 record, run = layer_power(
-    mapped, library, snn.network, program, processor, times, options.layer,
-    cycles=options.cycles, macros=macros, to_the_end=options.check,
+    mapped,
+    library,
+    work,
+    macros=macros,
     progress=lambda cycle: print(f"\r  cycle {cycle}", end="", file=sys.stderr, flush=True),
-)  # fmt: skip
+)
 print(f"\n{run.cycles} cycles at gate level and power in {time.perf_counter() - begin:.0f} s")
 if options.check:
     start = len(run.dram) - program.regions["logits"] * (processor.word_bits // 8)

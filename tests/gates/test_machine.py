@@ -8,7 +8,7 @@ import pytest
 
 from firstspike import engine
 from firstspike.compiler import mapping
-from firstspike.gates.budget import layer_power
+from firstspike.gates.budget import Workload, layer_power
 from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
@@ -30,17 +30,8 @@ def test_logits_at_gate_level() -> None:
     mapped = synthesise(design("processor", Parameters.of(network, processor)), TINY, max_fanout=12, with_timing=False)
     times = np.random.default_rng(3).choice(np.array([0, 2, 5, 9, 23, 255], dtype=np.uint8), (1, 1, 6, 6))
     program = mapping.program(network, processor)
-    record, run = layer_power(
-        mapped,
-        TINY,
-        network,
-        program,
-        processor,
-        times,
-        "layer0",
-        macros=technology.default().sram,
-        to_the_end=True,
-    )
+    work = Workload(network=network, program=program, processor=processor, times=times, layer="layer0", to_the_end=True)
+    record, run = layer_power(mapped, TINY, work, macros=technology.default().sram)
     assert run.finished
     assert len(run.taken) == len(program.operations) + 1
     start = len(run.dram) - program.regions["logits"] * 4
@@ -54,4 +45,4 @@ def test_logits_at_gate_level() -> None:
     reads = {memory["name"]: memory["reads"] for memory in record["memories"]}
     assert reads["activations.macro"] > 0
     with pytest.raises(ValueError, match="layer must be one of input, layer0, layer1, readout, not 'x'"):
-        layer_power(mapped, TINY, network, program, processor, times, "x")
+        Workload(network=network, program=program, processor=processor, times=times, layer="x")

@@ -7,7 +7,7 @@ from typing import Any
 from firstspike.arith import Code, LogWeights
 from firstspike.cli.common import chosen_images, chosen_network, chosen_processor, table, write_json
 from firstspike.compiler import mapping
-from firstspike.gates.budget import layer_power
+from firstspike.gates.budget import Workload, layer_power
 from firstspike.gates.liberty import Library
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.processor import technology
@@ -51,10 +51,15 @@ def power(options: argparse.Namespace) -> None:
     processor = replace(chosen_processor(options), images=1)
     times = snn.encode(chosen_images(options, snn, limit=1).pixels(0, 1))
     mapped = _mapped("processor", Parameters.of(snn.network, processor), library, max_fanout=FANOUT)
-    record, _ = layer_power(
-        mapped, library, snn.network, mapping.program(snn.network, processor), processor, times, options.layer,
-        cycles=options.cycles, macros=macros,
-    )  # fmt: skip
+    work = Workload(
+        network=snn.network,
+        program=mapping.program(snn.network, processor),
+        processor=processor,
+        times=times,
+        layer=options.layer,
+        cycles=options.cycles,
+    )
+    record, _ = layer_power(mapped, library, work, macros=macros)
     title = f"{options.layer}: {record['cycles']} cycles, {library.name}, fJ per cycle"
     shown = table(title, ["block"], ["total", "of it clock", "at 28 nm"])
     for row in record["blocks"]:

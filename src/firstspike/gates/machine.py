@@ -45,35 +45,40 @@ class Run:
     dram_words: int
 
 
-def run(
-    netlist: Netlist,
-    library: Library,
-    image: MemoryImage,
-    processor: ProcessorSpec,
-    inputs: bytes,
-    *,
-    operations: tuple[int, int] = (0, 1 << 30),
-    limit: int = 4000,
-    to_the_end: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> Run:
-    """Run one image.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What runs, and of which cycles the nets are kept.
 
-    Args:
-        netlist: of `synthesise.design("processor", ...)`.
-        library: its cells.
+    Attributes:
         image: program and weights.
         processor: latency and bandwidth of the DRAM.
         inputs: the input map's bytes for its DRAM region.
         operations: record from taking the first of these to taking the second.
         limit: most cycles recorded.
         to_the_end: go on to the HALT after recording.
+    """
+
+    image: MemoryImage
+    processor: ProcessorSpec
+    inputs: bytes
+    operations: tuple[int, int]
+    limit: int
+    to_the_end: bool = False
+
+
+def run(netlist: Netlist, library: Library, job: Job, *, progress: Callable[[int], None] | None = None) -> Run:
+    """Run one image.
+
+    Args:
+        netlist: of `synthesise.design("processor", ...)`.
+        library: its cells.
+        job: what runs.
         progress: called every 1000 cycles.
 
     Raises:
         RuntimeError: the processor broke a rule of the port, or did not take the first operation.
     """
-    machine = _Machine(netlist, library, image, processor, inputs)
+    machine = _Machine(netlist, library, job)
     recorded: list[np.ndarray] = []
     taken: list[int] = []
     accesses: dict[str, Access] = {path: Access() for path in netlist.memories}
@@ -84,7 +89,7 @@ def run(
             progress(cycle)
         if machine.bit("operation"):
             taken.append(cycle)
-        recording = operations[0] < len(taken) <= operations[1] and len(recorded) < limit
+        recording = job.operations[0] < len(taken) <= job.operations[1] and len(recorded) < job.limit
         if recording:
             if not recorded:
                 first = cycle
@@ -96,10 +101,10 @@ def run(
                 else:
                     accesses[path].writes += 1
         finished = bool(machine.bit("done"))
-        if finished or (recorded and not recording and not to_the_end):
+        if finished or (recorded and not recording and not job.to_the_end):
             break
     if not recorded:
-        raise RuntimeError(f"operation {operations[0]} must be taken before the HALT, but was not")
+        raise RuntimeError(f"operation {job.operations[0]} must be taken before the HALT, but was not")
     return Run(
         waves=Waves(nets=np.stack(recorded), streams=1, clocks=machine.program.clocks),
         first=first,
@@ -115,14 +120,12 @@ def run(
 class _Machine:
     """Netlist, memories and DRAM; iterating gives the nets of cycle after cycle."""
 
-    def __init__(
-        self, netlist: Netlist, library: Library, image: MemoryImage, processor: ProcessorSpec, inputs: bytes
-    ) -> None:
-        self.netlist, self.processor = netlist, processor
+    def __init__(self, netlist: Netlist, library: Library, job: Job) -> None:
+        self.netlist, self.processor, image = netlist, job.processor, job.image
         self.program = CompiledNetlist(netlist, library)
         self.dram = bytearray(image.data)
         start = image.regions["input"] * image.word_bytes
-        self.dram[start : start + len(inputs)] = inputs
+        self.dram[start : start + len(job.inputs)] = job.inputs
         self.width = image.word_bytes
         self.words = {path: [0] * macro.parameters["DEPTH"] for path, macro in netlist.memories.items()}
         self.held = dict.fromkeys(netlist.memories, 0)

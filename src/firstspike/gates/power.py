@@ -117,6 +117,31 @@ def integrate(
     return _Integrator(netlist, library, waves, clock_ns, warmup, slew_ps, wire_ff).run()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Moves:
+    """Transitions of one pin in one direction.
+
+    Attributes:
+        mask: streams in which it moves, by cycle.
+        state: the other pins meanwhile.
+        slew, load: transition time in ps and load in fF.
+        rising: their direction.
+        share: of their energy that counts here.
+    """
+
+    mask: np.ndarray
+    state: Mapping[str, np.ndarray]
+    slew: float
+    load: float
+    rising: bool
+    share: float = 1.0
+
+    def energy(self, power: Power) -> float:
+        """Of one transition, in fJ."""
+        table = power.rise if self.rising else power.fall
+        return 0.0 if table is None else table.at(self.slew, self.load)
+
+
 class _Integrator:
     def __init__(
         self,
@@ -264,7 +289,8 @@ class _Integrator:
         bit = instance.pins[gate.output]
         load, slew = self.loads.get(bit, 0.0) if isinstance(bit, int) else 0.0, self.edge
         for rising, state in ((True, old), (False, new)):
-            self._price(block, "clock", pin.powers, running, state, slew, load, rising)
+            moves = _Moves(mask=running, state=state, slew=slew, load=load, rising=rising)
+            self._price(block, "clock", pin.powers, moves)
             self._passive(block, "clock", instance, cell.pins[gate.clock], ~running & self.ones, state, rising=rising)
         for pin in cell.inputs:
             if pin.name != gate.clock and pin.powers and pin.name in new:
@@ -297,7 +323,9 @@ class _Integrator:
                 share = count / weight if weight else 1 / len(related)
                 powers = tuple(power for power in pin.powers if power.related == name)
                 slew = self._slew(self.slews, instance.pins.get(name, "x"), self.edge)
-                self._price(block, category, powers, part if weight else mask, state, slew, load, rising, share)
+                seen = part if weight else mask
+                moves = _Moves(mask=seen, state=state, slew=slew, load=load, rising=rising, share=share)
+                self._price(block, category, powers, moves)
 
     def _passive(
         self,
@@ -313,33 +341,23 @@ class _Integrator:
         """An input's transitions that move no output."""
         if pin.powers:
             slew = self._slew(self.slews, instance.pins[pin.name], self.edge)
-            self._price(block, category, pin.powers, mask, state, slew, 0.0, rising)
+            moves = _Moves(mask=mask, state=state, slew=slew, load=0.0, rising=rising)
+            self._price(block, category, pin.powers, moves)
 
-    def _price(
-        self,
-        block: Energy,
-        category: str,
-        powers: tuple[Power, ...],
-        mask: np.ndarray,
-        state: Mapping[str, np.ndarray],
-        slew: float,
-        load: float,
-        rising: bool,
-        share: float = 1.0,
-    ) -> None:
-        """Transitions in ``mask`` by the groups whose ``when`` holds; those without ``when`` take what is left."""
-        if not mask.any():
+    def _price(self, block: Energy, category: str, powers: tuple[Power, ...], moves: _Moves) -> None:
+        """Transitions by the groups whose ``when`` holds; those without ``when`` take what is left."""
+        if not moves.mask.any():
             return
         for supply in dict.fromkeys(power.supply for power in powers):
             groups = [power for power in powers if power.supply == supply]
-            left, energy = mask, 0.0
+            left, energy = moves.mask, 0.0
             for power in (g for g in groups if g.when):
-                part = left & _evaluate(power.when, state, self.ones)
+                part = left & _evaluate(power.when, moves.state, self.ones)
                 left = left & ~part
-                energy += _count(part) * _energy(power, slew, load, rising)
+                energy += _count(part) * moves.energy(power)
             default = [g for g in groups if not g.when] or groups
-            energy += _count(left) * float(np.mean([_energy(g, slew, load, rising) for g in default]))
-            block.add(category, 0.0 if supply in GROUNDS else energy * share, energy * share)
+            energy += _count(left) * float(np.mean([moves.energy(g) for g in default]))
+            block.add(category, 0.0 if supply in GROUNDS else energy * moves.share, energy * moves.share)
 
     def _switching(self) -> None:
         """Charging the pins: ``C V^2 / 2`` a transition, to the block of the driver (the top for inputs)."""
@@ -360,11 +378,6 @@ class _Integrator:
 
 def _count(mask: np.ndarray) -> int:
     return int(np.bitwise_count(mask).sum(dtype=np.int64))
-
-
-def _energy(power: Power, slew: float, load: float, rising: bool) -> float:
-    table = power.rise if rising else power.fall
-    return 0.0 if table is None else table.at(slew, load)
 
 
 def _evaluate(expression: str, state: Mapping[str, np.ndarray], ones: np.unsignedinteger) -> np.ndarray:

