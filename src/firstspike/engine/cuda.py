@@ -106,16 +106,44 @@ class CudaEngine:
         positions, group_outputs = images * after[1] * after[2], after[0] // groups
         block_n = 64 if group_outputs >= 64 else 32 if group_outputs >= 32 else 16
         block_m = 64 if positions >= 64 else 16
+        (stride_h, stride_w), (pad_h, pad_w) = (conv.stride, conv.padding) if conv else ((1, 1), (0, 0))
+        kernel_h, kernel_w = layer.weight_shape[2:] if conv else (1, 1)
         integrate[(triton.cdiv(positions, block_m), triton.cdiv(group_outputs, block_n), groups)](
-            pixels, tensors["codes"], tensors["spikes"], tensors["weights"], tensors["bias"],
-            out if extra is None else extra.contiguous(), tensors["thresholds"], out,
-            positions, before[1], before[2], after[1], after[2], before[0], before[0] // groups, group_outputs, after[0],
-            *(conv.stride if conv else (1, 1)), *(conv.padding if conv else (0, 0)), network.code.T,
-            KERNEL_H=layer.weight_shape[2] if conv else 1, KERNEL_W=layer.weight_shape[3] if conv else 1,
-            SPIKE_LIMBS=len(tensors["spikes"]), WEIGHT_LIMBS=len(tensors["weights"]), CODES=1 << network.weights.bits,
-            ACCUMULATOR_BITS=network.accumulator_bits, FIRES=layer.fires, EXTRA=extra is not None,
-            BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=32,
-        )  # fmt: skip
+            times=pixels,
+            codes=tensors["codes"],
+            spike_limbs=tensors["spikes"],
+            weight_limbs=tensors["weights"],
+            bias=tensors["bias"],
+            extra=out if extra is None else extra.contiguous(),
+            thresholds=tensors["thresholds"],
+            out=out,
+            positions=positions,
+            height=before[1],
+            width=before[2],
+            out_height=after[1],
+            out_width=after[2],
+            channels=before[0],
+            group_inputs=before[0] // groups,
+            group_outputs=group_outputs,
+            outputs=after[0],
+            stride_h=stride_h,
+            stride_w=stride_w,
+            pad_h=pad_h,
+            pad_w=pad_w,
+            T=network.code.T,
+            KERNEL_H=kernel_h,
+            KERNEL_W=kernel_w,
+            SPIKE_LIMBS=len(tensors["spikes"]),
+            WEIGHT_LIMBS=len(tensors["weights"]),
+            CODES=1 << network.weights.bits,
+            ACCUMULATOR_BITS=network.accumulator_bits,
+            FIRES=layer.fires,
+            EXTRA=extra is not None,
+            SILENT=NO_SPIKE,
+            BLOCK_M=block_m,
+            BLOCK_N=block_n,
+            BLOCK_K=32,
+        )
         return out.permute(0, 3, 1, 2).reshape(images, *network.shapes[layer.name])
 
     def _load(self, layer: Synaptic) -> dict[str, Tensor]:
@@ -167,16 +195,53 @@ def _channels_last(times: Tensor, shape: Shape) -> Tensor:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def integrate(  # type: ignore[no-untyped-def]
-    times, codes, spike_limbs, weight_limbs, bias, extra, thresholds, out,
-    positions, height, width, out_height, out_width, channels, group_inputs, group_outputs, outputs,
-    stride_h, stride_w, pad_h, pad_w, T,
-    KERNEL_H: tl.constexpr, KERNEL_W: tl.constexpr, SPIKE_LIMBS: tl.constexpr, WEIGHT_LIMBS: tl.constexpr, CODES: tl.constexpr,
-    ACCUMULATOR_BITS: tl.constexpr, FIRES: tl.constexpr, EXTRA: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-) -> None:  # fmt: skip
+    times,
+    codes,
+    spike_limbs,
+    weight_limbs,
+    bias,
+    extra,
+    thresholds,
+    out,
+    positions,
+    height,
+    width,
+    out_height,
+    out_width,
+    channels,
+    group_inputs,
+    group_outputs,
+    outputs,
+    stride_h,
+    stride_w,
+    pad_h,
+    pad_w,
+    T,
+    KERNEL_H: tl.constexpr,
+    KERNEL_W: tl.constexpr,
+    SPIKE_LIMBS: tl.constexpr,
+    WEIGHT_LIMBS: tl.constexpr,
+    CODES: tl.constexpr,
+    ACCUMULATOR_BITS: tl.constexpr,
+    FIRES: tl.constexpr,
+    EXTRA: tl.constexpr,
+    SILENT: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+) -> None:
     """Membranes of a tile of output positions by output channels of one group, then spike times or logits.
 
-    ``times`` uint8 ``[image, row, column, channel]``; ``codes`` uint8 ``[group, tap, input, output]``.
+    Every argument is given by name. Those in capitals are compiled in.
+
+    What is read and written:
+        times: uint8 ``[image, row, column, channel]``.
+        codes: uint8 ``[group, tap, input, output]``.
+        spike_limbs, weight_limbs: tables from spike time and code to limbs of 7 bits, see `CudaEngine._limbs`.
+        bias, extra: added to the membranes, int64; ``extra`` by position and output, with ``EXTRA``.
+        thresholds: int64 ``[T]``, with ``FIRES``.
+        out: spike times, or logits without ``FIRES``, ``[image, row, column, output]``.
+        positions: output pixels of all images.
     """
     BITS: tl.constexpr = 32 if ACCUMULATOR_BITS <= 32 else 64
     SUM: tl.constexpr = tl.int32 if ACCUMULATOR_BITS <= 32 else tl.int64
@@ -197,7 +262,7 @@ def integrate(  # type: ignore[no-untyped-def]
         for c0 in range(0, group_inputs, BLOCK_K):
             c = c0 + k
             inside_c = c < group_inputs
-            spike = tl.load(times + pixel[:, None] + c[None, :], mask=inside[:, None] & inside_c[None, :], other=255)
+            spike = tl.load(times + pixel[:, None] + c[None, :], mask=inside[:, None] & inside_c[None, :], other=SILENT)
             inside_w = inside_c[:, None] & inside_n[None, :]
             code = tl.load(codes + (rows + c[:, None]) * group_outputs + n[None, :], mask=inside_w, other=0)
             for i in tl.static_range(SPIKE_LIMBS):
@@ -217,6 +282,6 @@ def integrate(  # type: ignore[no-untyped-def]
         t = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32)
         for step in range(T):
             t += (tl.load(thresholds + step).to(SUM) > u).to(tl.int32)
-        tl.store(out + at, tl.where(t == T, 255, t).to(tl.uint8), mask=valid)
+        tl.store(out + at, tl.where(t == T, SILENT, t).to(tl.uint8), mask=valid)
     else:
         tl.store(out + at, u.to(tl.int64), mask=valid)
