@@ -93,13 +93,13 @@ def rival(processor: Processor) -> list[dense.Mapped]:
     for design in DENSE[processor.images]:
         area = dense.area_mm2(design, constants).value
         if area > budget:
-            print(f"left out, for {area:.3f} mm2 are more than our {budget:.3f}: {design}")
+            print(f"left out, for {area:.3f} mm² are more than our {budget:.3f}: {design}")
             continue
         found = mapped(design)
         if found is None:
             continue
         tried.append((dense.cost(snn.network, trace, found, constants).energy_uj, found))
-        print(f"dense, {area:.3f} of our {budget:.3f} mm2, {tried[-1][0]:.1f} uJ: {design}")
+        print(f"dense, {area:.3f} of our {budget:.3f} mm², {tried[-1][0]:.1f} µJ: {design}")
     return [found for _, found in sorted(tried, key=lambda pair: pair[0])[:1]]
 
 
@@ -174,7 +174,7 @@ for axis, dram in zip(axes, costs, strict=False):
     if dram == "flat-4pj" and published:
         axis.axvline(published.energy_uj, color="black", linestyle=":", label="published")
     axis.invert_yaxis()
-    axis.set_xlabel("energy, uJ per image")
+    axis.set_xlabel("energy, µJ per image")
     axis.set_title(f"DRAM {dram}")
 axes[1].set_yticklabels([])
 axes[0].legend(fontsize=8)
@@ -191,7 +191,7 @@ scatter.set_xscale("log")
 scatter.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
 scatter.xaxis.set_major_formatter("{x:.0f}")
 scatter.xaxis.set_minor_formatter(ticker.NullFormatter())
-scatter.set_xlabel("energy, uJ per image (flat-4pj)")
+scatter.set_xlabel("energy, µJ per image (flat-4pj)")
 scatter.set_ylabel("accuracy, %")
 scatter.set_ylim(0, 100)  # a narrower axis makes points out of test images
 scatter.set_title("energy against accuracy")
@@ -218,11 +218,11 @@ for axis, (dram, found) in zip(axes, swung.items(), strict=True):
     axis.use_sticky_edges = False
     axis.margins(x=0.05)
     axis.invert_yaxis()
-    axis.set_xlabel("energy, uJ per image, with one constant at its ends")
+    axis.set_xlabel("energy, µJ per image, with one constant at its ends")
     axis.set_title(f"DRAM {dram}: {widest[0].key} decides")
     print(
-        f"\nDRAM {dram}: {widest[0].key} decides, {widest[0].low_uj:.1f} to {widest[0].high_uj:.1f} uJ of {centre:.1f}"
+        f"\nDRAM {dram}: {widest[0].key} decides, {widest[0].low_uj:.1f} to {widest[0].high_uj:.1f} µJ of {centre:.1f}"
     )
-totals = ", ".join(f"{dram} {found[0].energy_uj:.0f} uJ" for dram, found in costs.items())
+totals = ", ".join(f"{dram} {found[0].energy_uj:.0f} µJ" for dram, found in costs.items())
 figure.suptitle(f"Which constant decides, processor default; the choice of DRAM: {totals}")
 save("sensitivity.png", drawn(figure))

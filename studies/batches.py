@@ -140,7 +140,7 @@ def fetched_bits(processor: Processor) -> dict[str, float]:
 
 
 def coding_saves(processor: Processor, key: str) -> float:
-    """uJ an image that codes of so many bits would save."""
+    """µJ an image that codes of so many bits would save."""
     bits, per_bit = fetched_bits(processor), constants.memory("flat-4pj").read.value * 1e-6
     return sum(bits[str(entry["layer"])] * (1 - float(str(entry[key])) / 5) for entry in coded) * per_bit
 
@@ -172,10 +172,10 @@ weights_uj = [
     sum(fetched_bits(processor).values()) * constants.memory("flat-4pj").read.value * 1e-6
     for processor in (default, best)
 ]
-print(f"\nWeights from DRAM: {weights_uj[0]:.1f} uJ an image by default, {weights_uj[1]:.1f} uJ in the design batch")
+print(f"\nWeights from DRAM: {weights_uj[0]:.1f} µJ an image by default, {weights_uj[1]:.1f} µJ in the design batch")
 waits = sum(layer.events["wait_cycles"] for layer in priced["default"].layers) / priced["default"].cycles_per_image
 print(f"Cycles of waiting for DRAM by default: {waits:.1%}")
-show(f"What more would save, of {found.energy_uj:.1f} uJ", losers)
+show(f"What more would save, of {found.energy_uj:.1f} µJ", losers)
 
 others = []
 if options.shapes:

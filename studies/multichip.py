@@ -61,14 +61,14 @@ def measure() -> None:
     for kind, (spikes, neurons, silent, words) in sums.items():
         print(f"{kind}: density {spikes / neurons:.3f}, silent words {silent / words:.3f}")
     cost = fs.Processor().price(snn.network, trace, dram=options.dram)
-    print(f"firstspike cost: {cost.cycles_per_image:,.0f} cycles, {cost.energy_uj:.1f} uJ per image")
+    print(f"firstspike cost: {cost.cycles_per_image:,.0f} cycles, {cost.energy_uj:.1f} µJ per image")
     times = trace.times
     for name, activity in (("every map's", shapes.measure(snn.network, times)), ("the three kinds'", None)):
         work = multichip.workload(snn.network, shapes.spikes(snn.network, activity), fs.Processor())
         one = multichip.system(work, 1, technology=technology.default(), dram=options.dram)
         off = [one.period_cycles / cost.cycles_per_image - 1, one.energy.value / cost.energy_uj - 1]
         print(
-            f"model, {name} activity: {one.period_cycles:,.0f} cycles ({off[0]:+.1%}), {one.energy.value:.1f} uJ ({off[1]:+.1%})"
+            f"model, {name} activity: {one.period_cycles:,.0f} cycles ({off[0]:+.1%}), {one.energy.value:.1f} µJ ({off[1]:+.1%})"
         )
 
 

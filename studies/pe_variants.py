@@ -79,7 +79,7 @@ for variant in VARIANTS:
     if options.only and variant.name not in options.only:
         continue
     rows.append(measure(variant, library, stimulus, clock_ns=options.clock, node_nm=options.node))
-    print(f"  {variant.name}: {rows[-1].area_um2:.1f} um2, {rows[-1].energy_fj[1]:.1f} fJ per operation", flush=True)
+    print(f"  {variant.name}: {rows[-1].area_um2:.1f} µm², {rows[-1].energy_fj[1]:.1f} fJ per operation", flush=True)
 late = float(np.mean(stimulus.times[stimulus.enable == 1]))
 zero = float(np.mean((stimulus.codes[stimulus.enable == 1] & 15) == 15))
 print(f"\n{library.name}, {library.voltage} V, {options.clock} ns; {source}")

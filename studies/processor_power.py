@@ -105,7 +105,7 @@ print(
     f"\n{library.name}, {library.voltage} V, {area['clock_ns']} ns, layer {options.layer}, n = {record['cycles']} cycles\n"
 )
 areas = {block["name"]: block for block in area["blocks"]}
-print("| block | area um2 | GE | flip-flops | energy/cycle fJ | of it clock | 28 nm: area um2 | energy/cycle fJ |")
+print("| block | area µm² | GE | flip-flops | energy/cycle fJ | of it clock | 28 nm: area µm² | energy/cycle fJ |")
 print("|---|---|---|---|---|---|---|---|")
 factor = area["at_28nm"]["factors"] if area["at_28nm"] else {"area": float("nan"), "energy": float("nan")}
 for block in record["blocks"]:
@@ -121,7 +121,7 @@ print(
     f"| {total['total']:.0f} ({total['low']:.0f}-{total['high']:.0f}) | | {area['area_um2'] * factor['area']:.0f} "
     f"| {total['total'] * factor['energy']:.0f} |\n"
 )
-print("| memory | bits x words | area um2 (28 nm) | reads | writes | energy/cycle fJ (28 nm) |")
+print("| memory | bits x words | area µm² (28 nm) | reads | writes | energy/cycle fJ (28 nm) |")
 print("|---|---|---|---|---|---|")
 for size, access in zip(area["memories"], record["memories"], strict=True):
     low, value, high = access["fj_per_cycle_28nm"]

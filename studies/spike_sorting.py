@@ -178,7 +178,7 @@ blocks = [
 ]
 print(f"{library.name}, {library.voltage} V, {options.clock} ns; layer {layer.name} of {Path(options.network).name}")
 print(
-    "| block | GE | flip-flops | area um2 | delay ns | spikes | cycles | energy/spike fJ | 28 nm: area um2 | energy/spike pJ |"
+    "| block | GE | flip-flops | area µm² | delay ns | spikes | cycles | energy/spike fJ | 28 nm: area µm² | energy/spike pJ |"
 )
 print("|---|---|---|---|---|---|---|---|---|---|")
 rows = []

@@ -54,7 +54,7 @@ class Measured:
         self.rows = sum(m["reads"] for name, m in accesses.items() if "weights" in name)
         self.steps = sum(m["reads"] for name, m in accesses.items() if "fire" in name)
         self.bytes = 8 * sum(m["writes"] for name, m in accesses.items() if "activations" in name)
-        # 1 fJ in 4 ns is 0.25 uW
+        # 1 fJ in 4 ns is 0.25 µW
         leakage = sum(block["leakage"] for block in self.blocks.values()) / power["clock_ns"]
         self.leakage_mw_per_mm2 = leakage * 1e-3 / (self.area["area_um2"] * self.factor["area"] * 1e-6)
 

@@ -206,8 +206,8 @@ def _shared(variant: Variant, library: Library, stimulus: Stimulus, clock_ns: fl
 def table(rows: Sequence[Measurement]) -> str:
     """A Markdown table, one variant a row, in the library's own technology and at 28 nm."""
     lines = [
-        "| element | acc. bits | area um2 | GE | delay ns | energy/op fJ | idle fJ/cycle | power uW | once per array: um2, fJ |"
-        " 28 nm: area um2 | slack ns | energy/op pJ |",
+        "| element | acc. bits | area µm² | GE | delay ns | energy/op fJ | idle fJ/cycle | power µW | once per array: µm², fJ |"
+        " 28 nm: area µm² | slack ns | energy/op pJ |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

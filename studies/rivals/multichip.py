@@ -111,8 +111,8 @@ class System:
         period_cycles: cycles from one image to the next: those of the busiest chip or link.
         latency_cycles: cycles of one image through all chips and links.
         link_bits: bits over the link behind each chip but the last.
-        parts: energy in uJ by component.
-        area: of all chips in mm2.
+        parts: energy in µJ by component.
+        area: of all chips in mm².
         weight_dram_bits: weight bits read from DRAM.
     """
 
@@ -139,12 +139,12 @@ class System:
 
     @property
     def energy(self) -> Interval:
-        """Energy per image in uJ."""
+        """Energy per image in µJ."""
         return total(list(self.parts.values()))
 
     @property
     def groups(self) -> dict[str, Interval]:
-        """Energy per image in uJ by group of components."""
+        """Energy per image in µJ by group of components."""
         return {group: total([self.parts[key] for key in keys]) for group, keys in GROUPS.items()}
 
     def record(self) -> dict[str, Any]:

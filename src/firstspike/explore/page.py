@@ -21,8 +21,8 @@ SHOWN = 100
 
 LABELS = {
     "accuracy": ("accuracy", "%"),
-    "energy_uj": ("energy", "uJ"),
-    "area_mm2": ("area", "mm2"),
+    "energy_uj": ("energy", "µJ"),
+    "area_mm2": ("area", "mm²"),
     "latency_us": ("latency", "us"),
     "latency_steps": ("latency", "steps"),
     "frames_per_second": ("frames", "1/s"),

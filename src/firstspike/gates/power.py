@@ -84,8 +84,8 @@ class PowerReport:
         return result
 
     def power_uw(self, block: str | None = None) -> float:
-        """Mean power in uW (``total``)."""
-        return self.per_cycle_fj(block)["total"] / self.clock_ns  # fJ / ns = uW
+        """Mean power in µW (``total``)."""
+        return self.per_cycle_fj(block)["total"] / self.clock_ns  # fJ / ns = µW
 
 
 def integrate(

@@ -58,17 +58,17 @@ class LayerCost:
 
     @property
     def energy(self) -> Interval:
-        """Energy of the layer in uJ."""
+        """Energy of the layer in µJ."""
         return total(list(self.components.values())).times(1e-6)
 
     @property
     def energy_uj(self) -> float:
-        """Energy of the layer in uJ."""
+        """Energy of the layer in µJ."""
         return self.energy.value
 
     @property
     def groups(self) -> dict[str, Interval]:
-        """Energy of the layer in uJ by group of components."""
+        """Energy of the layer in µJ by group of components."""
         return {group: total([self.components[key] for key in keys]).times(1e-6) for group, keys in GROUPS.items()}
 
 
@@ -85,7 +85,7 @@ class Cost:
         clock_mhz: its clock frequency in MHz.
         technology, dram: names of the technology and of the DRAM scenario.
         layers: by execution, the image's load first.
-        area: area of memories and logic in mm2.
+        area: area of memories and logic in mm².
     """
 
     images: int
@@ -100,7 +100,7 @@ class Cost:
 
     @property
     def components(self) -> dict[str, Interval]:
-        """Energy per image in uJ by component."""
+        """Energy per image in µJ by component."""
         return {key: total([layer.components[key] for layer in self.layers]).times(1e-6) for key in COMPONENTS}
 
     @property
@@ -110,18 +110,18 @@ class Cost:
 
     @property
     def groups(self) -> dict[str, Interval]:
-        """Energy per image in uJ by group of components."""
+        """Energy per image in µJ by group of components."""
         parts = self.components
         return {group: total([parts[key] for key in keys]) for group, keys in GROUPS.items()}
 
     @property
     def energy(self) -> Interval:
-        """Energy per image in uJ with its bounds."""
+        """Energy per image in µJ with its bounds."""
         return total(list(self.components.values()))
 
     @property
     def energy_uj(self) -> float:
-        """Energy per image in uJ."""
+        """Energy per image in µJ."""
         return self.energy.value
 
     @property

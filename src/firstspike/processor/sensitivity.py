@@ -14,7 +14,7 @@ SRAM_KEYS = ("sram.energy", "sram.leakage")
 
 @dataclass(frozen=True, kw_only=True)
 class Swing:
-    """Energy per image in uJ with one constant at its low end and at its high end.
+    """Energy per image in µJ with one constant at its low end and at its high end.
 
     Attributes:
         key: the constant's key in the technology file, or one of `SRAM_KEYS`.
@@ -41,10 +41,10 @@ def of_counts(counts: Counts, *, weight_bits: int, technology: Technology, dram:
 
 
 def swings(price: Callable[[Technology], float], technology: Technology) -> tuple[Swing, ...]:
-    """Swings of any energy per image in uJ that is a function of the technology, widest first; none that moves nothing.
+    """Swings of any energy per image in µJ that is a function of the technology, widest first; none that moves nothing.
 
     Args:
-        price: the energy per image in uJ in a technology, of which the values of the constants count.
+        price: the energy per image in µJ in a technology, of which the values of the constants count.
         technology: the constants and their bounds.
     """
     keys = [key for key, constant in technology.constants().items() if constant.low < constant.high]

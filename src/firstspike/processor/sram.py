@@ -22,7 +22,7 @@ class SramMacro:
 
 @dataclass(frozen=True, kw_only=True)
 class Buffer:
-    """What a buffer costs: per access of one word (pJ), all the time (mW), and on the die (mm2)."""
+    """What a buffer costs: per access of one word (pJ), all the time (mW), and on the die (mm²)."""
 
     read_pj: Interval
     write_pj: Interval

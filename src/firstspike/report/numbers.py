@@ -50,7 +50,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def energy(microjoule: float) -> str:
-    """An energy given in uJ, in the unit that suits it.
+    """An energy given in µJ, in the unit that suits it.
 
     >>> energy(1.6458), energy(0.0154), energy(1426.0), energy(0), energy(2_000_000)
     ('1.65 µJ', '15.4 nJ', '1.43 mJ', '0 µJ', '2.00 J')

@@ -26,12 +26,12 @@ class LayerView(Protocol):
 
     @property
     def energy(self) -> Interval:
-        """Energy per image in uJ."""
+        """Energy per image in µJ."""
         ...
 
     @property
     def groups(self) -> Mapping[str, Interval]:
-        """Energy per image in uJ by group of components."""
+        """Energy per image in µJ by group of components."""
         ...
 
 
@@ -55,17 +55,17 @@ class CostView(Protocol):
 
     @property
     def energy(self) -> Interval:
-        """Energy per image in uJ."""
+        """Energy per image in µJ."""
         ...
 
     @property
     def components(self) -> Mapping[str, Interval]:
-        """Energy per image in uJ by component."""
+        """Energy per image in µJ by component."""
         ...
 
     @property
     def groups(self) -> Mapping[str, Interval]:
-        """Energy per image in uJ by group of components."""
+        """Energy per image in µJ by group of components."""
         ...
 
     @property
@@ -88,10 +88,10 @@ class SwingView(Protocol):
 
     @property
     def low_uj(self) -> float:
-        """Energy per image in uJ with the constant at its low end."""
+        """Energy per image in µJ with the constant at its low end."""
         ...
 
     @property
     def high_uj(self) -> float:
-        """Energy per image in uJ with the constant at its high end."""
+        """Energy per image in µJ with the constant at its high end."""
         ...

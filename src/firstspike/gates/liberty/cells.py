@@ -88,7 +88,7 @@ class ClockGate:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A library cell: area in um2, leakage in nW (all supplies, mean over states)."""
+    """A library cell: area in µm², leakage in nW (all supplies, mean over states)."""
 
     name: str
     area: float
