@@ -23,7 +23,7 @@ LABELS = {
     "accuracy": ("accuracy", "%"),
     "energy_uj": ("energy", "µJ"),
     "area_mm2": ("area", "mm²"),
-    "latency_us": ("latency", "us"),
+    "latency_us": ("latency", "µs"),
     "latency_steps": ("latency", "steps"),
     "frames_per_second": ("frames", "1/s"),
 }
