@@ -56,7 +56,10 @@ class Engine:
         thresholds: np.ndarray,
         identity: np.ndarray,
         residuals: Sequence[int],
+        parts: Sequence[int],
+        partial: bool,
     ) -> None: ...
+    def add_channels(self, sources: Sequence[int], out_shape: tuple[int, ...], channels: Sequence[int]) -> None: ...
     def add_pool(
         self,
         source: int,

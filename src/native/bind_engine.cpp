@@ -45,6 +45,12 @@ private:
 
 std::vector<int64_t> vector(const Integers& values) { return {values.data(), values.data() + values.size()}; }
 
+std::vector<int> integers(const nb::list& values) {
+    std::vector<int> numbers;
+    for (nb::handle value : values) numbers.push_back(nb::cast<int>(value));
+    return numbers;
+}
+
 Shape shape(const Triple& s) { return {std::get<0>(s), std::get<1>(s), std::get<2>(s)}; }
 
 Geometry geometry(const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {
@@ -73,12 +79,10 @@ Builder* create(const Triple& input, int T, int weight_bits, int accumulator_bit
 void add_synaptic(Builder& builder, int source, const Triple& in, const Triple& out, const Bytes& stream, Pair kernel,
                   Pair stride, Pair padding, int groups, bool fires, int silence, const Integers& spike_values,
                   const Integers& weights, const Integers& bias, const Integers& thresholds, const Integers& identity,
-                  const nb::list& residuals) {
-    std::vector<int> numbers;
-    for (nb::handle number : residuals) numbers.push_back(nb::cast<int>(number));
+                  const nb::list& residuals, const nb::list& parts, bool partial) {
     SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding), groups, fires, silence,
-                      stream.data(), static_cast<int64_t>(stream.size()), vector(spike_values), vector(weights), vector(bias), vector(thresholds), vector(identity),
-                      std::move(numbers)};
+                      stream.data(), static_cast<int64_t>(stream.size()), vector(spike_values), vector(weights), vector(bias),
+                      vector(thresholds), vector(identity), integers(residuals), integers(parts), partial};
     Engine& engine = open_engine(builder);
     const Closed closed(builder);
     Watch watch = watch_signals();
@@ -116,7 +120,8 @@ void run(Builder& builder, const Bytes& times, nb::ndarray<int64_t, nb::c_contig
     std::vector<uint8_t*> pointers;
     for (size_t i = 0; i < traces.size(); ++i) {
         const auto trace = nb::cast<nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu>>(traces[i], false);
-        if (static_cast<int64_t>(trace.size()) != n * engine.steps()[i].out.size())
+        const Step& step = engine.steps()[i];
+        if (static_cast<int64_t>(trace.size()) != (step.partial ? 0 : n * step.out.size()))
             throw std::invalid_argument("traces must fit their layers");
         pointers.push_back(trace.data());
     }
@@ -132,7 +137,8 @@ void bind_engine(nb::module_& m) {
     nb::class_<Builder>(m, "Engine", "One network, ready to run. Shapes are (channels, height, width).")
         .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "instructions"_a, "path"_a)
         .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "stream"_a, "kernel"_a, "stride"_a, "padding"_a,
-             "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a)
+             "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a,
+             "parts"_a, "partial"_a)
         .def(
             "add_pool",
             [](Builder& b, int source, const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {
@@ -142,6 +148,12 @@ void bind_engine(nb::module_& m) {
         .def(
             "add_flatten", [](Builder& b, int source, const Triple& in) { open_engine(b).add_flatten(source, shape(in)); },
             "source"_a, "in_shape"_a)
+        .def(
+            "add_channels",
+            [](Builder& b, const nb::list& sources, const Triple& out, const nb::list& channels) {
+                open_engine(b).add_channels(integers(sources), shape(out), integers(channels));
+            },
+            "sources"_a, "out_shape"_a, "channels"_a)
         .def("codes", &codes, "number"_a, "stream"_a, "Writes a layer's codes as they were given, packed.")
         .def("run", &run, "times"_a, "logits"_a, "traces"_a, "threads"_a)
         .def_prop_ro("instructions", [](const Builder& b) { return name(b.engine.common().isa); })

@@ -81,4 +81,23 @@ void Engine::run_pool(const Step& step, int64_t n, Team& team, int output) const
     });
 }
 
+void Engine::run_channels(const Step& step, int64_t n, Team& team, int output) const {
+    auto& activations = team.home().activations;
+    uint8_t* out = activations[output].data();
+    const int64_t pixels = step.out.pixels();
+    std::vector<const uint8_t*> maps;
+    std::vector<int64_t> channels;
+    for (int source : step.sources) {
+        maps.push_back(activations[source].data());
+        channels.push_back(activation(source).channels);
+    }
+    team.parallel(n, [&](int64_t image, Workspace&) {
+        for (int64_t p = image * pixels; p < (image + 1) * pixels; ++p)
+            for (int c = 0; c < step.out.channels; ++c) {
+                const auto [place, channel] = step.picks[c];
+                out[p * step.out.channels + c] = place < 0 ? 255 : maps[place][p * channels[place] + channel];
+            }
+    });
+}
+
 }  // namespace firstspike

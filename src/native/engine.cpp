@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -41,7 +42,13 @@ bool same(const Shape& a, const Shape& b) {
 }
 
 bool is_readout(const Step& step) {
-    return (step.kind == Step::Kind::synaptic || step.kind == Step::Kind::depthwise) && !step.fires;
+    return (step.kind == Step::Kind::synaptic || step.kind == Step::Kind::depthwise) && !step.fires && !step.partial;
+}
+
+template <class V, class U>
+void add_sums(const void* sums, int count, V* membranes) {
+    const V* more = static_cast<const V*>(sums);
+    for (int i = 0; i < count; ++i) membranes[i] = static_cast<V>(static_cast<U>(membranes[i]) + static_cast<U>(more[i]));
 }
 
 }  // namespace
@@ -56,6 +63,7 @@ Engine::Engine(Common common, Shape input, Path path) : common_(std::move(common
 void Engine::check_source(int source, const Shape& in) const {
     if (source < 0 || source > static_cast<int>(steps_.size()))
         throw std::invalid_argument("source must be the number of an activation, not " + std::to_string(source));
+    if (is_partial(source)) throw std::invalid_argument("source must not be the sums of a part, not " + std::to_string(source));
     if (!same(in, activation(source))) throw std::invalid_argument("in_shape must be that of its source");
     if (!steps_.empty() && is_readout(steps_.back())) throw std::invalid_argument("nothing may follow a read-out");
 }
@@ -64,8 +72,14 @@ Step Engine::plan(SynapticSpec spec, Watch& watch) const {
     check_source(spec.source, spec.in);
     check(common_, spec);
     for (int residual : spec.residuals)
-        if (residual < 0 || residual > static_cast<int>(steps_.size()) || !same(activation(residual), spec.out))
+        if (residual < 0 || residual > static_cast<int>(steps_.size()) || !same(activation(residual), spec.out) ||
+            is_partial(residual))
             throw std::invalid_argument("residuals must be activations of out_shape, not " + std::to_string(residual));
+    for (int part : spec.parts)
+        if (part < 1 || part > static_cast<int>(steps_.size()) || !same(activation(part), spec.out) || !is_partial(part))
+            throw std::invalid_argument("parts must be sums of out_shape, not " + std::to_string(part));
+    if (spec.partial && (spec.fires || !spec.residuals.empty() || !spec.parts.empty()))
+        throw std::invalid_argument("a part must neither fire nor add others");
     return plan_synaptic(common_, std::move(spec), watch);
 }
 
@@ -92,6 +106,34 @@ void Engine::add_flatten(int source, Shape in) {
     steps_.push_back(std::move(step));
 }
 
+void Engine::add_channels(std::vector<int> sources, Shape out, const std::vector<int>& channels) {
+    check("out_shape", out);
+    if (sources.empty() || sources.size() > size_t(max_extent)) throw std::invalid_argument("sources must hold 1..65536 activations");
+    Step step{};
+    step.kind = Step::Kind::channels;
+    std::vector<std::pair<int, int>> all;
+    for (size_t i = 0; i < sources.size(); ++i) {
+        if (sources[i] < 0 || sources[i] > static_cast<int>(steps_.size()))
+            throw std::invalid_argument("source must be the number of an activation, not " + std::to_string(sources[i]));
+        const Shape from = activation(sources[i]);
+        check_source(sources[i], from);
+        if (from.height != out.height || from.width != out.width) throw std::invalid_argument("out_shape must have the pixels of its sources");
+        if (all.size() + from.channels > size_t(max_outputs)) throw std::invalid_argument("sources must have at most 2^24 channels");
+        for (int c = 0; c < from.channels; ++c) all.emplace_back(static_cast<int>(i), c);
+    }
+    if (static_cast<int64_t>(channels.size()) != out.channels) throw std::invalid_argument("channels must hold one entry per output channel");
+    for (int channel : channels) {
+        if (channel < -1 || channel >= static_cast<int>(all.size()))
+            throw std::invalid_argument("channels must be those of the sources or -1, not " + std::to_string(channel));
+        step.picks.push_back(channel < 0 ? std::pair<int, int>(-1, 0) : all[channel]);
+    }
+    step.source = sources[0];
+    step.in = activation(sources[0]);
+    step.out = out;
+    step.sources = std::move(sources);
+    steps_.push_back(std::move(step));
+}
+
 void Engine::check_complete() const {
     if (steps_.empty() || !is_readout(steps_.back())) throw std::invalid_argument("the engine must end in a read-out");
 }
@@ -110,15 +152,17 @@ Engine::Schedule Engine::schedule() const {
     for (int s = 0; s < steps; ++s) {
         last[s + 1] = s;
         last[steps_[s].source] = s;
+        for (int source : steps_[s].sources) last[source] = s;
+        for (int part : steps_[s].parts) last[part] = s;
         for (int residual : steps_[s].residuals) last[residual] = s;
     }
     Schedule schedule{std::vector<std::vector<int>>(steps), 0};
     for (int number = 0; number <= steps; ++number) schedule.done[last[number]].push_back(number);
     int64_t live = input_.size();
     for (int s = 0; s < steps; ++s) {
-        live += steps_[s].out.size();
+        live += steps_[s].activation_bytes();
         schedule.live_bytes = std::max(schedule.live_bytes, live);
-        for (int number : schedule.done[s]) live -= activation(number).size();
+        for (int number : schedule.done[s]) live -= number == 0 ? input_.size() : steps_[number - 1].activation_bytes();
     }
     return schedule;
 }
@@ -165,9 +209,9 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
         const Step& step = steps_[s];
         const int output = static_cast<int>(s) + 1;
         const bool readout = s + 1 == steps_.size();
-        const uint8_t* out = readout ? nullptr : take(output, n * step.out.size());
+        const uint8_t* out = readout ? nullptr : take(output, n * step.activation_bytes());
         run_step(step, n, readout ? logits + first * step.out.size() : nullptr, team, output);
-        if (!traces.empty() && !readout)
+        if (!traces.empty() && !readout && !step.partial)
             team.parallel(n, [&](int64_t i, Workspace&) {
                 to_channels_first(out + i * step.out.size(), step.out, traces[s] + (first + i) * step.out.size());
             });
@@ -181,6 +225,7 @@ void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, 
         case Step::Kind::synaptic: run_synaptic(step, n, logits, team, output); break;
         case Step::Kind::depthwise: run_depthwise(step, n, logits, team, output); break;
         case Step::Kind::pool: run_pool(step, n, team, output); break;
+        case Step::Kind::channels: run_channels(step, n, team, output); break;
         case Step::Kind::flatten: {
             const uint8_t* in = team.home().activations[step.source].data();
             uint8_t* out = team.home().activations[output].data();
@@ -192,7 +237,7 @@ void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, 
     }
 }
 
-// Residuals, then spike times or logits, of `count` channels at one position.
+// Parts and residuals, then spike times, logits or a part's sums, of `count` channels at one position.
 void Engine::finish(const Step& step, const Workspace& home, const void* membranes, int64_t image, int position, int channel,
                     int count, int64_t* logits, uint8_t* out) const {
     const Kernels& k = kernels(common_.isa);
@@ -200,6 +245,17 @@ void Engine::finish(const Step& step, const Workspace& home, const void* membran
     auto* narrow = static_cast<int32_t*>(const_cast<void*>(membranes));
     auto* large = static_cast<int64_t*>(const_cast<void*>(membranes));
     const bool is_narrow = step.sum_bytes() == 4;
+    if (step.partial) {
+        std::memcpy(out + at * step.sum_bytes(), membranes, int64_t(count) * step.sum_bytes());
+        return;
+    }
+    for (int part : step.parts) {
+        const uint8_t* sums = home.activations[part].data() + at * step.sum_bytes();
+        if (is_narrow)
+            add_sums<int32_t, uint32_t>(sums, count, narrow);
+        else
+            add_sums<int64_t, uint64_t>(sums, count, large);
+    }
     for (int residual : step.residuals) {
         const uint8_t* times = home.activations[residual].data() + at;
         if (is_narrow)

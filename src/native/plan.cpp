@@ -163,6 +163,8 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
     step.thresholds = std::move(spec.thresholds);
     step.identity = std::move(spec.identity);
     step.residuals = std::move(spec.residuals);
+    step.parts = std::move(spec.parts);
+    step.partial = spec.partial;
 
     // Sums modulo 2^32 or 2^64 wrap to the accumulator's bits exactly. 16-bit pairs need operands of 16 bits.
     const bool narrow = fits(step.weights, INT16_MAX) && fits(spec.spike_values, INT16_MAX);

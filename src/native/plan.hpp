@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kernels.hpp"
@@ -26,7 +27,7 @@ struct Common {
 
 // What every step knows: which activation it reads (0 is the input, step i writes i + 1) and both shapes.
 struct Step {
-    enum class Kind { synaptic, depthwise, pool, flatten } kind;
+    enum class Kind { synaptic, depthwise, pool, flatten, channels } kind;
     int source;
     Shape in, out;
     Geometry geometry;  // of synaptic, depthwise and pool
@@ -34,7 +35,9 @@ struct Step {
     // Synaptic layers and depthwise ones
     int groups = 1;
     bool fires = false;
-    int silence = 255;  // bytes of the source from here on are no spike
+    bool partial = false;    // writes its sums, which the layer that it is a part of adds
+    std::vector<int> parts;  // activations that are such sums
+    int silence = 255;       // bytes of the source from here on are no spike
     Width width = Width::bits16;
     std::vector<int64_t> weights;  // integer weight of every code
     std::vector<int64_t> bias;     // [out.channels]
@@ -47,12 +50,17 @@ struct Step {
     std::vector<uint32_t> kernel32;     // [256]
     std::vector<uint64_t> kernel64;
 
+    // Channels: for each output channel the activation and the channel there, or -1 for silence
+    std::vector<int> sources;
+    std::vector<std::pair<int, int>> picks;  // place in sources, channel
+
     // Packed codes, [group][lane block][row][lane], rows chunk after chunk; depthwise: one code a byte, [tap][channel]
     std::vector<uint8_t> packed;
     int lanes = 64, lane_blocks = 0, blocks = 0, block_channels = 0;  // lane blocks and channel blocks per group
     int64_t rows = 0;                                                 // of one lane block
     std::vector<Chunk> chunks;
 
+    int64_t activation_bytes() const { return out.size() * (partial ? sum_bytes() : 1); }
     int group_inputs() const { return in.channels / groups; }
     int group_outputs() const { return out.channels / groups; }
     int sum_bytes() const { return width == Width::bits64 ? 8 : 4; }
@@ -75,7 +83,8 @@ struct SynapticSpec {
     int64_t stream_bytes;
     std::vector<int64_t> spike_values;  // [256] by the source's byte, 0 for silence
     std::vector<int64_t> weights, bias, thresholds, identity;
-    std::vector<int> residuals;
+    std::vector<int> residuals, parts;
+    bool partial;
 };
 
 // The spec must have passed check().

@@ -15,7 +15,7 @@ from oracles import network as oracle
 from oracles import tables
 
 from firstspike.arith import NO_SPIKE, Code, LogWeights, encode_weights, kernel, membrane_exponent, thresholds
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -60,13 +60,15 @@ def networks(
     weights: st.SearchStrategy[LogWeights] | None = None,
     max_layers: int = 5,
     residuals: bool = True,
+    sources: bool = True,
     size: int = 6,
 ) -> Network:
     """A network of up to ``max_layers`` layers and a read-out, on inputs of up to 3 x ``size`` x ``size``.
 
-    Its membranes need ``accumulator_bits`` or fewer: often exactly as many.
+    Its membranes need ``accumulator_bits`` or fewer: often exactly as many. Without ``sources`` no layer has parts and no
+    channels are rearranged.
     """
-    build = _Builder(draw(code or codes()), draw(weights or weight_formats()), residuals)
+    build = _Builder(draw(code or codes()), draw(weights or weight_formats()), residuals, sources)
     extent = st.integers(1, size)
     image = draw(st.integers(0, 4)) > 0
     input_shape = draw(st.tuples(st.integers(1, 3), extent, extent) if image else st.tuples(st.integers(1, 12)))
@@ -99,8 +101,8 @@ def needed_bits(network: Network) -> int:
 class _Builder:
     """The layers so far, and the shape behind each name."""
 
-    def __init__(self, code: Code, weights: LogWeights, residuals: bool) -> None:
-        self.code, self.weights, self.residuals = code, weights, residuals
+    def __init__(self, code: Code, weights: LogWeights, residuals: bool, sources: bool) -> None:
+        self.code, self.weights, self.residuals, self.sources = code, weights, residuals, sources
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
 
@@ -111,13 +113,19 @@ class _Builder:
 
     def exponent(self, layer: Synaptic) -> int:
         """``G`` of a layer."""
-        return membrane_exponent(self.code, self.weights, layer.scale, planes=self.bits(layer.source))
+        return max(
+            membrane_exponent(self.code, self.weights, part.scale, planes=self.bits(part.source))
+            for part in layer.connections
+        )
 
     def name(self, kind: str) -> str:
         return f"{kind}.{len(self.layers)}"
 
     def add(self, layer: Layer) -> None:
-        self.shapes[layer.name] = layer.output_shape(self.shapes[layer.source])
+        joined = isinstance(layer, Channels)
+        self.shapes[layer.name] = (
+            layer.joined_shape(self.shapes) if joined else layer.output_shape(self.shapes[layer.source])
+        )
         self.layers.append(layer)
 
 
@@ -127,8 +135,9 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
     if len(build.shapes[source]) == 1:
         build.add(_linear(draw, build, source, fires=True))
         return
-    kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"]
-    kind = draw(st.sampled_from([kind for kind in kinds if kind != "maxpool" or not build.bits(source)]))
+    kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"] + ["channels"] * build.sources
+    numbers = ("maxpool", "channels")
+    kind = draw(st.sampled_from([kind for kind in kinds if kind not in numbers or not build.bits(source)]))
     if kind == "conv":
         build.add(_conv(draw, build, source, fires=True))
     elif kind == "same":
@@ -138,6 +147,8 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
         build.add(MaxPool2d(name=build.name(kind), source=source, kernel=window, stride=stride, padding=padding))
     elif kind == "avgpool":
         build.add(_average(draw, build, source))
+    elif kind == "channels":
+        build.add(_channels(draw, build, source))
     else:
         build.add(Flatten(name=build.name(kind), source=source))
 
@@ -193,6 +204,58 @@ def _conv(draw: st.DrawFn, build: _Builder, source: str, *, fires: bool, same: b
     return _finish(draw, build, layer)
 
 
+def _channels(draw: st.DrawFn, build: _Builder, source: str) -> Channels:
+    """Channels of some maps of one size, in any order, some twice, some silent."""
+    shape = build.shapes[source]
+    same = [name for name, other in build.shapes.items() if other[1:] == shape[1:] and not build.bits(name)]
+    others = draw(st.lists(st.sampled_from(same), max_size=2)) if len(shape) == 3 else []
+    total = sum(build.shapes[name][0] for name in (source, *others))
+    channels = draw(st.lists(st.integers(-1, total - 1), min_size=1, max_size=6))
+    return Channels(name=build.name("channels"), source=source, others=tuple(others), channels=tuple(channels))
+
+
+def _parts(draw: st.DrawFn, build: _Builder, layer: Synaptic) -> tuple[Synaptic, ...]:
+    """Up to two further connections from maps that some window takes to the layer's shape."""
+    shape = layer.output_shape(build.shapes[layer.source])
+    found: list[Synaptic] = []
+    for number in range(draw(st.sampled_from([0, 0, 1, 2])) if build.sources else 0):
+        source = draw(st.sampled_from([name for name, other in build.shapes.items() if len(other) == len(shape)]))
+        before = build.shapes[source]
+        options: dict[str, Any] = {}
+        window: tuple[int, ...] = ()
+        groups = 1
+        if len(shape) == 3:
+            fits = [_fitting(before[axis], shape[axis]) for axis in (1, 2)]
+            if not all(fits):
+                continue
+            rows, columns = (draw(st.sampled_from(fit)) for fit in fits)
+            groups = draw(st.sampled_from([g for g in range(1, 4) if shape[0] % g == 0 and before[0] % g == 0]))
+            window = (rows[0], columns[0])
+            options = {"stride": (rows[1], columns[1]), "padding": (rows[2], columns[2]), "groups": groups}
+        part = type(layer)(
+            name=f"{layer.name}.part{number}",
+            source=source,
+            codes=_codes(draw, (shape[0], before[0] // groups, *window), build.weights),
+            scale=_scale(draw, build.weights),
+            bias=np.zeros(shape[0], dtype=np.int64),
+            fires=False,
+            **options,
+        )
+        found.append(part)
+    return tuple(found)
+
+
+def _fitting(size: int, wanted: int) -> list[tuple[int, int, int]]:
+    """Kernels, strides and paddings of up to 3 by which ``size`` positions give ``wanted``."""
+    return [
+        (kernel, stride, padding)
+        for kernel in range(1, 4)
+        for stride in range(1, 4)
+        for padding in range(kernel)
+        if size + 2 * padding >= kernel and (size + 2 * padding - kernel) // stride + 1 == wanted
+    ]
+
+
 def _average(draw: st.DrawFn, build: _Builder, source: str) -> Conv2d:
     """Average pooling as the file stores it: depthwise, all codes the level nearest to 1/n, no bias."""
     channels = build.shapes[source][0]
@@ -237,7 +300,8 @@ def _codes(draw: st.DrawFn, shape: Shape, weights: LogWeights) -> np.ndarray:
 
 
 def _finish(draw: st.DrawFn, build: _Builder, layer: Any) -> Any:
-    """The layer with residual inputs, where there are any of its shape, and a bias."""
+    """The layer with parts and residual inputs, where there are any of its shape, and a bias."""
+    layer = replace(layer, parts=_parts(draw, build, layer))
     exponent = build.exponent(layer)
     shape = layer.output_shape(build.shapes[layer.source])
     partners = [name for name in build.shapes if build.shapes[name] == shape and not build.bits(name)]
@@ -329,14 +393,18 @@ def plain(network: Network) -> dict[str, Any]:
 
 
 def _plain_layer(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Channels):
+        picks = [None if channel < 0 else channel for channel in layer.channels]
+        return oracle.channels(layer.name, layer.inputs, picks)
     if isinstance(layer, MaxPool2d):
         return oracle.maxpool2d(layer.name, layer.source, layer.kernel, stride=layer.stride, padding=layer.padding)
     if isinstance(layer, Flatten):
         return oracle.flatten(layer.name, layer.source)
     assert isinstance(layer, Synaptic)
     numbers = (layer.name, layer.source, layer.codes, layer.scale, layer.bias)
+    parts = [_plain_layer(part) for part in layer.parts]
     if isinstance(layer, Linear):
-        return oracle.linear(*numbers, fires=layer.fires, residual=layer.residuals)
+        return oracle.linear(*numbers, fires=layer.fires, residual=layer.residuals, parts=parts)
     assert isinstance(layer, Conv2d)
     return oracle.conv2d(
         *numbers,
@@ -345,4 +413,5 @@ def _plain_layer(layer: Layer) -> dict[str, Any]:
         groups=layer.groups,
         fires=layer.fires,
         residual=layer.residuals,
+        parts=parts,
     )

@@ -42,10 +42,11 @@ def test_every_layer_equals_the_oracle(data: st.DataObject) -> None:
             assert found == (expected.logits if layer.name == last else expected.times[layer.name]), layer.name
             if isinstance(layer, Synaptic):
                 before = {INPUT: times[image : image + 1]} | {n: v[image : image + 1] for n, v in outputs.items()}
-                membranes = engine.membranes(layer, before[layer.source], [before[name] for name in layer.residuals])
+                membranes = engine.membranes(layer, before)
                 assert membranes.reshape(-1).tolist() == expected.membranes[layer.name], layer.name
         assert int(outputs[last][image].argmax()) == expected.label
     event(f"input {network.code.input}")
+    event(f"{sum(len(layer.parts) for layer in network.synaptic)} parts")
     for layer in network.layers:
         event(layer.kind + (" with residuals" if isinstance(layer, Synaptic) and layer.residuals else ""))
 

@@ -17,12 +17,26 @@ Layer = dict[str, Any]
 Shape = tuple[int, ...]
 
 WEIGHTED = {
-    "conv2d": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual", "stride", "padding", "groups"},
-    "linear": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual"},
+    "conv2d": {
+        "name",
+        "kind",
+        "inputs",
+        "codes",
+        "k",
+        "bias",
+        "fires",
+        "residual",
+        "parts",
+        "stride",
+        "padding",
+        "groups",
+    },
+    "linear": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual", "parts"},
 }
 KEYS = WEIGHTED | {
     "maxpool2d": {"name", "kind", "inputs", "kernel", "stride", "padding"},
     "flatten": {"name", "kind", "inputs"},
+    "channels": {"name", "kind", "inputs", "channels"},
 }
 
 
@@ -54,16 +68,28 @@ def conv2d(
     groups: int = 1,
     fires: bool = True,
     residual: Sequence[str] = (),
+    parts: Sequence[Layer] = (),
 ) -> Layer:
     """Cross-correlation; ``codes[out][in of the group][row][column]`` are bytes, ``bias[out]`` integers in 2^-G."""
-    layer = linear(name, inputs, codes, k, bias, fires=fires, residual=residual)
+    layer = linear(name, inputs, codes, k, bias, fires=fires, residual=residual, parts=parts)
     return layer | {"kind": "conv2d", "stride": pair(stride), "padding": pair(padding), "groups": groups}
 
 
 def linear(
-    name: str, inputs: str, codes: Any, k: int, bias: Any, *, fires: bool = True, residual: Sequence[str] = ()
+    name: str,
+    inputs: str,
+    codes: Any,
+    k: int,
+    bias: Any,
+    *,
+    fires: bool = True,
+    residual: Sequence[str] = (),
+    parts: Sequence[Layer] = (),
 ) -> Layer:
-    """A dense layer on a flat input; ``codes[out][in]`` are bytes, ``bias[out]`` integers in units of 2^-G."""
+    """A dense layer on a flat input; ``codes[out][in]`` are bytes, ``bias[out]`` integers in units of 2^-G.
+
+    ``parts`` are layers whose products are added too: their own inputs, codes, k and geometry count, nothing else.
+    """
     return {
         "name": name,
         "kind": "linear",
@@ -73,6 +99,7 @@ def linear(
         "bias": plain(bias),
         "fires": fires,
         "residual": list(residual),
+        "parts": list(parts),
     }
 
 
@@ -98,6 +125,11 @@ def maxpool2d(
 def flatten(name: str, inputs: str) -> Layer:
     """[C, H, W] to [C*H*W] in C order."""
     return {"name": name, "kind": "flatten", "inputs": [inputs]}
+
+
+def channels(name: str, inputs: Sequence[str], picks: Sequence[int | None]) -> Layer:
+    """Channels of one or more maps, one behind the other: for each output channel its number there, or None for silence."""
+    return {"name": name, "kind": "channels", "inputs": list(inputs), "channels": list(picks)}
 
 
 def avgpool2d_codes(channels: int, kernel: int | Sequence[int], params: Params) -> tuple[list[Any], int]:

@@ -24,6 +24,7 @@ from .layers import (
     Layer,
     Shape,
     avgpool2d_codes,
+    channels,
     conv2d,
     flat,
     flatten,
@@ -40,6 +41,7 @@ from .tables import NO_SPIKE, Params
 __all__ = [
     "Result",
     "avgpool2d_codes",
+    "channels",
     "check",
     "conv2d",
     "encode_pixels",
@@ -101,9 +103,23 @@ def check(network: Network) -> dict[str, Shape]:
         if kind not in KEYS or set(layer) != KEYS[kind]:
             raise ValueError(f"layer {name!r} must be of a known kind with its keys, not {kind!r}, {sorted(layer)!r}")
         unknown = [source for source in (*layer["inputs"], *layer.get("residual", ())) if source not in shapes]
-        if name in shapes or len(layer["inputs"]) != 1 or unknown:
+        if name in shapes or not layer["inputs"] or unknown:
+            raise ValueError(f"layer {name!r} must have a new name and one earlier input, not {layer['inputs']!r}")
+        if kind == "channels":
+            shapes[name] = channels_shape(layer, [shapes[source] for source in layer["inputs"]])
+            if bits & set(layer["inputs"]):
+                raise ValueError(f"layer {name!r} must read numbers, not the bits of the input")
+            continue
+        if len(layer["inputs"]) != 1:
             raise ValueError(f"layer {name!r} must have a new name and one earlier input, not {layer['inputs']!r}")
         shapes[name] = output_shape(layer, shapes[layer["inputs"][0]])
+        for part in layer.get("parts", ()):
+            if part["kind"] not in WEIGHTED or part["inputs"][0] not in shapes:
+                raise ValueError(f"part {part['name']!r} of {name!r} must be weighted and read an earlier layer")
+            if output_shape(part, shapes[part["inputs"][0]]) != shapes[name]:
+                raise ValueError(f"part {part['name']!r} of {name!r} must have the shape {shapes[name]!r}")
+            for code in flat(part["codes"]):
+                tables.unpack(code, params)
         if (kind == "maxpool2d" and layer["inputs"][0] in bits) or bits & set(layer.get("residual", ())):
             raise ValueError(f"layer {name!r} must read numbers, not the bits of the input")
         if kind not in WEIGHTED:
@@ -130,10 +146,29 @@ def plane_maps(network: Network) -> set[str]:
     return names
 
 
-def exponent(layer: Layer, bits: set[str], params: Params) -> int:
-    """G of a weighted layer, ``bits`` being `plane_maps`."""
+def own_exponent(layer: Layer, bits: set[str], params: Params) -> int:
+    """G of a connection by itself, ``bits`` being `plane_maps`."""
     of = tables.exponent_of_planes if layer["inputs"][0] in bits else tables.exponent_g
     return of(layer["k"], params)
+
+
+def exponent(layer: Layer, bits: set[str], params: Params) -> int:
+    """G of a weighted layer: the finest of its connections' grids."""
+    return max(own_exponent(part, bits, params) for part in connections(layer))
+
+
+def connections(layer: Layer) -> list[Layer]:
+    """A weighted layer's own connection and its parts."""
+    return [layer, *layer["parts"]]
+
+
+def channels_shape(layer: Layer, shapes: list[Shape]) -> Shape:
+    """The shape of rearranged channels; ValueError where the maps differ in rows or columns, or a channel is not there."""
+    total = sum(shape[0] for shape in shapes)
+    wrong = [pick for pick in layer["channels"] if pick is not None and pick not in range(total)]
+    if len({shape[1:] for shape in shapes}) != 1 or not layer["channels"] or wrong:
+        raise ValueError(f"layer {layer['name']!r} must take channels of maps of one size, not {shapes!r}")
+    return (len(layer["channels"]), *shapes[0][1:])
 
 
 def membrane_bounds(layer: Layer, params: Params, bits: set[str] = frozenset()) -> tuple[int, int]:  # type: ignore
@@ -145,14 +180,16 @@ def membrane_bounds(layer: Layer, params: Params, bits: set[str] = frozenset()) 
     G = exponent(layer, bits, params)
     extra = len(layer["residual"]) * tables.residual(0, G, params) if layer["residual"] else 0
     low, high = [], []
-    for b, row in zip(layer["bias"], layer["codes"], strict=True):
+    for o, b in enumerate(layer["bias"]):
         terms = []
-        for code in flat(row):
-            q, sign = tables.unpack(code, params)
-            if layer["inputs"][0] in bits:
-                terms += [tables.plane_product(q, j, sign, layer["k"], params) for j in range(8)]
-            else:
-                terms.append(tables.product(q, 0, sign, layer["k"], params))
+        for part in connections(layer):
+            finer = 2 ** (G - own_exponent(part, bits, params))
+            for code in flat(part["codes"][o]):
+                q, sign = tables.unpack(code, params)
+                if part["inputs"][0] in bits:
+                    terms += [finer * tables.plane_product(q, j, sign, part["k"], params) for j in range(8)]
+                else:
+                    terms.append(finer * tables.product(q, 0, sign, part["k"], params))
         low.append(b + sum(term for term in terms if term < 0))
         high.append(b + sum(term for term in terms if term > 0) + extra)
     return min(low), max(high)
@@ -212,8 +249,16 @@ def finish(result: Result, layer: Layer, u: list[Any], times: list[int]) -> None
 
 
 def unweighted(result: Result, layer: Layer) -> None:
-    """Max pooling and flattening, which compute nothing."""
+    """Max pooling, flattening and rearranging channels, which compute nothing."""
     name, source = layer["name"], layer["inputs"][0]
+    if layer["kind"] == "channels":
+        area = prod(result.shapes[name][1:])
+        behind = [t for other in layer["inputs"] for t in result.times[other]]
+        picked = [
+            [NO_SPIKE] * area if pick is None else behind[pick * area : (pick + 1) * area] for pick in layer["channels"]
+        ]
+        result.times[name] = [t for one in picked for t in one]
+        return
     times = result.times[source]
     if layer["kind"] == "maxpool2d":
         times = pool(layer, times, result.shapes[source], result.shapes[name])
@@ -234,27 +279,28 @@ def run_times(network: Network, times: Any) -> Result:
         if layer["kind"] not in WEIGHTED:
             unweighted(result, layer)
             continue
-        name, source = layer["name"], layer["inputs"][0]
-        arriving = result.times[source]
+        name = layer["name"]
         G = exponent(layer, bits, params)
         theta = tables.thresholds(G, params)
         membranes: list[int] = []
         sops = nonzero = adds = 0
         for index, out in enumerate(grid(*map(range, result.shapes[name]))):
             u = layer["bias"][out[0]]
-            for i, code in synapses_of_neuron(layer, result.shapes[source], out):
-                q, sign = tables.unpack(code, params)
-                if source in bits:
-                    fired = [j for j in range(8) if arriving[8 * i + j] != NO_SPIKE]
-                    u += sum(tables.plane_product(q, j, sign, layer["k"], params) for j in fired)
-                    sops += len(fired)
-                    nonzero += len(fired) * (q != params.zero_level)
-                    continue
-                if arriving[i] == NO_SPIKE:
-                    continue
-                u += tables.product(q, arriving[i], sign, layer["k"], params)
-                sops += 1
-                nonzero += q != params.zero_level
+            for part in connections(layer):
+                source, k = part["inputs"][0], part["k"]
+                arriving, finer = result.times[source], 2 ** (G - own_exponent(part, bits, params))
+                for i, code in synapses_of_neuron(part, result.shapes[source], out):
+                    q, sign = tables.unpack(code, params)
+                    if source in bits:
+                        fired = [j for j in range(8) if arriving[8 * i + j] != NO_SPIKE]
+                        products = [tables.plane_product(q, j, sign, k, params) for j in fired]
+                    elif arriving[i] == NO_SPIKE:
+                        continue
+                    else:
+                        products = [tables.product(q, arriving[i], sign, k, params)]
+                    u += finer * sum(products)
+                    sops += len(products)
+                    nonzero += len(products) * (q != params.zero_level)
             for other in layer["residual"]:
                 t = result.times[other][index]
                 if t != NO_SPIKE:
@@ -275,23 +321,26 @@ def run_exact(network: Network, pixels: Any) -> Result:
         if layer["kind"] not in WEIGHTED:
             unweighted(result, layer)
             continue
-        name, source = layer["name"], layer["inputs"][0]
-        shape, out_shape = result.shapes[source], result.shapes[name]
+        name = layer["name"]
+        out_shape = result.shapes[name]
         unit = tables.power_of_two(-exponent(layer, bits, params))
         area = prod(out_shape[1:])
         u = [layer["bias"][index // area] * unit for index in range(prod(out_shape))]
         sops = nonzero = adds = 0
-        neurons = grid(*map(range, shape), range(8 if source in bits else 1))
-        for t, (*spiking, plane) in zip(result.times[source], neurons, strict=True):
-            if t == NO_SPIKE:
-                continue
-            value = tables.plane_value(plane) if source in bits else tables.decode(t, params)
-            for index, code in synapses_of_spike(layer, shape, out_shape, tuple(spiking)):
-                q, sign = tables.unpack(code, params)
-                w = tables.weight(q, sign, layer["k"], params)
-                u[index] += w * value
-                sops += 1
-                nonzero += w != 0
+        for part in connections(layer):
+            source = part["inputs"][0]
+            shape = result.shapes[source]
+            neurons = grid(*map(range, shape), range(8 if source in bits else 1))
+            for t, (*spiking, plane) in zip(result.times[source], neurons, strict=True):
+                if t == NO_SPIKE:
+                    continue
+                value = tables.plane_value(plane) if source in bits else tables.decode(t, params)
+                for index, code in synapses_of_spike(part, shape, out_shape, tuple(spiking)):
+                    q, sign = tables.unpack(code, params)
+                    w = tables.weight(q, sign, part["k"], params)
+                    u[index] += w * value
+                    sops += 1
+                    nonzero += w != 0
         for other in layer["residual"]:
             for index, t in enumerate(result.times[other]):
                 u[index] += tables.decode(t, params)

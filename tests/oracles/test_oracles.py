@@ -668,3 +668,54 @@ def test_planes_are_no_numbers() -> None:
     for net in (pool, added):
         with pytest.raises(ValueError, match="must read numbers, not the bits of the input"):
             nets.check(net)
+
+
+# ---- several sources ----------------------------------------------------------------------------------------------
+
+
+def test_a_part_by_hand() -> None:
+    # k = 0 and k = 3 (r = 1, e = 1): G = 22 and 23. u = 1 * 1 * 2^23 + W(0 + 3) * 27/32 * 2^23, W(3) = 23/64
+    part = nets.linear("p", "b", [[0, 15]], 3, [0])
+    layer = nets.linear("a", "input", [[0]], 0, [5], parts=[part])
+    hidden = nets.linear("b", "input", [[1], [15]], 0, [27 * 2**17 - 23 * 2**17, 0])  # 23/32 + 4/32 = 27/32: t = 1
+    net = plain_network((1,), hidden, layer)
+    result = nets.run(net, [1.0])
+    assert nets.exponent(layer, set(), DEFAULT) == 23
+    assert result.times["b"] == [1, NO_SPIKE]
+    assert result.membranes["a"] == [5 + 2**23 + 27 * 23 * 2**12]
+    assert (result.sops["a"], result.sops_nonzero["a"]) == (2, 2)
+    assert nets.membrane_bounds(layer, DEFAULT) == (5, 5 + 2**23 + 23 * 2**17)
+    assert nets.run_exact(net, [1.0]).membranes["a"] == [Fraction(5 + 2**23 + 27 * 23 * 2**12, 2**23)]
+
+
+def test_channels_by_hand() -> None:
+    picks = nets.channels("c", ["input", "input"], [3, None, 0, 0])
+    net = plain_network((2, 1, 2), picks, nets.flatten("f", "c"))
+    assert nets.run_times(net, [1, 2, 3, 255]).times["f"] == [3, 255, 255, 255, 1, 2, 1, 2]
+    with pytest.raises(ValueError, match="must take channels of maps of one size"):
+        nets.check(plain_network((2, 1, 2), nets.channels("c", ["input"], [2])))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parts_in_both_evaluators(seed: int) -> None:
+    rng = random.Random(seed)
+    params = Params(T=9, tau=2, M=3, bits=4, rho=2, M_w=3, A=40, planes=seed % 2 == 1)
+
+    def codes(*shape: int) -> Any:
+        return rng.randrange(16) if not shape else [codes(*shape[1:]) for _ in range(shape[0])]
+
+    first = nets.conv2d("a", "input", codes(4, 2, 1, 1), rng.randint(-2, 3), [2**12] * 4)
+    shortcut = nets.conv2d("s", "input", codes(2, 2, 1, 1), rng.randint(-4, 6), [0, 0], stride=2)
+    mixed = nets.channels("m", ["a", "a"], [7, 1, None, 2])
+    third = nets.conv2d("t", "m", codes(2, 2, 2, 2), rng.randint(-4, 6), [0, 0], stride=2, groups=2)
+    main = nets.conv2d(
+        "b", "a", codes(2, 4, 3, 3), rng.randint(-2, 3), [99, -5], stride=2, padding=1, parts=[shortcut, third]
+    )
+    net = plain_network((2, 4, 4), first, mixed, main, params=params)
+    nets.check(net)
+    image = [rng.random() for _ in range(32)]
+    result, exact = nets.run(net, image), nets.run_exact(net, image)
+    assert (result.times, result.sops, result.sops_nonzero) == (exact.times, exact.sops, exact.sops_nonzero)
+    unit = tables.power_of_two(-nets.exponent(main, nets.plane_maps(net), params))
+    assert [u * unit for u in result.membranes["b"]] == exact.membranes["b"]
+    assert nets.fits(main, params, nets.plane_maps(net))

@@ -169,7 +169,7 @@ class _Layer:
             first=False,
             last=False,
             fires=layer.fires,
-            shift=self.network.shift(layer),
+            shift=self.network.shift(layer, layer),
             out_words=-(-count // lanes) if layer.fires else count,
             residual=residual,
             added=added,

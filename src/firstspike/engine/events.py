@@ -34,9 +34,11 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
         fires = not isinstance(layer, Synaptic) or layer.fires
         sops = sops_nonzero = none
         if isinstance(layer, Synaptic):
-            active = flat(spikes_of(network, layer.source, outputs[layer.source]))
-            every, nonzero = fan_out(network, layer)
-            sops, sops_nonzero = active @ every.reshape(-1), active @ nonzero.reshape(-1)
+            for connection in layer.connections:
+                active = flat(spikes_of(network, connection.source, outputs[connection.source]))
+                every, nonzero = fan_out(network, connection)
+                sops = sops + active @ every.reshape(-1)
+                sops_nonzero = sops_nonzero + active @ nonzero.reshape(-1)
         layers[layer.name] = LayerTrace(
             name=layer.name,
             kind=layer.kind,
@@ -69,9 +71,9 @@ def count_spikes(times: np.ndarray) -> np.ndarray:
 
 
 def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:
-    """Synapses that leave each input neuron of a layer, inside the layer: all, and those of non-zero weight.
+    """Synapses that leave each input neuron of a connection, inside the layer: all, and those of non-zero weight.
 
-    Both int64 in the shape of the layer's source.
+    Both int64 in the shape of the connection's source.
     """
     nonzero = network.nonzero_fan_out[layer.name]
     if isinstance(layer, Linear):
@@ -93,7 +95,8 @@ def _spread(counts: np.ndarray, layer: Conv2d, network: Network, *, axis: int) -
         network: whose layer it is.
         axis: 1 or 2; there the result has the input's positions.
     """
-    inputs, outputs = network.shapes[layer.source][axis], network.shapes[layer.name][axis]
+    source = network.shapes[layer.source]
+    inputs, outputs = source[axis], layer.output_shape(source)[axis]
     stride, padding = layer.stride[axis - 1], layer.padding[axis - 1]
     counts = np.moveaxis(counts, axis, 0)
     spread = np.zeros((inputs, *counts.shape[1:]), dtype=np.int64)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE, Code, checks, integer_kernel, integer_weights, kernel, pixel_boundaries
+from firstspike.arith import NO_SPIKE, Code, checks, integer_kernel, kernel, pixel_boundaries
 from firstspike.spec.codes import packed_size
-from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
 
 # an extension module has no source that import-linter could see: a plain import would count as one of all of firstspike
 _native: Any = import_module("firstspike._native")
@@ -61,14 +61,21 @@ class NativeEngine:
         for layer in network.layers:
             source = self._numbers[layer.source]
             before, after = _volume(network.shapes[layer.source]), _volume(network.shapes[layer.name])
-            if isinstance(layer, Flatten):
+            if isinstance(layer, Channels):
+                self._native.add_channels([self._numbers[name] for name in layer.inputs], after, list(layer.channels))
+            elif isinstance(layer, Flatten):
                 self._native.add_flatten(source, before)
             elif isinstance(layer, MaxPool2d):
                 self._native.add_pool(source, before, after, layer.kernel, layer.stride, layer.padding)
             else:
                 assert isinstance(layer, Synaptic)
-                self._add_synaptic(layer, source, before, after)
+                for part in layer.parts:  # their sums go before the layer that adds them
+                    self._add_synaptic(layer, part)
+                    self._numbers[part.name] = len(self._numbers)
+                self._add_synaptic(layer, layer)
             self._numbers[layer.name] = len(self._numbers)
+        # a trace has a place for every step but the read-out; sums of parts leave none
+        self._traced = [name if name in network.shapes else None for name in list(self._numbers)[1:-1]]
 
     @property
     def weight_bytes(self) -> int:
@@ -91,15 +98,21 @@ class NativeEngine:
             raise ValueError(
                 f"times must have shape (n, {', '.join(map(str, network.input_shape))}), not {times.shape!r}"
             )
-        shapes = {layer.name: (len(times), *network.shapes[layer.name]) for layer in network.layers}
-        *firing, readout = network.layers
-        logits = np.empty(shapes[readout.name], dtype=np.int64)
-        traces = {layer.name: np.empty(shapes[layer.name], dtype=np.uint8) for layer in firing} if trace else {}
-        self._native.run(np.ascontiguousarray(times), logits, list(traces.values()), self.threads)
-        return {**traces, readout.name: logits}
+        readout = network.layers[-1].name
+        logits = np.empty((len(times), *network.shapes[readout]), dtype=np.int64)
+        traces = []
+        if trace:
+            shapes = [(0,) if name is None else (len(times), *network.shapes[name]) for name in self._traced]
+            traces = [np.empty(shape, dtype=np.uint8) for shape in shapes]
+        self._native.run(np.ascontiguousarray(times), logits, traces, self.threads)
+        found = {name: values for name, values in zip(self._traced, traces, strict=False) if name is not None}
+        return {**found, readout: logits}
 
-    def _add_synaptic(self, layer: Synaptic, source: int, before: Shape, after: Shape) -> None:
-        network = self.network
+    def _add_synaptic(self, owner: Synaptic, layer: Synaptic) -> None:
+        """One connection of a layer: its own, which ends it, or a part, whose sums wait for that."""
+        network, is_part = self.network, layer is not owner
+        source, before = self._numbers[layer.source], _volume(network.shapes[layer.source])
+        after = _volume(network.shapes[owner.name])
         conv = layer if isinstance(layer, Conv2d) else None
         identity = np.zeros(256, dtype=np.int64)
         if layer.residuals:
@@ -116,11 +129,13 @@ class NativeEngine:
             fires=layer.fires,
             silence=network.code.T if network.planes(layer.source) == 1 else NO_SPIKE,
             spike_values=network.spike_values(layer.source),
-            weights=integer_weights(network.weights, layer.scale),
+            weights=network.integer_weights(owner, layer),
             bias=layer.bias,
             thresholds=network.thresholds(layer) if layer.fires else np.zeros(0, dtype=np.int64),
             identity=identity,
             residuals=[self._numbers[name] for name in layer.residuals],
+            parts=[self._numbers[part.name] for part in layer.parts],
+            partial=is_part,
         )
         number, size = len(self._numbers) - 1, packed_size(layer.weight_count, network.weights.bits)
         layer.keep_codes_in(partial(_codes, self._native, number, size), network.weights.bits)

@@ -2,11 +2,13 @@
 
 from itertools import product
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from firstspike.arith import NO_SPIKE, fire, integer_kernel, integer_weights
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.arith import NO_SPIKE, fire, integer_kernel
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
 GATHERED = 1 << 22
 """Most inputs of windows that are copied at once."""
@@ -34,28 +36,38 @@ class ReferenceEngine:
 
     def _run(self, layer: Layer, values: dict[str, np.ndarray]) -> np.ndarray:
         times = values[layer.source]
+        if isinstance(layer, Channels):
+            return arrange(layer, [values[name] for name in layer.inputs])
         if isinstance(layer, Flatten):
             return times.reshape(len(times), int(np.prod(times.shape[1:])))
         if isinstance(layer, MaxPool2d):
             return max_pool(layer, times)
         assert isinstance(layer, Synaptic)
-        membrane = self.membranes(layer, times, [values[name] for name in layer.residuals])
+        membrane = self.membranes(layer, values)
         return fire(membrane, self.network.thresholds(layer)) if layer.fires else membrane
 
-    def membranes(self, layer: Synaptic, times: np.ndarray, residuals: list[np.ndarray]) -> np.ndarray:
-        """Membranes ``u`` of a layer at the end of its window, int64 ``[n, *shape]``, wrapped to ``A`` bits."""
+    def membranes(self, layer: Synaptic, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Membranes ``u`` of a layer at the end of its window, int64 ``[n, *shape]``, wrapped to ``A`` bits.
+
+        Args:
+            layer: the layer.
+            values: stored spike times by name, of all that it reads.
+        """
         network = self.network
-        spikes = network.spike_values(layer.source)[times]
-        weights = integer_weights(network.weights, layer.scale)[layer.codes]
-        if isinstance(layer, Conv2d):
-            membrane = convolve(layer, spikes, weights) + layer.bias[:, None, None]
-        else:
-            assert isinstance(layer, Linear)
-            membrane = spikes @ weights.T + layer.bias
-        if residuals:
+        pixels = len(network.shapes[layer.name]) - 1
+        membrane = layer.bias.reshape(-1, *[1] * pixels)
+        for connection in layer.connections:
+            spikes = network.spike_values(connection.source)[values[connection.source]]
+            weights = network.integer_weights(layer, connection)[connection.codes]
+            if isinstance(connection, Conv2d):
+                membrane = membrane + convolve(connection, spikes, weights)
+            else:
+                assert isinstance(connection, Linear)
+                membrane = membrane + spikes @ weights.T
+        if layer.residuals:
             identity = integer_kernel(network.code) << (network.exponent(layer) - network.code.exponent)
-            for residual in residuals:
-                membrane = membrane + identity[residual]
+            for residual in layer.residuals:
+                membrane = membrane + identity[values[residual]]
         return wrap(membrane, network.accumulator_bits)
 
 
@@ -79,6 +91,12 @@ def convolve(layer: Conv2d, spikes: np.ndarray, weights: np.ndarray) -> np.ndarr
         membranes = (columns @ rows.transpose(0, 2, 1)).transpose(0, 1, 3, 2)
         result[i : i + some, :, :, y : y + down, x : x + across] = membranes.reshape(n, groups, -1, h, w)
     return result.reshape(images, layer.outputs, height, width)
+
+
+def arrange(layer: Channels, maps: list[np.ndarray]) -> np.ndarray:
+    """Channels of several maps, uint8 ``[n, c, ...]`` each; silence where none is asked for."""
+    joined = np.concatenate([*maps, np.full_like(maps[0][:, :1], NO_SPIKE)], axis=1)
+    return joined[:, list(layer.channels)]  # -1 is the silent one behind all
 
 
 def max_pool(layer: MaxPool2d, times: np.ndarray) -> np.ndarray:

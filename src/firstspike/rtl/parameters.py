@@ -27,7 +27,7 @@ class Parameters:
     @classmethod
     def of(cls, network: Network, processor: ProcessorSpec) -> "Parameters":
         """The parameters of a processor that runs this network."""
-        shifts = {network.shift(layer) for layer in network.synaptic}
+        shifts = {network.shift(layer, part) for layer in network.synaptic for part in layer.connections}
         wired = shifts == {shift_base(network.code, network.weights)}
         return cls(
             processor=processor,

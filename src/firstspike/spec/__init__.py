@@ -3,6 +3,7 @@
 from firstspike.spec.file import FormatError, fingerprint, load, save
 from firstspike.spec.network import (
     INPUT,
+    Channels,
     Conv2d,
     Flatten,
     Layer,
@@ -18,6 +19,7 @@ from firstspike.spec.trace import LayerTrace, Trace
 
 __all__ = [
     "INPUT",
+    "Channels",
     "Conv2d",
     "Flatten",
     "FormatError",

@@ -1,7 +1,7 @@
 """The integer network: layers with codes, shape inference and the overflow bound. Data and checks, no inference."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -86,6 +86,9 @@ class _Codes:
 class Synaptic(Layer):
     """A layer with weights: ``u = bias + sum of products + residuals``; it fires, or its ``u`` are the logits.
 
+    It has one connection of its own, from ``source``, and maybe parts: further connections whose products it adds
+    (numerics, section 7).
+
     Attributes:
         codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8; shape by kind. If they were given packed, every
             access unpacks a new array, read-only; else it is the array that was given.
@@ -93,6 +96,8 @@ class Synaptic(Layer):
         bias: int64 ``[outputs]``, in units of ``2^-G``.
         fires: False for the read-out (the last layer).
         residuals: names of layers of this layer's output shape; each spike at ``t`` adds ``kappa(t) * 2^G``.
+        parts: layers of the same output shape, of which the connection counts: zero bias, no residuals, no parts, and
+            ``fires`` False. Their names are unique among all layers and parts.
     """
 
     codes: _Codes = _Codes()
@@ -100,6 +105,7 @@ class Synaptic(Layer):
     bias: np.ndarray
     fires: bool = True
     residuals: tuple[str, ...] = ()
+    parts: tuple["Synaptic", ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,16 +127,31 @@ class Synaptic(Layer):
                 f"layer {self.name!r}: bias must be int64 with shape {shape[:1]!r}, "
                 f"not {self.bias.dtype} {self.bias.shape!r}"
             )
+        if not isinstance(self.parts, tuple):
+            raise TypeError(f"layer {self.name!r}: parts must be a tuple of layers, not {self.parts!r}")
+        for part in self.parts:
+            if not isinstance(part, Synaptic):
+                raise TypeError(f"layer {self.name!r}: parts must be layers with weights, not {part!r}")
+            if part.fires or part.residuals or part.parts or part.bias.any():
+                raise ValueError(
+                    f"layer {self.name!r}: a part must be a connection alone (fires=False, no residuals, no parts, zero bias), "
+                    f"not {part.name!r} with more"
+                )
+
+    @property
+    def connections(self) -> tuple["Synaptic", ...]:
+        """This layer's own connection and its parts."""
+        return (self, *self.parts)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of all layers whose spikes it reads."""
-        return (self.source, *self.residuals)
+        """Names of all layers whose spikes it reads: of its connections, then its residuals."""
+        return (self.source, *(part.source for part in self.parts), *self.residuals)
 
     @property
     def operations(self) -> int:
         """Operations of one output: its weights and one for each residual."""
-        return math.prod(self.weight_shape[1:]) + len(self.residuals)
+        return sum(math.prod(c.weight_shape[1:]) for c in self.connections) + len(self.residuals)
 
     @property
     def outputs(self) -> int:
@@ -262,6 +283,51 @@ class Flatten(Layer):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Channels(Layer):
+    """Channels of one or more maps of the same rows and columns, rearranged: it moves spike times (numerics, section 7).
+
+    Attributes:
+        others: names of the maps behind ``source``.
+        channels: for every output channel, its number among all channels of ``source`` and ``others``, or -1 for silence.
+    """
+
+    kind: ClassVar[str] = "channels"
+    others: tuple[str, ...] = ()
+    channels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field, value in (("others", self.others), ("channels", self.channels)):
+            if not isinstance(value, tuple):
+                raise TypeError(f"layer {self.name!r}: {field} must be a tuple, not {value!r}")
+        if not 1 <= len(self.channels) <= limits.MAX_EXTENT:
+            raise ValueError(
+                f"layer {self.name!r}: channels must hold 1..{limits.MAX_EXTENT} entries, not {len(self.channels)}"
+            )
+        for channel in self.channels:
+            checks.integer(f"layer {self.name!r}: channels", channel, low=-1, high=1 << 24)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the maps, in order."""
+        return (self.source, *self.others)
+
+    def joined_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """The shape of the output, given those of all maps.
+
+        Raises:
+            ValueError: rows or columns differ, or there is no such channel.
+        """
+        maps = [shapes[name] for name in self.inputs]
+        if len({shape[1:] for shape in maps}) > 1:
+            raise ValueError(f"layer {self.name!r}: its maps must have the same rows and columns, not {maps!r}")
+        total = sum(shape[0] for shape in maps)
+        if max(self.channels) >= total:
+            raise ValueError(f"layer {self.name!r}: channels must be below {total}, not {max(self.channels)!r}")
+        return (len(self.channels), *maps[0][1:])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
     """A whole integer network: a directed acyclic graph of layers in order of execution.
 
@@ -321,23 +387,35 @@ class Network:
         """Output shape of the input and of every layer, by name (no batch axis)."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         limits.check_shape(INPUT, self.input_shape)
-        operations = 0
+        names, operations = {INPUT}, 0
         for layer in self.layers:
-            if not layer.name or layer.name in shapes:
-                raise ValueError(f"layer names must be unique and not empty or {INPUT!r}, not {layer.name!r}")
+            named = [connection.name for connection in getattr(layer, "connections", (layer,))]
+            for name in named:
+                if not name or name in names:
+                    raise ValueError(f"layer names must be unique and not empty or {INPUT!r}, not {name!r}")
+                names.add(name)
             for name in layer.inputs:
                 if name not in shapes:
                     raise ValueError(f"layer {layer.name!r}: it must read an earlier layer, not {name!r}")
-            shapes[layer.name] = layer.output_shape(shapes[layer.source])
+            if isinstance(layer, Channels):
+                shapes[layer.name] = layer.joined_shape(shapes)
+            else:
+                shapes[layer.name] = layer.output_shape(shapes[layer.source])
             limits.check_shape(layer.name, shapes[layer.name])
             operations += math.prod(shapes[layer.name]) * layer.operations
-            numbers = layer.inputs if isinstance(layer, MaxPool2d) else layer.inputs[1:]
+            numbers = layer.inputs if isinstance(layer, MaxPool2d | Channels) else getattr(layer, "residuals", ())
             if any(self.planes(name) > 1 for name in numbers):
                 raise ValueError(
-                    f"layer {layer.name!r}: input planes must be read by a convolution or linear layer, not by max pooling "
-                    f"or as a residual; use Code(input='spike')"
+                    f"layer {layer.name!r}: input planes must be read by a convolution or linear layer, not by max pooling, "
+                    f"rearranged or as a residual; use Code(input='spike')"
                 )
             if isinstance(layer, Synaptic):
+                for part in layer.parts:
+                    found = part.output_shape(shapes[part.source])
+                    if found != shapes[layer.name]:
+                        raise ValueError(
+                            f"layer {layer.name!r}: part {part.name!r} must have shape {shapes[layer.name]!r}, not {found!r}"
+                        )
                 for name in layer.residuals:
                     if shapes[name] != shapes[layer.name]:
                         raise ValueError(
@@ -391,12 +469,12 @@ class Network:
 
     @cached_property
     def nonzero_fan_out(self) -> dict[str, np.ndarray]:
-        """Of every layer with weights, by name: into how many outputs each input has a weight that is not zero.
+        """Of every connection, by name: into how many outputs each input has a weight that is not zero.
 
         int64, ``[c_in, k_h, k_w]`` of a convolution (one count per position in the kernel), ``[inputs]`` of a linear layer.
         """
         counts = {}
-        for layer in self.synaptic:
+        for layer in (connection for layer in self.synaptic for connection in layer.connections):
             nonzero = (layer.codes & self.weights.zero_level) != self.weights.zero_level
             groups = layer.groups if isinstance(layer, Conv2d) else 1
             grouped = nonzero.reshape(groups, layer.outputs // groups, *nonzero.shape[1:]).sum(axis=1, dtype=np.int64)
@@ -404,12 +482,24 @@ class Network:
         return counts
 
     def exponent(self, layer: Synaptic) -> int:
-        """``G`` of a layer: its membranes are in units of ``2^-G``."""
-        return membrane_exponent(self.code, self.weights, layer.scale, planes=self.planes(layer.source) > 1)
+        """``G`` of a layer: its membranes are in units of ``2^-G``, the finest grid of its connections."""
+        return max(self._own_exponent(connection) for connection in layer.connections)
 
-    def shift(self, layer: Synaptic) -> int:
-        """Left shift of a product of level 0 with the earliest spike (of the first plane): ``S`` of the layer."""
-        return shift_base(self.code, self.weights, planes=self.planes(layer.source) > 1)
+    def _own_exponent(self, connection: Synaptic) -> int:
+        return membrane_exponent(self.code, self.weights, connection.scale, planes=self.planes(connection.source) > 1)
+
+    def _finer(self, layer: Synaptic, connection: Synaptic) -> int:
+        """``G - G_s``: how much finer the layer's grid is than its connection's own."""
+        return self.exponent(layer) - self._own_exponent(connection)
+
+    def shift(self, layer: Synaptic, connection: Synaptic) -> int:
+        """Left shift of a connection's product of level 0 with the earliest spike (of the first plane): ``S + G - G_s``."""
+        planes = self.planes(connection.source) > 1
+        return shift_base(self.code, self.weights, planes=planes) + self._finer(layer, connection)
+
+    def integer_weights(self, layer: Synaptic, connection: Synaptic) -> np.ndarray:
+        """Integer weight of every code of a layer's connection on the layer's grid, int64 ``[2^B_w]``."""
+        return integer_weights(self.weights, connection.scale) << self._finer(layer, connection)
 
     def thresholds(self, layer: Synaptic) -> np.ndarray:
         """``Theta[t]`` of a layer, int64 ``[T]``."""
@@ -434,36 +524,46 @@ class Network:
         How often a code occurs among an output's weights, times its product; a block of outputs at a time. Products may
         be longer than 64 bits before they are found not to fit: then the sums are of Python integers.
         """
-        return self._membrane_bounds(layer, layer.codes)
+        low = high = layer.bias.astype(object)
+        for connection in layer.connections:
+            below, above = self._sums(layer, connection, connection.codes)
+            low, high = low + below, high + above
+        return int(low.min()), int(high.max()) + (len(layer.residuals) << max(self.exponent(layer), 0))
 
-    def _membrane_bounds(self, layer: Synaptic, codes: np.ndarray) -> tuple[int, int]:
-        width, fan_in = 1 << self.weights.bits, codes.size // layer.outputs
-        largest_value = int(self.spike_values(layer.source).max())
-        products = [int(weight) * largest_value for weight in integer_weights(self.weights, layer.scale)]
-        residual = len(layer.residuals) << max(self.exponent(layer), 0)
-        largest = max(abs(int(layer.bias.min())), abs(int(layer.bias.max()))) + residual
-        dtype = np.dtype(np.int64 if largest + max(products) * fan_in < 1 << 62 else object)
+    def _sums(self, layer: Synaptic, connection: Synaptic, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of every output, the sums of a connection's negative and of its positive products, as Python integers."""
+        width, fan_in = 1 << self.weights.bits, codes.size // connection.outputs
+        finer = self._finer(layer, connection)
+        largest = int(self.spike_values(connection.source).max()) << finer
+        products = [int(weight) * largest for weight in integer_weights(self.weights, connection.scale)]
+        dtype = np.dtype(np.int64 if max(products) * fan_in < 1 << 62 else object)
         negative = np.array([min(product, 0) for product in products], dtype=dtype)
         positive = np.array([max(product, 0) for product in products], dtype=dtype)
         low, high = [], []
         rows = max(1, (1 << 16) // max(fan_in, width))
-        for first in range(0, layer.outputs, rows):
+        for first in range(0, connection.outputs, rows):
             block = codes[first : first + rows].reshape(-1, fan_in)
             index = block + np.arange(len(block), dtype=np.int64)[:, None] * width
             counts = np.bincount(index.reshape(-1), minlength=len(block) * width).reshape(-1, width).astype(dtype)
-            bias = layer.bias[first : first + rows].astype(dtype)
-            low.append(int((bias + counts @ negative).min()))
-            high.append(int((bias + counts @ positive).max()) + residual)
-        return min(low), max(high)
+            low.append(counts @ negative)
+            high.append(counts @ positive)
+        return np.concatenate(low).astype(object), np.concatenate(high).astype(object)
 
     def _check_synaptic(self, layer: Synaptic) -> None:
         if not layer.fires and layer is not self.layers[-1]:
             raise ValueError(f"layer {layer.name!r}: only the last layer may be a read-out")
-        codes = layer.codes
-        if int(codes.max()) >> self.weights.bits:
-            raise ValueError(
-                f"layer {layer.name!r}: codes must have {self.weights.bits} bits, not {int(codes.max())!r}"
-            )
+        for connection in layer.connections:
+            largest = int(connection.codes.max())
+            if largest >> self.weights.bits:
+                raise ValueError(
+                    f"layer {connection.name!r}: codes must have {self.weights.bits} bits, not {largest!r}"
+                )
+            longest = self.code.mantissa_bits + self.weights.mantissa_bits + self.shift(layer, connection)
+            if longest > 62:
+                raise ValueError(
+                    f"layer {layer.name!r}: its connections' scales must leave products of at most 62 bits, not {longest} of "
+                    f"{connection.name!r}"
+                )
         exponent = self.exponent(layer)
         if layer.residuals and exponent < self.code.exponent:
             raise ValueError(
@@ -475,7 +575,7 @@ class Network:
                 f"layer {layer.name!r}: the firing level 2^G must fit {self.accumulator_bits} bits, "
                 f"not G = {exponent!r} (scale {layer.scale})"
             )
-        low, high = self._membrane_bounds(layer, codes)
+        low, high = self.membrane_bounds(layer)
         if low < -limit or high >= limit:
             raise MembraneError(
                 f"layer {layer.name!r}: the membrane must fit {self.accumulator_bits} bits "
