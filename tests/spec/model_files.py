@@ -49,6 +49,11 @@ def same(one: Network, other: Network) -> bool:
     if len(one.layers) != len(other.layers):
         return False
     objects = [(one, other), *zip(one.layers, other.layers, strict=True)]
+    for left, right in zip(one.layers, other.layers, strict=True):
+        inner, outer = getattr(left, "parts", ()), getattr(right, "parts", ())
+        if len(inner) != len(outer):
+            return False
+        objects += zip(inner, outer, strict=True)
     for left, right in objects:
         if type(left) is not type(right):
             return False
@@ -57,7 +62,7 @@ def same(one: Network, other: Network) -> bool:
             if isinstance(a, np.ndarray):
                 if not (isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)):
                     return False
-            elif field.name != "layers" and (type(a) is not type(b) or a != b):
+            elif field.name not in ("layers", "parts") and (type(a) is not type(b) or a != b):
                 return False
     return True
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from firstspike.arith import Code, integer_kernel, integer_weights, planes_kernel
-from firstspike.spec import FormatError, Network, fingerprint, load, save
+from firstspike.arith import Code, LogWeights, integer_kernel, planes_kernel
+from firstspike.spec import INPUT, Channels, Conv2d, FormatError, Network, fingerprint, load, save
 from firstspike.spec.codes import pack, packed_size, unpack
 from firstspike.spec.file import read_notes
 from spec.model_files import forge, parts, same, small_network
@@ -209,8 +209,9 @@ def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
     assert [layer["name"] for layer in found["layers"]] == [layer.name for layer in network.layers]
     for layer in network.synaptic:
         read = next(entry for entry in found["layers"] if entry["name"] == layer.name)
-        assert np.array_equal(read["codes"], layer.codes)
-        assert np.array_equal(read["weights"], integer_weights(network.weights, layer.scale)[layer.codes])
+        for entry, connection in zip([read, *read.get("parts", [])], layer.connections, strict=True):
+            assert np.array_equal(entry["codes"], connection.codes)
+            assert np.array_equal(entry["weights"], network.integer_weights(layer, connection)[connection.codes])
         assert np.array_equal(read["bias"], layer.bias)
         assert read["G"] == network.exponent(layer)
         if layer.fires:
@@ -353,3 +354,90 @@ def test_a_folder_that_is_not_there_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         save(small_network(), path)
     assert str(raised.value) == f"[Errno 2] No such file or directory: {str(path)!r}"
+
+
+# ---- several sources ----------------------------------------------------------------------------------------------
+
+
+def with_parts() -> Network:
+    """A small network with a part, and channels of two maps."""
+    rng = np.random.default_rng(1)
+
+    def codes(*shape: int) -> np.ndarray:
+        return rng.integers(0, 32, shape, dtype=np.uint8)
+
+    zeros = np.zeros(4, dtype=np.int64)
+    first = Conv2d(name="a", source=INPUT, codes=codes(4, 2, 3, 3), scale=1, bias=zeros, padding=(1, 1))
+    mixed = Channels(name="m", source="a", others=(INPUT,), channels=(5, -1, 0))
+    part = Conv2d(name="p", source="m", codes=codes(4, 3, 1, 1), scale=7, bias=zeros, fires=False, stride=(2, 1))
+    last = Conv2d(
+        name="out", source="a", codes=codes(4, 4, 2, 1), scale=2, bias=zeros, fires=False, stride=(2, 1), parts=(part,)
+    )
+    return Network(
+        code=Code(), weights=LogWeights(), input_shape=(2, 6, 3), layers=(first, mixed, last), accumulator_bits=40
+    )
+
+
+@pytest.mark.usefixtures("_no_sync")
+def test_parts_are_in_version_two_and_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_parts(), path)
+    description, tensors, _ = parts(path)
+    assert description["format_version"] == 2
+    assert set(description["layers"][2]["parts"][0]) == {
+        "kind",
+        "name",
+        "source",
+        "scale",
+        "shape",
+        "stride",
+        "padding",
+        "groups",
+    }
+    assert "p.bias" not in tensors and "p.thresholds" not in tensors
+    assert same(load(path), with_parts())
+    page = FORMAT.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for layer in description["layers"] for name in layer)
+
+
+@pytest.mark.usefixtures("_no_sync")
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (
+            lambda d: d.update(format_version=1) or d["code"].pop("input"),
+            "layer kind must be one of .*, not 'channels'",
+        ),
+        (lambda d: d["layers"][2].update(parts=[]), "parts must hold at least one part where they are there"),
+        (
+            lambda d: d["layers"][2]["parts"][0].update(kind="flatten"),
+            "a part must be of kind conv2d or linear, not 'flatten'",
+        ),
+        (
+            lambda d: d["layers"][2]["parts"][0].update(fires=False),
+            r"layer 'p' must have the keys .* unknown \['fires'\]",
+        ),
+        (lambda d: d["layers"][2]["parts"][0].update(name="a"), "tensor 'a.codes' must be there"),
+        (lambda d: d["layers"][2]["parts"][0].update(source="b"), "it must read an earlier layer, not 'b'"),
+        (
+            lambda d: d["layers"][2]["parts"][0].update(stride=[1, 1]),
+            r"part 'p' must have shape \(4, 3, 3\), not \(4, 6, 3\)",
+        ),
+        (
+            lambda d: d["layers"][2]["parts"][0].update(scale=99),
+            "must leave products of at most 62 bits|must fit 40 bits",
+        ),
+        (lambda d: d["layers"][1].update(channels=[6]), "channels must be below 6, not 6"),
+        (lambda d: d["layers"][1].update(channels=[-2]), r"channels must be in -1\.\.16777216, not -2"),
+        (lambda d: d["layers"][1].update(channels=[]), "channels must hold 1..65536 entries, not 0"),
+        (lambda d: d["layers"][1].update(others=["x"]), "it must read an earlier layer, not 'x'"),
+    ],
+)
+def test_parts_that_are_refused(edit: Any, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_parts(), path)
+    description, tensors, _ = parts(path)
+    edit(description)
+    forge(path, description, tensors)
+    with pytest.raises(FormatError, match=text):
+        load(path)

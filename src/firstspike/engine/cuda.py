@@ -15,8 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from firstspike.arith import NO_SPIKE, integer_kernel, integer_weights
-from firstspike.spec.network import INPUT, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
+from firstspike.arith import NO_SPIKE, integer_kernel
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
 
 LIMB_BITS = 7
 IMAGES = 256
@@ -48,7 +48,11 @@ class CudaEngine:
                 "engine 'cuda' needs an NVIDIA GPU (or TRITON_INTERPRET=1, which is slow): none was found"
             )
         self.device = torch.device(device)
-        self._layers = {layer.name: self._load(layer) for layer in network.synaptic}
+        self._layers = {
+            connection.name: self._load(layer, connection)
+            for layer in network.synaptic
+            for connection in layer.connections
+        }
 
     def logits(self, times: np.ndarray) -> np.ndarray:
         """Logits, int64 ``[n, *read-out shape]``; see `Engine`."""
@@ -80,26 +84,35 @@ class CudaEngine:
         values = {INPUT: torch.tensor(times, device=self.device)}
         for layer in self.network.layers:
             source = values[layer.source]
-            if isinstance(layer, Flatten):
+            if isinstance(layer, Channels):
+                joined = [values[name] for name in layer.inputs]
+                joined.append(torch.full_like(joined[0][:, :1], NO_SPIKE))  # -1 is the last
+                values[layer.name] = torch.cat(joined, dim=1)[:, list(layer.channels)]
+            elif isinstance(layer, Flatten):
                 values[layer.name] = source.flatten(1)
             elif isinstance(layer, MaxPool2d):
                 values[layer.name] = earliest(layer, source)
             else:
                 assert isinstance(layer, Synaptic)
-                values[layer.name] = self._synaptic(layer, source, [values[name] for name in layer.residuals])
+                values[layer.name] = self._synaptic(layer, values)
         del values[INPUT]
         return values
 
-    def _synaptic(self, layer: Synaptic, times: Tensor, residuals: list[Tensor]) -> Tensor:
+    def _synaptic(self, layer: Synaptic, values: dict[str, Tensor]) -> Tensor:
+        shape = self.network.shapes[layer.name]
+        identity = self._layers[layer.name]["identity"]
+        added = [identity[_channels_last(values[name], _volume(shape)).long()] for name in layer.residuals]
+        added += [self._integrate(part, values[part.source], shape, None) for part in layer.parts]
+        out = self._integrate(layer, values[layer.source], shape, torch.stack(added).sum(0) if added else None)
+        return out.permute(0, 3, 1, 2).reshape(len(out), *shape)
+
+    def _integrate(self, layer: Synaptic, times: Tensor, shape: Shape, extra: Tensor | None) -> Tensor:
+        """Spike times, or membranes, of a connection and what is added to it, ``[image, row, column, output]``."""
         network, tensors = self.network, self._layers[layer.name]
         conv = layer if isinstance(layer, Conv2d) else None
-        before, after = _volume(network.shapes[layer.source]), _volume(network.shapes[layer.name])
+        before, after = _volume(network.shapes[layer.source]), _volume(shape)
         images, groups = len(times), conv.groups if conv else 1
         pixels = _channels_last(times, before)
-        extra = None
-        for residual in residuals:
-            added = tensors["identity"][_channels_last(residual, after).long()]
-            extra = added if extra is None else extra + added
         out = torch.empty(
             (images, *after[1:], after[0]), dtype=torch.uint8 if layer.fires else torch.int64, device=self.device
         )
@@ -144,10 +157,10 @@ class CudaEngine:
             BLOCK_N=block_n,
             BLOCK_K=32,
         )
-        return out.permute(0, 3, 1, 2).reshape(images, *network.shapes[layer.name])
+        return out
 
-    def _load(self, layer: Synaptic) -> dict[str, Tensor]:
-        """Device tensors of a layer: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, identity."""
+    def _load(self, owner: Synaptic, layer: Synaptic) -> dict[str, Tensor]:
+        """Device tensors of a connection: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, identity."""
         network = self.network
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         inputs = layer.weight_shape[1]
@@ -164,7 +177,7 @@ class CudaEngine:
         }
         tensors = {name: torch.tensor(np.ascontiguousarray(a), device=self.device) for name, a in arrays.items()}
         spikes = self._limbs(network.spike_values(layer.source))
-        return tensors | {"spikes": spikes, "weights": self._limbs(integer_weights(network.weights, layer.scale))}
+        return tensors | {"spikes": spikes, "weights": self._limbs(network.integer_weights(owner, layer))}
 
     def _limbs(self, values: np.ndarray) -> Tensor:
         """Limbs, int8 ``[limbs, len(values)]``: ``values = sum_i limb[i] * 2^(7 i)``, each in -64..63."""

@@ -1,8 +1,7 @@
 """Reference engine: NumPy, integers only, written to be read. Every other engine and the RTL is compared with it."""
 
-from itertools import product
-
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view

@@ -16,7 +16,7 @@ from firstspike.arith import Code, LogWeights
 from firstspike.messages import brief, line
 from firstspike.spec import container
 from firstspike.spec.codes import PackedCodes, packed_size
-from firstspike.spec.network import Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
 VERSION = 2
 """Newest format version that this release reads. A network is written in the oldest version that can say all of it."""
@@ -35,7 +35,9 @@ _LAYERS = {
     "linear": {"kind", "name", "source", "residuals", "fires", "scale", "shape"},
     "maxpool2d": {"kind", "name", "source", "kernel", "stride", "padding"},
     "flatten": {"kind", "name", "source"},
+    "channels": {"kind", "name", "source", "others", "channels"},
 }
+_WEIGHTED = {"conv2d": 4, "linear": 2}
 
 
 class FormatError(ValueError):
@@ -121,7 +123,8 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
 
 def _version(network: Network) -> int:
     """The oldest format version that can say all of a network."""
-    return 2 if network.code.planes else 1
+    more = any(isinstance(layer, Channels) or getattr(layer, "parts", ()) for layer in network.layers)
+    return 2 if network.code.planes or more else 1
 
 
 def _describe(network: Network) -> dict[str, Any]:
@@ -152,15 +155,24 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
         fields |= {"stride": list(layer.stride), "padding": list(layer.padding), "groups": layer.groups}
     if isinstance(layer, MaxPool2d):
         fields |= {"kernel": list(layer.kernel), "stride": list(layer.stride), "padding": list(layer.padding)}
+    if isinstance(layer, Channels):
+        fields |= {"others": list(layer.others), "channels": list(layer.channels)}
     if set(fields) != _LAYERS.get(layer.kind):
         raise TypeError(f"layer {name!r}: kind must be one that the format has, not {type(layer).__name__!r}")
+    if isinstance(layer, Synaptic) and layer.parts:
+        fields["parts"] = [_describe_part(part) for part in layer.parts]
     return fields
+
+
+def _describe_part(part: Synaptic) -> dict[str, Any]:
+    return {key: value for key, value in _describe_layer(part).items() if key not in ("residuals", "fires")}
 
 
 def _tensors(network: Network) -> dict[str, np.ndarray]:
     tensors = _tables(network.code, network.weights)
     for layer in network.synaptic:
-        tensors[f"{layer.name}.codes"] = layer.packed(network.weights.bits)
+        for connection in layer.connections:
+            tensors[f"{connection.name}.codes"] = connection.packed(network.weights.bits)
         tensors[f"{layer.name}.bias"] = layer.bias
         if layer.fires:
             tensors[f"{layer.name}.thresholds"] = network.thresholds(layer)
@@ -222,7 +234,10 @@ def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Net
         code=code,
         weights=weights,
         input_shape=container.integers("input_shape", description["input_shape"]),
-        layers=tuple(_layer(entry, weights, tensors) for entry in _list("layers", description["layers"])),
+        layers=tuple(
+            _layer(entry, description["format_version"], weights, tensors)
+            for entry in _list("layers", description["layers"])
+        ),
         accumulator_bits=description["accumulator_bits"],
         classes=_texts("classes", description["classes"]),
     )
@@ -235,14 +250,20 @@ def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Net
     return network
 
 
-def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Layer:
+def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Layer:
     kind = container.mapping("layer", entry).get("kind")
-    if not isinstance(kind, str) or kind not in _LAYERS:
-        raise ValueError(f"layer kind must be one of {', '.join(_LAYERS)}, not {brief(kind)}")
+    kinds = [known for known in _LAYERS if version > 1 or known != "channels"]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"layer kind must be one of {', '.join(kinds)}, not {brief(kind)}")
     name = container.text("layer name", entry.get("name"))
     subject = f"layer {name!r}"
-    container.keys(subject, entry, _LAYERS[kind])
+    more = {"parts"} if version > 1 and kind in _WEIGHTED and "parts" in entry else set()
+    container.keys(subject, entry, _LAYERS[kind] | more)
     source = container.text(f"{subject}: source", entry["source"])
+    if kind == "channels":
+        others = _texts(f"{subject}: others", entry["others"])
+        channels = tuple(_list(f"{subject}: channels", entry["channels"]))
+        return Channels(name=name, source=source, others=others, channels=channels)
     if kind == "flatten":
         return Flatten(name=name, source=source)
     if kind == "maxpool2d":
@@ -251,20 +272,47 @@ def _layer(entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> L
     residuals = _texts(f"{subject}: residuals", entry["residuals"])
     if not isinstance(entry["fires"], bool):
         raise ValueError(f"{subject}: fires must be true or false, not {brief(entry['fires'])}")
-    shape = container.integers(f"{subject}: shape", entry["shape"], count=4 if kind == "conv2d" else 2)
-    codes = _codes(name, shape, weights.bits, tensors)
+    shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
     bias = _take(tensors, f"{name}.bias", np.int64, shape[:1]).copy()
-    fires, scale = entry["fires"], entry["scale"]
+    parts = tuple(_part(subject, part, weights, tensors) for part in _list(f"{subject}: parts", entry.get("parts", [])))
+    if parts == () and more:
+        raise ValueError(f"{subject}: parts must hold at least one part where they are there, not []")
+    connection = _connection(kind, subject, entry, bias, weights, tensors)
+    return replace(connection, fires=entry["fires"], residuals=residuals, parts=parts)
+
+
+def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Synaptic:
+    kind = container.mapping(f"{subject}: part", entry).get("kind")
+    if not isinstance(kind, str) or kind not in _WEIGHTED:
+        raise ValueError(f"{subject}: a part must be of kind {' or '.join(_WEIGHTED)}, not {brief(kind)}")
+    subject = f"layer {container.text('layer name', entry.get('name'))!r}"
+    container.keys(subject, entry, _LAYERS[kind] - {"residuals", "fires"})
+    return _connection(kind, subject, entry, None, weights, tensors)
+
+
+def _connection(
+    kind: str,
+    subject: str,
+    entry: dict[str, Any],
+    bias: np.ndarray | None,
+    weights: LogWeights,
+    tensors: dict[str, np.ndarray],
+) -> Synaptic:
+    """A layer of its own connection alone, that does not fire; its bias is zero unless given."""
+    name, source = entry["name"], container.text(f"{subject}: source", entry["source"])
+    shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
+    codes, scale = _codes(name, shape, weights.bits, tensors), entry["scale"]
+    if bias is None:
+        bias = np.zeros(shape[0], dtype=np.int64)
     if kind == "linear":
-        return Linear(name=name, source=source, codes=codes, scale=scale, bias=bias, fires=fires, residuals=residuals)
+        return Linear(name=name, source=source, codes=codes, scale=scale, bias=bias, fires=False)
     return Conv2d(
         name=name,
         source=source,
         codes=codes,
         scale=scale,
         bias=bias,
-        fires=fires,
-        residuals=residuals,
+        fires=False,
         stride=_pair(subject, "stride", entry),
         padding=_pair(subject, "padding", entry),
         groups=entry["groups"],

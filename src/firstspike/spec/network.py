@@ -467,6 +467,11 @@ class Network:
         """The layers with weights, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Synaptic))
 
+    @property
+    def connections(self) -> tuple[Synaptic, ...]:
+        """The layers with weights and all their parts, in order."""
+        return tuple(connection for layer in self.synaptic for connection in layer.connections)
+
     @cached_property
     def nonzero_fan_out(self) -> dict[str, np.ndarray]:
         """Of every connection, by name: into how many outputs each input has a weight that is not zero.
@@ -474,7 +479,7 @@ class Network:
         int64, ``[c_in, k_h, k_w]`` of a convolution (one count per position in the kernel), ``[inputs]`` of a linear layer.
         """
         counts = {}
-        for layer in (connection for layer in self.synaptic for connection in layer.connections):
+        for layer in self.connections:
             nonzero = (layer.codes & self.weights.zero_level) != self.weights.zero_level
             groups = layer.groups if isinstance(layer, Conv2d) else 1
             grouped = nonzero.reshape(groups, layer.outputs // groups, *nonzero.shape[1:]).sum(axis=1, dtype=np.int64)
