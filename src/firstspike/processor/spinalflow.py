@@ -154,8 +154,10 @@ def _pool(layer: MaxPool2d, times: Mapping[str, np.ndarray], design: SpinalFlow)
 
 
 def _synaptic(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray], design: SpinalFlow) -> LayerCounts:
-    if len(layer.inputs) > 1:
-        raise ValueError(f"layer {layer.name!r}: SpinalFlow has one input a layer, not {layer.inputs!r}")
+    if layer.residuals:
+        raise ValueError(f"layer {layer.name!r}: SpinalFlow has no residual inputs, not {layer.residuals!r}")
+    if layer.parts:
+        raise ValueError(f"layer {layer.name!r}: SpinalFlow has one source a layer, not {layer.inputs!r}")
     source = times[_behind(network, layer.source)]
     source = source if source.ndim == 4 else source[:, :, None, None]
     images, channels = source.shape[:2]

@@ -273,12 +273,12 @@ def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.
     if not isinstance(entry["fires"], bool):
         raise ValueError(f"{subject}: fires must be true or false, not {brief(entry['fires'])}")
     shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
+    codes = _codes(name, shape, weights.bits, tensors)
     bias = _take(tensors, f"{name}.bias", np.int64, shape[:1]).copy()
     parts = tuple(_part(subject, part, weights, tensors) for part in _list(f"{subject}: parts", entry.get("parts", [])))
     if parts == () and more:
         raise ValueError(f"{subject}: parts must hold at least one part where they are there, not []")
-    connection = _connection(kind, subject, entry, bias, weights, tensors)
-    return replace(connection, fires=entry["fires"], residuals=residuals, parts=parts)
+    return _connection(kind, subject, entry, codes, bias, fires=entry["fires"], residuals=residuals, parts=parts)
 
 
 def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Synaptic:
@@ -287,36 +287,20 @@ def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.n
         raise ValueError(f"{subject}: a part must be of kind {' or '.join(_WEIGHTED)}, not {brief(kind)}")
     subject = f"layer {container.text('layer name', entry.get('name'))!r}"
     container.keys(subject, entry, _LAYERS[kind] - {"residuals", "fires"})
-    return _connection(kind, subject, entry, None, weights, tensors)
+    shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
+    codes = _codes(entry["name"], shape, weights.bits, tensors)
+    return _connection(kind, subject, entry, codes, np.zeros(shape[0], dtype=np.int64), fires=False)
 
 
 def _connection(
-    kind: str,
-    subject: str,
-    entry: dict[str, Any],
-    bias: np.ndarray | None,
-    weights: LogWeights,
-    tensors: dict[str, np.ndarray],
+    kind: str, subject: str, entry: dict[str, Any], codes: np.ndarray, bias: np.ndarray, **fields: Any
 ) -> Synaptic:
-    """A layer of its own connection alone, that does not fire; its bias is zero unless given."""
-    name, source = entry["name"], container.text(f"{subject}: source", entry["source"])
-    shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
-    codes, scale = _codes(name, shape, weights.bits, tensors), entry["scale"]
-    if bias is None:
-        bias = np.zeros(shape[0], dtype=np.int64)
+    fields |= {"name": entry["name"], "source": container.text(f"{subject}: source", entry["source"])}
+    fields |= {"codes": codes, "scale": entry["scale"], "bias": bias}
     if kind == "linear":
-        return Linear(name=name, source=source, codes=codes, scale=scale, bias=bias, fires=False)
-    return Conv2d(
-        name=name,
-        source=source,
-        codes=codes,
-        scale=scale,
-        bias=bias,
-        fires=False,
-        stride=_pair(subject, "stride", entry),
-        padding=_pair(subject, "padding", entry),
-        groups=entry["groups"],
-    )
+        return Linear(**fields)
+    stride, padding = _pair(subject, "stride", entry), _pair(subject, "padding", entry)
+    return Conv2d(**fields, stride=stride, padding=padding, groups=entry["groups"])
 
 
 def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
