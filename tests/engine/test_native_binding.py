@@ -13,7 +13,7 @@ IMAGE, LINEAR = (2, 4, 4), (8, 1, 1)
 
 def engine(**changes: Any) -> Any:
     arguments: dict[str, Any] = {
-        "input": IMAGE, "T": 24, "weight_bits": 5, "accumulator_bits": 32, "kernel_values": VALUES,
+        "input": IMAGE, "T": 24, "weight_bits": 5, "accumulator_bits": 32,
         "instructions": "auto", "path": "auto",
     }  # fmt: skip
     return native.Engine(**(arguments | changes))
@@ -23,7 +23,8 @@ def synaptic(**changes: Any) -> dict[str, Any]:
     """A convolution of 2 x 4 x 4 inputs into 4 x 4 x 4 outputs that fires."""
     return {
         "source": 0, "in_shape": IMAGE, "out_shape": (4, 4, 4), "stream": np.zeros(45, dtype=np.uint8), "kernel": (3, 3),
-        "stride": (1, 1), "padding": (1, 1), "groups": 1, "fires": True, "weights": VALUES[:32], "bias": VALUES[:4],
+        "stride": (1, 1), "padding": (1, 1), "groups": 1, "fires": True, "silence": 24,
+        "spike_values": VALUES, "weights": VALUES[:32], "bias": VALUES[:4],
         "thresholds": VALUES[:24], "identity": VALUES, "residuals": [],
     } | changes  # fmt: skip
 
@@ -41,8 +42,6 @@ def synaptic(**changes: Any) -> dict[str, Any]:
         ({"weight_bits": 9}, r"weight_bits must be in 2\.\.8, not 9"),
         ({"accumulator_bits": 7}, r"accumulator_bits must be in 8\.\.48, not 7"),
         ({"accumulator_bits": 49}, r"accumulator_bits must be in 8\.\.48, not 49"),
-        ({"kernel_values": VALUES[:255]}, "entries of kernel_values must be 256, not 255"),
-        ({"kernel_values": VALUES + 1}, "kernel_values of silence must be 0, not 1"),
         ({"path": "sparse"}, "path must be auto, event or dense, not 'sparse'"),
         ({"instructions": "mmx"}, "instruction set must be auto or one of"),
     ],
@@ -77,6 +76,10 @@ def test_engines(changes: dict[str, Any], text: str) -> None:
         ({"bias": VALUES[:3]}, "entries of bias must be 4, not 3"),
         ({"thresholds": VALUES[:23]}, "entries of thresholds must be 24, not 23"),
         ({"fires": False}, "entries of thresholds must be 0, not 24"),
+        ({"silence": 0}, r"silence must be in 1\.\.255, not 0"),
+        ({"silence": 256}, r"silence must be in 1\.\.255, not 256"),
+        ({"spike_values": VALUES[:255]}, "entries of spike_values must be 256, not 255"),
+        ({"spike_values": VALUES + 1}, "spike_values of silence must be 0, not 1"),
         ({"identity": VALUES[:255]}, "entries of identity must be 256, not 255"),
         ({"residuals": [0]}, "residuals must be activations of out_shape, not 0"),
         ({"residuals": [-1]}, "residuals must be activations of out_shape, not -1"),

@@ -23,13 +23,10 @@ constexpr int64_t most_codes = 1 << 14, most_outputs = 1 << 12, most_work = 1 <<
 
 Common common_from(FuzzedDataProvider& data, bool wild) {
     const std::vector<Isa> sets = available();
-    Common common{sets[data.ConsumeIntegralInRange<size_t>(0, sets.size() - 1)], 0, 0, 0, std::vector<int64_t>(256, 0)};
+    Common common{sets[data.ConsumeIntegralInRange<size_t>(0, sets.size() - 1)], 0, 0, 0};
     common.T = wild ? data.ConsumeIntegral<int>() : data.ConsumeIntegralInRange(1, 255);
     common.weight_bits = wild ? data.ConsumeIntegral<int8_t>() : data.ConsumeIntegralInRange(2, 8);
     common.accumulator_bits = wild ? data.ConsumeIntegral<int8_t>() : data.ConsumeIntegralInRange(8, 48);
-    const int bits = data.ConsumeIntegralInRange(1, 40);
-    std::minstd_rand random(data.ConsumeIntegral<uint16_t>());
-    for (int t = 0; t < std::clamp(common.T, 0, 255); ++t) common.kernel_values[t] = (int64_t(random()) << 9) >> (40 - bits);
     return common;
 }
 
@@ -124,7 +121,8 @@ private:
         for (uint8_t& byte : stream) byte = static_cast<uint8_t>(random());
         if (const int unused = static_cast<int>(stream.size() * 8 - codes * common_.weight_bits); !wild_ && unused > 0)
             stream.back() = static_cast<uint8_t>(stream.back() & (0xff >> unused));
-        SynapticSpec spec{source, in, out, g, groups, !readout, stream.data(), static_cast<int64_t>(stream.size()), {}, {}, {}, {}, {}};
+        SynapticSpec spec{source, in, out, g, groups, !readout, 0, stream.data(), static_cast<int64_t>(stream.size()),
+                          {}, {}, {}, {}, {}, {}};
         fill(spec, random);
         specs_.push_back({static_cast<int>(shapes_.size()) - 1, spec});
         Watch watch;
@@ -136,6 +134,10 @@ private:
         const int bits = data_.ConsumeIntegralInRange(1, 40), half = common_.accumulator_bits - 1;
         const auto signed_of = [&](int wide) { return ((int64_t(random()) << 32) ^ (int64_t(random()) << 9)) >> (63 - wide); };
         const auto size = [&](int64_t right) { return wild_ ? data_.ConsumeIntegralInRange<int64_t>(0, 300) : right; };
+        spec.silence = wild_ ? data_.ConsumeIntegral<int16_t>() : data_.ConsumeBool() ? common_.T : data_.ConsumeIntegralInRange(1, 255);
+        const int value_bits = data_.ConsumeIntegralInRange(1, 40);
+        for (int64_t i = 0, end = size(256); i < end; ++i)
+            spec.spike_values.push_back(i < spec.silence ? (int64_t(random()) << 9) >> (40 - value_bits) : 0);
         for (int64_t i = size(int64_t(1) << common_.weight_bits); i > 0; --i) spec.weights.push_back(signed_of(bits));
         if (!wild_) spec.weights[(1 << (common_.weight_bits - 1)) - 1] = 0;  // the code of zero
         for (int64_t i = size(spec.out.channels); i > 0; --i) spec.bias.push_back(signed_of(wild_ ? 60 : half));

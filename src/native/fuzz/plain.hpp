@@ -85,7 +85,7 @@ private:
                 const uint8_t* map = &in[i * spec.in.size() + channel * spec.in.pixels()];
                 const uint64_t* row = &weights[(int64_t(c) * inputs + k) * area];
                 taps(spec.geometry, y, x, [&](int input, int tap) {
-                    u += static_cast<uint64_t>(common_.kernel_values[map[input]]) * row[tap];
+                    u += static_cast<uint64_t>(spec.spike_values[map[input]]) * row[tap];
                 });
             }
             for (int residual : spec.residuals) u += static_cast<uint64_t>(spec.identity[values[residual][at]]);
