@@ -116,7 +116,8 @@ def decode_weights(codes: UInt8[np.ndarray, "*shape"], weights: LogWeights, scal
     [1.0, -1.0, 0.0, 0.0, -0.71875]
     """
     magnitudes = level_values(weights, scale)
-    return np.concatenate([magnitudes, 0.0 - magnitudes])[codes]
+    values: np.ndarray = np.concatenate([magnitudes, 0.0 - magnitudes])[codes]
+    return values
 
 
 def encode_weights(levels: Integer[np.ndarray, "*shape"], negative: np.ndarray, weights: LogWeights) -> np.ndarray:
@@ -126,7 +127,8 @@ def encode_weights(levels: Integer[np.ndarray, "*shape"], negative: np.ndarray, 
     [0, 16, 15]
     """
     sign = np.where(negative & (levels != weights.zero_level), 1 << (weights.bits - 1), 0)
-    return (sign | levels).astype(np.uint8)
+    codes: np.ndarray = (sign | levels).astype(np.uint8)
+    return codes
 
 
 def integer_weights(weights: LogWeights, scale: int) -> Integer[np.ndarray, " codes"]:

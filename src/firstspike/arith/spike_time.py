@@ -127,7 +127,8 @@ def decode(times: UInt8[np.ndarray, "*shape"], code: Code) -> Float[np.ndarray, 
     """
     table = np.zeros(256)
     table[: code.T] = kernel(code)
-    return table[times]
+    values: np.ndarray = table[times]
+    return values
 
 
 def thresholds(code: Code, exponent: int) -> Integer[np.ndarray, " T"]:

@@ -20,7 +20,7 @@ class _Clip(torch.autograd.Function):
         return out, total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None]:
         return _straight_through(ctx, *gradients), None
 
 
@@ -34,7 +34,7 @@ class _TTFS(torch.autograd.Function):
         return out, total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None]:
         return _straight_through(ctx, *gradients), None, None
 
 

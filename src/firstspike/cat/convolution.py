@@ -70,7 +70,7 @@ class _Unfolded(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         columns, weight = ctx.saved_tensors
         n, c, h, w = ctx.shape
         o = len(weight)

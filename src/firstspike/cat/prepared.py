@@ -54,7 +54,7 @@ class Prepared(nn.Module):
         self.encode = encoder(code)
         self.fire = nn.ModuleDict({step.name: Fire(code, "ttfs") for step in steps if step.fires or step.merges})
         self.register_buffer("_stage", torch.tensor(0, dtype=torch.int64))
-        self.register_load_state_dict_post_hook(_follow_stage)
+        self.register_load_state_dict_post_hook(_follow_stage)  # type: ignore[no-untyped-call]
         self._mark_planes()
         last_use: dict[str, int] = {}
         for index, step in enumerate(self.steps):

@@ -20,7 +20,7 @@ class _Quantise(torch.autograd.Function):
         return quantise_forward(weight, levels, boundaries)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient, None, None
 
 
@@ -32,7 +32,7 @@ class _RoundBias(torch.autograd.Function):
         return torch.ldexp(torch.ldexp(bias, torch.tensor(exponent)).round(), torch.tensor(-exponent))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
@@ -56,7 +56,7 @@ def quantise(weight: Tensor, weights: LogWeights, scale: int) -> Tensor:
     >>> quantise(torch.tensor([0.9, -0.6, 1e-4, 7.0]), LogWeights(), 0).tolist()
     [1.0, -0.5, 0.0, 1.0]
     """
-    return _Quantise.apply(weight, *rising_levels(weights, scale))  # type: ignore[no-any-return]
+    return _Quantise.apply(weight, *rising_levels(weights, scale))  # type: ignore[no-any-return,no-untyped-call]
 
 
 def round_bias(bias: Tensor, exponent: int) -> Tensor:
@@ -65,7 +65,7 @@ def round_bias(bias: Tensor, exponent: int) -> Tensor:
     >>> round_bias(torch.tensor([0.5, 1.5, 0.3]), 0).tolist()
     [0.0, 2.0, 0.0]
     """
-    return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return]
+    return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def best_scale(

@@ -17,7 +17,7 @@ _FRESH_MODULES = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU,
                   nn.AdaptiveAvgPool2d)  # fmt: skip
 
 
-class _Proxy(fx.Proxy):  # type: ignore[no-any-unimported]
+class _Proxy(fx.Proxy):
     """A traced value that keeps ``+=`` apart from ``+``."""
 
 

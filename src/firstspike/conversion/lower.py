@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
 from firstspike.cat.layers import AveragePool, Synapses, nearest_level
 from firstspike.cat.prepared import Prepared, Step
-from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network, Shape
+from firstspike.spec.limits import Shape
+from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network
 
 
 class ConversionError(ValueError):
@@ -224,7 +225,7 @@ def _exact_integers(bias: Tensor, exponent: int, name: str) -> np.ndarray:
         raise ConversionError(
             f"layer {name!r}: its bias must be finite and below 2^62 steps, not {scaled.tolist()!r:.80}"
         )
-    integers = scaled.astype(np.int64)
+    integers: np.ndarray = scaled.astype(np.int64)
     if not np.array_equal(integers.astype(np.float64), scaled):
         raise ConversionError(f"layer {name!r}: its bias must lie on the grid 2^-{exponent}")
     return integers

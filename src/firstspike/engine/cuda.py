@@ -16,7 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 from firstspike.arith import NO_SPIKE, integer_kernel
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.limits import Shape
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Synaptic
 
 LIMB_BITS = 7
 IMAGES = 256

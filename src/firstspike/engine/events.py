@@ -56,8 +56,10 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
 def spikes_of(network: Network, name: str, stored: np.ndarray) -> np.ndarray:
     """How many spikes each value of a map holds: a pixel as many as it has planes that fire."""
     if network.planes(name) == 1:
-        return stored != NO_SPIKE
-    return np.bitwise_count(NO_SPIKE - stored).astype(np.int64)
+        spikes: np.ndarray = stored != NO_SPIKE
+        return spikes
+    counts: np.ndarray = np.bitwise_count(NO_SPIKE - stored).astype(np.int64)
+    return counts
 
 
 def flat(values: np.ndarray) -> np.ndarray:
@@ -67,7 +69,8 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 def count_spikes(times: np.ndarray) -> np.ndarray:
     """Spikes per image, int64 ``[n]``."""
-    return np.count_nonzero(flat(times) != NO_SPIKE, axis=1).astype(np.int64)
+    spikes: np.ndarray = np.count_nonzero(flat(times) != NO_SPIKE, axis=1).astype(np.int64)
+    return spikes
 
 
 def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:

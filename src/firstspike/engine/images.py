@@ -23,10 +23,10 @@ def like(x: object, result: np.ndarray) -> Any:
 
 def to_float(x: Any) -> np.ndarray:
     """A tensor or array as a float array on the CPU: half types as float32, uint8 ``p`` as ``float32(p)/255``, others as is."""
-    array = x
     if is_tensor(x):
-        array = x.detach().cpu().contiguous()
-        array = (array.float() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else array).numpy()
+        x = x.detach().cpu().contiguous()
+        x = (x.float() if str(x.dtype) in ("torch.bfloat16", "torch.float16") else x).numpy()
+    array: np.ndarray = x
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255)
     if array.dtype == np.float16:

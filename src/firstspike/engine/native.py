@@ -9,7 +9,8 @@ import numpy as np
 
 from firstspike.arith import NO_SPIKE, Code, checks, integer_kernel, kernel, pixel_boundaries
 from firstspike.spec.codes import packed_size
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.limits import Shape
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Synaptic
 
 # an extension module has no source that import-linter could see: a plain import would count as one of all of firstspike
 _native: Any = import_module("firstspike._native")

@@ -100,7 +100,8 @@ def arrange(layer: Channels, maps: list[np.ndarray]) -> np.ndarray:
 
 def max_pool(layer: MaxPool2d, times: np.ndarray) -> np.ndarray:
     """The earliest spike of every window: silence is 255, so it is the minimum."""
-    return _windows(times, NO_SPIKE, layer.kernel, layer.stride, layer.padding).min(axis=(-2, -1))
+    first: np.ndarray = _windows(times, NO_SPIKE, layer.kernel, layer.stride, layer.padding).min(axis=(-2, -1))
+    return first
 
 
 def wrap(membrane: np.ndarray, bits: int) -> np.ndarray:

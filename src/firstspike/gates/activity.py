@@ -71,7 +71,8 @@ def pack(values: Integer[np.ndarray, "cycles streams"], bits: int) -> UInt64[np.
         raise ValueError(f"stimulus must have at most {STREAMS} streams, not {values.shape[1]!r}")
     planes = (values[:, :, None].astype(np.int64) >> np.arange(bits)) & 1
     shifts = np.arange(values.shape[1], dtype=np.uint64)[:, None]
-    return np.bitwise_or.reduce(planes.astype(np.uint64) << shifts, axis=1)
+    words: np.ndarray = np.bitwise_or.reduce(planes.astype(np.uint64) << shifts, axis=1)
+    return words
 
 
 def simulate(

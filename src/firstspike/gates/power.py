@@ -242,7 +242,8 @@ class _Integrator:
         enables = self.waves.clocks.get(bit) if isinstance(bit, int) else None
         if enables is None:
             return self._full()
-        return np.bitwise_or.reduce([self._value(self.before, enable) for enable in enables])
+        enabled: np.ndarray = np.bitwise_or.reduce([self._value(self.before, enable) for enable in enables])
+        return enabled
 
     def _gate(self, block: Energy, instance: Instance, cell: Cell) -> None:
         old, new = self._state(self.before, instance), self._state(self.after, instance)

@@ -92,7 +92,8 @@ class Counts:
         """
         if event not in EVENTS:
             raise ValueError(f"event must be one of {', '.join(EVENTS)}, not {event!r}")
-        return np.sum([getattr(layer, event) for layer in self.layers], axis=0)
+        total: np.ndarray = np.sum([getattr(layer, event) for layer in self.layers], axis=0)
+        return total
 
     @property
     def cycles(self) -> np.ndarray:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firstspike.processor.cycles import EVENTS, Counts, LayerCounts
+from firstspike.processor.cycles import Counts, LayerCounts
+from firstspike.processor.plan import EVENTS
 from firstspike.processor.rates import Rates, rates
 from firstspike.processor.technology import Dram, Technology
 from firstspike.spec.interval import Interval, total

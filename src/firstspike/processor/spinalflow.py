@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from firstspike.arith import NO_SPIKE, checks
-from firstspike.processor.cycles import EVENTS, LayerCounts
+from firstspike.processor.cycles import LayerCounts
+from firstspike.processor.plan import EVENTS
 from firstspike.processor.rates import Rates, clock_pj, logic_mm2
 from firstspike.processor.technology import Technology
 from firstspike.spec.interval import Interval, plain, total
@@ -256,4 +257,5 @@ def merge_cycles(spines: np.ndarray, buffers: int) -> np.ndarray:
     """
     count = spines.shape[-1]
     last = (count - 1) // buffers * buffers
-    return spines[..., :last].sum(axis=-1) + spines.sum(axis=-1)
+    sums: np.ndarray = spines[..., :last].sum(axis=-1) + spines.sum(axis=-1)
+    return sums

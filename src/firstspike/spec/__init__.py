@@ -1,6 +1,7 @@
 """Contracts between the parts: the integer network, the trace of a run, the processor's parameters, the model file."""
 
 from firstspike.spec.file import FormatError, fingerprint, load, save
+from firstspike.spec.limits import Shape
 from firstspike.spec.network import (
     INPUT,
     Channels,
@@ -11,7 +12,6 @@ from firstspike.spec.network import (
     MaxPool2d,
     MembraneError,
     Network,
-    Shape,
     Synaptic,
 )
 from firstspike.spec.processor import ProcessorSpec

@@ -185,12 +185,13 @@ def keys(subject: str, value: Any, names: set[str]) -> dict[str, Any]:
     Raises:
         ValueError: it is not, or it has others.
     """
-    missing, unknown = sorted(names - set(mapping(subject, value))), sorted(set(value) - names)
+    found = mapping(subject, value)
+    missing, unknown = sorted(names - set(found)), sorted(set(found) - names)
     if missing or unknown:
         raise ValueError(
             f"{subject} must have the keys {sorted(names)!r}, not missing {brief(missing)} and unknown {brief(unknown)}"
         )
-    return value
+    return found
 
 
 def text(subject: str, value: Any) -> str:

@@ -57,7 +57,8 @@ class Trace:
     @property
     def predictions(self) -> np.ndarray:
         """Class of every image, int64 ``[n]``: the largest logit, the lowest index on a tie."""
-        return self.logits.argmax(axis=1)
+        classes: np.ndarray = self.logits.argmax(axis=1)
+        return classes
 
     @property
     def neurons(self) -> int:

@@ -39,7 +39,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         distributed.all_reduce(total)
         return total
@@ -63,9 +63,9 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes, shape = [axis for axis in range(x.dim()) if axis != 1], (1, -1, *[1] * (x.dim() - 2))
         count = x.new_tensor([x.numel() // x.shape[1]])
         distributed.all_reduce(count)
-        mean = _Sum.apply(x.sum(axes)) / count
+        mean = _Sum.apply(x.sum(axes)) / count  # type: ignore[no-untyped-call]
         centred = x - mean.reshape(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count
+        variance = _Sum.apply(centred.square().sum(axes)) / count  # type: ignore[no-untyped-call]
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
@@ -75,7 +75,8 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.affine:
             factor = factor * self.weight
         y = centred * factor.reshape(shape)
-        return (y + self.bias.reshape(shape) if self.affine else y).to(input.dtype)
+        normalised: Tensor = y + self.bias.reshape(shape) if self.affine else y
+        return normalised.to(input.dtype)
 
 
 def share_batch_norm(network: Prepared) -> None:

@@ -124,7 +124,7 @@ def _pixels(layer: Synaptic, before: Synaptic | None, wanted: tuple[int, ...]) -
     channels = before is not None and before.codes.ndim == 4 and len(found) == 2 and found[1] == before.codes.shape[0]
     if not channels or len(wanted) != 2 or found[0] != wanted[0] or wanted[1] % found[1]:
         return 0
-    return wanted[1] // found[1]
+    return wanted[1] // int(found[1])
 
 
 def _assign(module: Synapses, weight: Tensor, bias: Tensor) -> None:
