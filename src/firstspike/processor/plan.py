@@ -142,4 +142,5 @@ class Plan:
     @cached_property
     def _of_layer(self) -> np.ndarray:
         """Which operations are a layer's, as 0 and 1, float64 ``[layers, operations]``."""
-        return (self.layer_of == np.arange(len(self.layers))[:, None]).astype(np.float64)
+        of_layer: np.ndarray = self.layer_of == np.arange(len(self.layers))[:, None]
+        return of_layer.astype(np.float64)
