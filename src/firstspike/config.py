@@ -12,9 +12,13 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 
-from firstspike.messages import brief
+from firstspike import files
+from firstspike.messages import brief, line
 
 Kind = TypeVar("Kind")
+
+MAX_BYTES = 1 << 17
+"""Longest configuration file: ten times the longest of the project."""
 
 _WORDS: Mapping[Any, str] = {
     int: "an int",
@@ -27,7 +31,10 @@ _WORDS: Mapping[Any, str] = {
 
 
 class ConfigError(ValueError):
-    """A configuration file breaks a rule; the text names file, key, rule and value."""
+    """A configuration file breaks a rule; the text names file, key, rule and value, on one line whatever they are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(line(text))
 
 
 class Table:
@@ -131,9 +138,12 @@ def read_text(path: str | Path, *, error: type[ConfigError] = ConfigError) -> st
 
     Raises:
         OSError: it cannot be read.
-        ConfigError: it is no such text.
+        ConfigError: it is no regular file of at most `MAX_BYTES`, or no such text.
     """
-    data = Path(path).read_bytes()
+    try:
+        data = files.read(path, most=MAX_BYTES)
+    except ValueError as found:
+        raise error(str(found)) from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as found:
@@ -152,9 +162,30 @@ def parse(text: str, file: str, *, error: type[ConfigError] = ConfigError) -> Ta
 
 def _toml(text: str, file: str, error: type[ConfigError]) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as found:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise error(f"{file}: must be TOML of a few levels, not nested deeper") from None
+    except ValueError as found:  # TOMLDecodeError, or an integer of more digits than Python reads
         raise error(f"{file}: must be TOML, not this: {found}") from None
+    return numbers_checked(values, file, error=error)
+
+
+def numbers_checked(values: dict[Any, Any], file: str, *, error: type[ConfigError] = ConfigError) -> dict[Any, Any]:
+    """``values`` if every integer anywhere in them fits 64 bits: longer ones fit no float, and print no more.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    levels: list[Any] = [values]
+    while levels:
+        value = levels.pop()
+        if isinstance(value, dict):
+            levels += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            levels += value
+        elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise error(f"{file}: an integer must fit 64 bits, not be {brief(value)}")
+    return values
 
 
 def load(path: str | Path, *, named: Mapping[str, Path] | None = None, error: type[ConfigError] = ConfigError) -> Table:

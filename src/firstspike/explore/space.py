@@ -9,6 +9,7 @@ from typing import Any
 from firstspike import config, zoo
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.config import ConfigError, Table
+from firstspike.messages import brief
 from firstspike.processor import designs, technology
 from firstspike.processor.run import Processor
 from firstspike.processor.technology import Technology
@@ -200,14 +201,14 @@ def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
     drams = _names(root, "dram", ["flat-4pj"])
     for entry in drams:
         if entry not in constants.dram:
-            raise root.broken("dram", f"must be among {', '.join(constants.dram)}, not {entry!r}")
+            raise root.broken("dram", f"must be among {', '.join(constants.dram)}, not {brief(entry)}")
     parameters = [Parameter(key="network", values=tuple(networks)), Parameter(key="dram", values=drams)]
     for group in _GROUPS:
         parameters += _group(root, group)
     objectives = _names(root, "objectives", list(OBJECTIVES)[:4])
     for entry in objectives:
         if entry not in OBJECTIVES:
-            raise root.broken("objectives", f"must be among {', '.join(OBJECTIVES)}, not {entry!r}")
+            raise root.broken("objectives", f"must be among {', '.join(OBJECTIVES)}, not {brief(entry)}")
     space = Space(
         networks=networks,
         parameters=tuple(parameters),
@@ -246,33 +247,42 @@ def _yaml(text: str, name: str) -> dict[Any, Any]:
     yaml = require("yaml")
 
     class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]
-        """The safe loader, which would let the later of two equal keys win."""
+        """The safe loader, which would let the later of two equal keys win, and an alias repeat whatever it names."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise SpaceError(
+                    f"{name}: values must be written out, not repeated by the alias *{self.peek_event().anchor}"
+                )
+            return super().compose_node(parent, index)
 
     def unique(loader: Any, node: Any) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise SpaceError(f"{name}: key {key!r} must be given once, not twice")
+        seen = set()
+        for key, _ in node.value:
+            entry = loader.construct_object(key)
+            if entry in seen:
+                raise SpaceError(f"{name}: key {brief(entry)} must be given once, not twice")
+            seen.add(entry)
         return dict(loader.construct_mapping(node, deep=True))
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique)
     try:
         values = yaml.load(text, Loader)  # a subclass of the safe loader
-    except SpaceError:
+    except (SpaceError, MemoryError):
         raise
-    except (yaml.YAMLError, TypeError) as error:
-        raise SpaceError(f"{name}: must be YAML, not this: {' '.join(str(error).split())}") from None
+    except Exception as error:  # a scalar that its tag does not fit raises nearly every kind there is
+        raise SpaceError(f"{name}: must be YAML, not this: {error}") from None
     if not isinstance(values, dict) or not values:
-        raise SpaceError(f"{name}: a space must be a mapping of keys, not {values!r}")
-    return values
+        raise SpaceError(f"{name}: a space must be a mapping of keys, not {brief(values)}")
+    return config.numbers_checked(values, name, error=SpaceError)
 
 
 def _names(root: Table, key: str, default: list[str] | None) -> tuple[str, ...]:
     value = default if default is not None and key not in root else root.take(key)
     if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
-        raise root.broken(key, f"must be a list of names, not empty, not {value!r}")
+        raise root.broken(key, f"must be a list of names, not empty, not {brief(value)}")
     if len(set(value)) < len(value):
-        raise root.broken(key, f"must name each once, not {value!r}")
+        raise root.broken(key, f"must name each once, not {brief(value)}")
     return tuple(value)
 
 
@@ -283,7 +293,7 @@ def _network(root: Table, entry: str, folder: Path) -> Path:
         if path.is_file():
             return path.resolve()
     known = ", ".join(zoo.names())
-    raise root.broken("networks", f"must hold model files or names of the zoo ({known}), not {entry!r}")
+    raise root.broken("networks", f"must hold model files or names of the zoo ({known}), not {brief(entry)}")
 
 
 def _technology(root: Table, folder: Path) -> Technology:
@@ -317,22 +327,22 @@ def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
     expected = unit(name) if kind in (int, float) else ""
     value = table.take(name)
     if not isinstance(value, dict):
-        raise table.broken(name, f"must be a table with its unit ({expected or 'none'}) and values, not {value!r}")
+        raise table.broken(name, f"must be a table with its unit ({expected or 'none'}) and values, not {brief(value)}")
     given = dict(value)
     if expected and "unit" not in given:
-        raise table.broken(name, f"must have the unit {expected!r}, not none in {value!r}")
+        raise table.broken(name, f"must have the unit {expected!r}, not none in {brief(value)}")
     if given.pop("unit", "") != expected:
-        raise table.broken(f"{name}.unit", f"must be {expected!r}, not {value['unit']!r}")
+        raise table.broken(f"{name}.unit", f"must be {expected!r}, not {brief(value['unit'])}")
     key = f"{group}.{name}"
     if given.keys() == {"values"}:
         choices = given["values"]
         if not isinstance(choices, list) or not choices:
-            raise table.broken(f"{name}.values", f"must be a list that is not empty, not {choices!r}")
+            raise table.broken(f"{name}.values", f"must be a list that is not empty, not {brief(choices)}")
     elif kind in (int, float) and given.keys() in ({"low", "high"}, {"low", "high", "step"}):
         for bound, number in given.items():
             _check(table, f"{name}.{bound}", kind, number)
         if not given["low"] < given["high"] or given.get("step") == 0:
-            raise table.broken(name, f"must have low < high and step > 0, not {value!r}")
+            raise table.broken(name, f"must have low < high and step > 0, not {brief(value)}")
         if kind is float and "step" not in given:
             for bound in ("low", "high"):
                 _in_range(table, name, key, given[bound])
@@ -340,12 +350,12 @@ def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
         choices = _steps(table, name, given)
     else:
         forms = "values, or low, high and step" if expected else "values"
-        raise table.broken(name, f"must have the keys {forms}, not {sorted(map(str, given))!r}")
+        raise table.broken(name, f"must have the keys {forms}, not {brief(sorted(map(str, given)))}")
     for choice in choices:
         _check(table, name, kind, choice)
     choices = [kind(choice) for choice in choices]
     if len(set(choices)) < len(choices):
-        raise table.broken(f"{name}.values", f"must differ, not {choices!r}")
+        raise table.broken(f"{name}.values", f"must differ, not {brief(choices)}")
     for choice in choices if len(choices) < 1000 else (choices[0], choices[-1]):
         _in_range(table, name, key, choice)
     return Parameter(key=key, unit=expected, values=tuple(choices))
@@ -353,27 +363,27 @@ def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
 
 def _steps(table: Table, name: str, given: Mapping[str, Any]) -> list[Any]:
     low, high, step = given["low"], given["high"], given.get("step", 1)
-    count = int((high - low) / step * (1 + 1e-12)) + 1
-    if count > MAX_GRID:
-        raise table.broken(name, f"must have at most {MAX_GRID} values, not {count!r}")
-    return [low + index * step for index in range(count)]
+    steps = (high - low) / step * (1 + 1e-12)
+    if not steps < MAX_GRID:
+        raise table.broken(name, f"must have at most {MAX_GRID} values, not {steps + 1:g}")
+    return [low + index * step for index in range(int(steps) + 1)]
 
 
 def _check(table: Table, name: str, kind: type, value: object) -> None:
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise table.broken(name, f"must be of type {kind.__name__}, not {value!r}")
+        raise table.broken(name, f"must be of type {kind.__name__}, not {brief(value)}")
     if kind in (int, float) and not 0 <= value < float("inf"):  # type: ignore[operator]
-        raise table.broken(name, f"must be finite and not negative, not {value!r}")
+        raise table.broken(name, f"must be finite and not negative, not {brief(value)}")
 
 
 def _in_range(table: Table, name: str, key: str, value: Value) -> None:
     """A value outside a field's own range is refused now; what only some combinations break, in the search."""
     low, high = _RANGES.get(key, (None, None))
     if low is not None and not low <= value <= high:  # type: ignore[operator]
-        raise table.broken(name, f"must be from {low} to {high}, not {value!r}")
+        raise table.broken(name, f"must be from {low} to {high}, not {brief(value)}")
     if value == 0 and not key.endswith(("mantissa_bits", "dram_latency_cycles")) and not isinstance(value, bool):
-        raise table.broken(name, f"must be above 0, not {value!r}")
+        raise table.broken(name, f"must be above 0, not {brief(value)}")
 
 
 _RANGES: Mapping[str, tuple[int, int]] = {

@@ -1,5 +1,6 @@
 """Energy per event, leakage and area of a technology: a TOML file, every constant with unit, source and bounds."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 from firstspike import config
 from firstspike.config import ConfigError, Table
+from firstspike.messages import brief
 from firstspike.processor.sram import SramMacro, SramTable
 from firstspike.spec.interval import Interval
 
@@ -176,7 +178,7 @@ class Technology:
             ValueError: the technology has none of that name.
         """
         if name not in self.dram:
-            raise ValueError(f"dram must be one of {', '.join(self.dram)}, not {name!r}")
+            raise ValueError(f"dram must be one of {', '.join(self.dram)}, not {brief(name)}")
         return self.dram[name]
 
     def constants(self) -> dict[str, Constant]:
@@ -222,22 +224,28 @@ def parse(text: str, name: str) -> Technology:
     if not scenarios.names():
         raise root.broken("dram", "must hold at least one scenario, not {}")
     technology = Technology(
-        name=_text(root, "name"),
+        name=_name(root, "name", root.take("name", str)),
         description=_text(root, "description"),
         logic=_constants(root.table("logic"), Logic, LOGIC_UNITS),
         baseline=_constants(root.table("baseline"), Baseline, BASELINE_UNITS),
         link=_constants(root.table("link"), Link, LINK_UNITS),
         sram=_sram(root.table("sram")),
-        dram=MappingProxyType({key: _dram(scenarios.table(key)) for key in scenarios.names()}),
+        dram=MappingProxyType({_name(scenarios, key, key): _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     root.close()
     return technology
 
 
+def _name(table: Table, key: str, name: str) -> str:
+    if not re.fullmatch(r"\w[\w .+-]{0,63}", name):
+        raise table.broken(key, f"must be a name of letters, digits, spaces and . + - _, not {brief(name)}")
+    return name
+
+
 def _text(table: Table, key: str) -> str:
     value: str = table.take(key, str)
     if not value.strip():
-        raise table.broken(key, f"must be a text that says something, not {value!r}")
+        raise table.broken(key, f"must be a text that says something, not {brief(value)}")
     return value
 
 
@@ -245,7 +253,7 @@ def _constant(table: Table, key: str, unit: str) -> Constant:
     entry = table.table(key)
     given = _text(entry, "unit")
     if given != unit:
-        raise entry.broken("unit", f"must be {unit!r}, not {given!r}")
+        raise entry.broken("unit", f"must be {unit!r}, not {brief(given)}")
     numbers = {name: entry.take(name, int | float) for name in ("low", "value", "high")}
     source = _text(entry, "source")
     entry.close()
@@ -280,13 +288,13 @@ def _sram(table: Table) -> SramTable:
     for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
         given = table.take(key)
         if given != list(expected):
-            raise table.broken(key, f"must be {list(expected)!r}, not {given!r}")
+            raise table.broken(key, f"must be {list(expected)!r}, not {brief(given)}")
     low, high = table.take("low_factor", int | float), table.take("high_factor", int | float)
     if not 0 <= low <= 1 <= high < float("inf"):
         raise table.broken("low_factor", f"must hold 0 <= low_factor <= 1 <= high_factor, not {low!r} and {high!r}")
     rows = table.take("rows")
     if not isinstance(rows, list) or not rows:
-        raise table.broken("rows", f"must be a list of rows, not {rows!r}")
+        raise table.broken("rows", f"must be a list of rows, not {brief(rows)}")
     macros = tuple(_macro(table, f"rows[{index}]", row) for index, row in enumerate(rows))
     for macro in macros:
         twins = [m for m in macros if (m.width_bits, m.capacity_kib) == (macro.width_bits, macro.capacity_kib)]
@@ -302,14 +310,16 @@ def _sram(table: Table) -> SramTable:
 
 def _macro(table: Table, key: str, row: object) -> SramMacro:
     if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
-        raise table.broken(key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {row!r}")
+        raise table.broken(
+            key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {brief(row)}"
+        )
     for column, value in zip(SRAM_COLUMNS, row, strict=True):
         positive = column != "leakage_low"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise table.broken(f"{key}.{column}", f"must be a number, not {value!r}")
+            raise table.broken(f"{key}.{column}", f"must be a number, not {brief(value)}")
         if not (value > 0 if positive else value >= 0) or value == float("inf"):
             raise table.broken(
-                f"{key}.{column}", f"must be finite and {'above' if positive else 'at least'} 0, not {value!r}"
+                f"{key}.{column}", f"must be finite and {'above' if positive else 'at least'} 0, not {brief(value)}"
             )
     if not isinstance(row[1], int):
         raise table.broken(f"{key}.width", f"must be an int, not {row[1]!r}")
