@@ -1,5 +1,6 @@
 """Files are written whole or not at all: under another name first, then renamed. Only regular files are read."""
 
+import fcntl
 import os
 import secrets
 import stat
@@ -86,3 +87,26 @@ def read(path: Path, *, most: int) -> bytes:
     if (size := max(size, len(content))) > most:
         raise ValueError(f"{os.fspath(path)}: it must hold at most {most} bytes, not {size!r}")
     return content
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """For the time of the block, no other process holds this lock of a file or folder; it ends with the process.
+
+    Where the file system has no locks, nothing is locked.
+
+    Raises:
+        OSError: the file or folder cannot be opened, or another process holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = "another process works with it; wait until it has ended, or choose another"
+            raise BlockingIOError(error.errno, text, os.fspath(path)) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)

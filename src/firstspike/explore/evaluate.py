@@ -3,8 +3,7 @@
 import hashlib
 import io
 import json
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,6 @@ from firstspike.processor import cycles, energy
 from firstspike.processor.cycles import Counts
 from firstspike.spec import Network
 from firstspike.spec import load as load_network
-from firstspike.spec.network import INPUT
 from firstspike.spiking import SpikingNetwork
 
 VERSION = 2
@@ -179,8 +177,8 @@ class Evaluator:
         return key, *kept
 
     def _run(self, key: str, network: Network) -> tuple[Network, float, dict[str, np.ndarray]]:
-        path = self.job.cache / f"{key}.npz"
-        found = _read(path)
+        path = self.job.cache / f"{key}.trace"
+        found = _stored(path)
         if found is None:
             self.traced += 1
             snn = SpikingNetwork(network)
@@ -190,15 +188,12 @@ class Evaluator:
             trace = snn.trace(self.job.pixels[[i * total // number for i in range(number)]])
             times = trace.times
             found = accuracy, times
-            arrays: dict[str, Any] = {f"times {name}": value for name, value in times.items()}
-            content = io.BytesIO()
-            np.savez(content, accuracy=np.float64(accuracy), **arrays)
-            _keep(path, content.getvalue())
+            _store(path, accuracy, times)
         return network, *found
 
     def _load(self, content: bytes) -> Network:
         path = self.job.cache / f"{_sha(content)}.safetensors"
-        if not path.is_file():
+        if not path.is_file() or path.read_bytes() != content:
             _keep(path, content)
         return load_network(path)
 
@@ -225,20 +220,32 @@ def evaluate_all(job: Job, designs: Sequence[Design]) -> list[Result]:
 _latest: dict[str, Any] = {}
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _keep(path: Path, *contents: files.Content) -> None:
     """Write a file into a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, content)
+    files.write(path, *contents)
 
 
-def _read(path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
-    """What `Evaluator` kept, or None where it is missing or damaged."""
+def _store(path: Path, accuracy: float, times: Mapping[str, np.ndarray]) -> None:
+    """Write a trace behind its own SHA-256."""
+    arrays: dict[str, Any] = {f"times {name}": value for name, value in times.items()}
+    content = io.BytesIO()
+    np.savez(content, accuracy=np.float64(accuracy), **arrays)
+    _keep(path, hashlib.sha256(content.getbuffer()).digest(), content.getbuffer())
+
+
+def _stored(path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
+    """What `_store` wrote, or None where it is missing or damaged."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-            times = {name[6:]: content[name] for name in content.files if name.startswith("times ")}
-            return (float(content["accuracy"]), times) if INPUT in times else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with files.reading(path) as stream:
+            whole = stream.read()
+    except (OSError, ValueError):
         return None
+    if hashlib.sha256(whole[32:]).digest() != whole[:32]:
+        return None
+    with np.load(io.BytesIO(whole[32:]), allow_pickle=False) as content:
+        times = {name[6:]: content[name] for name in content.files if name.startswith("times ")}
+        return float(content["accuracy"]), times
 
 
 def _sha(content: bytes) -> str:

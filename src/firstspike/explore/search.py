@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from firstspike.explore import journal
 from firstspike.explore.evaluate import Result
 from firstspike.explore.executor import Workers
 from firstspike.explore.space import OBJECTIVES, Design, Space, require
@@ -64,22 +65,39 @@ def search(
     Args:
         space: the designs.
         executor: what evaluates them.
-        storage: Optuna's journal file, made where it is missing; every line of it is one change, appended whole.
+        storage: Optuna's journal file, made where it is missing; see `firstspike.explore.journal`.
         digest: hash of all that decides a result besides the space.
         progress: called with the trials told and to tell.
 
     Raises:
-        ValueError: the storage belongs to another space, or every design was refused.
+        OSError: the storage cannot be written, or another process works with it.
+        ValueError: the storage is no journal or belongs to another space, or every design was refused.
     """
     optuna = require("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        study_name="explore",
-        storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(storage.resolve()))),
-        directions=[OBJECTIVES[name] for name in space.objectives],
-        load_if_exists=True,
-    )
-    _check_owner(study, _identity(space, digest), storage)
+    with journal.opened(storage) as kept:
+        study = _study(optuna, space, kept, storage)
+        _check_owner(study, _identity(space, digest), storage)
+        evaluated = _run(optuna, study, space, executor, progress)
+        return _found(optuna, study, space, evaluated)
+
+
+def _study(optuna: Any, space: Space, kept: Any, storage: Path) -> Any:
+    try:
+        return optuna.create_study(
+            study_name="explore",
+            storage=kept,
+            directions=[OBJECTIVES[name] for name in space.objectives],
+            load_if_exists=True,
+        )
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:  # lines of JSON that Optuna never wrote
+        raise ValueError(
+            f"storage {storage}: it must be a journal of Optuna; name another file with --storage"
+        ) from error
+
+
+def _run(optuna: Any, study: Any, space: Space, executor: Executor, progress: Callable[[int, int], None]) -> int:
+    """Evaluate what is not known yet, generation by generation; returns how many designs that were."""
     finished, total = optuna.trial.TrialState, _total(space)
     known: dict[str, Result] = {}
     told = 0
@@ -103,7 +121,7 @@ def search(
             _tell(optuna, study, space, number, known[_key(design)])
         told += len(batch)
         progress(told, total)
-    return _found(optuna, study, space, evaluated)
+    return evaluated
 
 
 def _total(space: Space) -> int:
