@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,38 @@ def test_a_folder_that_is_not_there_is_named_by_the_caller_s_name(tmp_path: Path
     with pytest.raises(FileNotFoundError) as raised:
         files.write(tmp_path / "none" / "a", "")
     assert raised.value.filename == str(tmp_path / "none" / "a")
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    left = tmp_path / f".last.ckpt.{'0123456789abcdef'}.tmp"
+    others = [tmp_path / ".last.ckpt.mine.tmp", tmp_path / f".other.{'0' * 16}.tmp", path]
+    for file in (left, *others):
+        file.write_bytes(b"x")
+    files.clear(path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_lock_is_for_one_process_and_ends_with_it(tmp_path: Path) -> None:
+    hold = "import sys, time; from firstspike import files\nwith files.locked(sys.argv[1]): print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(OSError, match="another process works with it") as caught, files.locked(tmp_path):
+            pass
+        assert caught.value.filename == str(tmp_path)
+        process.kill()
+        process.wait()
+    with files.locked(tmp_path):
+        pass
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert files.read(tmp_path / "a", most=5) == b"12345"
+    with pytest.raises(ValueError, match=r"a: it must hold at most 4 bytes, not 5$"):
+        files.read(tmp_path / "a", most=4)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ValueError, match=r": it must be a regular file, not a folder, pipe or device$"):
+            files.read(path, most=4)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,16 @@ def write(path: Path, *contents: Content) -> None:
     """
     with replacing(path) as stream:
         stream.writelines(_encoded(contents))
+
+
+def clear(path: Path) -> None:
+    """Remove what killed processes left of writing ``path``; nobody may be writing it now (see `locked`)."""
+    folder, base = os.path.split(os.path.realpath(path))
+    name = re.compile(rf"\.{re.escape(base[:100])}\.[0-9a-f]{{16}}\.tmp")
+    with suppress(OSError):
+        for entry in os.listdir(folder):
+            if name.fullmatch(entry):
+                os.unlink(os.path.join(folder, entry))
 
 
 def _encoded(contents: Iterable[Content]) -> Iterator[bytes | bytearray | memoryview]:

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import torch
 from PIL import Image
 from torch.utils import deterministic
 
+from firstspike import files
 from firstspike.converter import convert
 from firstspike.train.errors import TrainingError
 from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, load_network, training_images
@@ -268,9 +271,10 @@ def test_damaged_checkpoints_are_refused(whole: tuple[Path, Fitted], recipe: Rec
     before = path.read_bytes()
     with pytest.raises(
         TrainingError,
-        match=rf"checkpoint '{re.escape(str(path))}': it is damaged or no checkpoint \(.*\); remove it, or begin",
-    ):
+        match=rf"checkpoint '{re.escape(str(path))}': it is damaged or no checkpoint; remove it, or begin anew",
+    ) as caught:
         run(recipe, tmp_path)
+    assert "weights_only" not in str(caught.value)
     assert path.read_bytes() == before
     with pytest.raises(
         ValueError, match=rf"checkpoint '{re.escape(str(path))}': it is damaged or no checkpoint of `firstspike train`"
@@ -280,7 +284,75 @@ def test_damaged_checkpoints_are_refused(whole: tuple[Path, Fitted], recipe: Rec
 
 def test_files_that_are_no_training_run_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / CHECKPOINT)
-    with pytest.raises(TrainingError, match="it must be of a training run, with loops, optimizer_states; remove it"):
+    with pytest.raises(TrainingError, match="it must be of a training run, with optimizer_states; remove it"):
+        run(recipe, tmp_path)
+
+
+def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit that sets what lies under ``keys``; the last state of a table where a key is None."""
+
+    def edit(state: Any) -> None:
+        for key in keys[:-1]:
+            state = state[next(iter(state)) if key is None else key]
+        state[next(iter(state)) if keys[-1] is None else keys[-1]] = value
+
+    return edit
+
+
+MALFORMED = {
+    "recipe is no table": (put("recipe", value="vgg"), "it must be of a training run, with recipe"),
+    "recipe of numbers": (put("recipe", value={1: 2}), "it must be of this recipe, with 1 None, not 2"),
+    "recipe without end": (put("recipe", "network.hidden", value=[[[["x"] * 999] * 999] * 999] * 9), "of this recipe"),
+    "no loops": (put("loops", value={}), "the state of one optimiser, one schedule and the loops"),
+    "loops of text": (put("loops", value={"fit_loop": "x"}), "its loops, schedule or callbacks are none of a run"),
+    "no optimiser": (put("optimizer_states", value=[]), "the state of one optimiser"),
+    "odd optimiser": (put("optimizer_states", value=[3]), "its optimiser must have a state"),
+    "odd momentum": (
+        put("optimizer_states", 0, "state", 0, "momentum_buffer", value=torch.zeros(3)),
+        "momentum 0 must",
+    ),
+    "no groups": (put("optimizer_states", 0, "param_groups", value=[]), "its loops, schedule or callbacks are none"),
+    "no stage 99": (
+        put("state_dict", "network._stage", value=torch.tensor(99)),
+        "it must hold a network of this recipe",
+    ),
+    "text as weights": (put("state_dict", None, value="x"), "must be a tensor of finite numbers"),
+    "not a number": (
+        put("state_dict", "penalty_weight", value=torch.tensor(float("nan"))),
+        "'penalty_weight' must be a",
+    ),
+    "wrong shape": (put("state_dict", None, value=torch.zeros(2, 3)), "it must hold a network of this recipe"),
+    "epoch 10": (put("epoch", value=10), "its epoch must be in 0..4, not 10"),
+    "epoch text": (put("epoch", value="1"), "its epoch must be in 0..4, not '1'"),
+    "odd callbacks": (put("callbacks", "_Checkpoint", value=7), "its loops, schedule or callbacks are none of a run"),
+    "teachers of numbers": (put("teachers", value=[7]), r"these teachers in this order .*, none, not of \[7\]"),
+}
+
+
+@pytest.mark.parametrize("how", MALFORMED)
+def test_malformed_checkpoints_are_refused_in_one_line(
+    whole: tuple[Path, Fitted], recipe: Recipe, tmp_path: Path, how: str
+) -> None:
+    edit, text = MALFORMED[how]
+    state = checkpoint(whole[0])
+    edit(state)
+    state["epoch"] = min(state["epoch"], 3) if how not in ("epoch 10", "epoch text") else state["epoch"]
+    torch.save(state, tmp_path / CHECKPOINT)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(TrainingError, match=text) as caught:
+        run(recipe, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"checkpoint '{tmp_path / CHECKPOINT}': ")
+    assert message.endswith("begin anew (--restart)")
+    assert message.isprintable()
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_checkpoint_that_inflates_is_refused(whole: tuple[Path, Fitted], recipe: Recipe, tmp_path: Path) -> None:
+    with zipfile.ZipFile(whole[0] / CHECKPOINT) as old, zipfile.ZipFile(tmp_path / CHECKPOINT, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(TrainingError, match="it is damaged or no checkpoint; remove it"):
         run(recipe, tmp_path)
 
 
@@ -315,7 +387,8 @@ def test_loss_that_is_not_finite(recipe: Recipe, tmp_path: Path, monkeypatch: py
     stopped(
         recipe,
         tmp_path,
-        "the loss must be finite, not nan, in epoch 1 step 0; the checkpoint of the epoch before is kept",
+        r"the loss must be finite, not nan, in epoch 1 step 0; try a lower learning rate; "
+        r"the checkpoint '.*last.ckpt' of the epoch before is kept$",
     )
 
 
@@ -331,13 +404,15 @@ def test_weights_that_are_not_finite_are_never_saved(
 
     monkeypatch.setattr(ConversionAwareTraining, "on_validation_epoch_end", broken)
     stopped(
-        recipe, tmp_path, r"network\.layers\..* must be finite, not NaN or infinite, after epoch 1; the checkpoint of"
+        recipe, tmp_path, r"network\.layers\..* must be finite, not NaN or infinite, after epoch 1; try .* is kept$"
     )
 
 
 def test_divergence_ends_with_an_error(recipe: Recipe, tmp_path: Path) -> None:
     wild = replace(recipe, training=replace(recipe.training, learning_rate=1e30, warmup=0.0))
-    with pytest.raises(TrainingError, match=r"must be finite, not .*try a lower learning rate"):
+    with pytest.raises(
+        TrainingError, match=r"must be finite, not .*try a lower learning rate; there is no checkpoint yet$"
+    ):
         run(wild, tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
 
@@ -352,8 +427,45 @@ def test_checkpoint_that_cannot_be_written(recipe: Recipe, tmp_path: Path, monke
     stopped(
         recipe,
         tmp_path,
-        r"checkpoint '.*last.ckpt': it could not be written \(.*No space left on device\); the one of the epoch before is kept",
+        r"checkpoint '.*last.ckpt': it could not be written \(No space left on device\); "
+        r"the checkpoint .* of the epoch before is kept$",
     )
+
+
+def test_a_full_disk_claims_no_checkpoint_that_there_is_none_of(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(
+        TrainingError, match=r"could not be written \(No space left on device\); there is no checkpoint yet$"
+    ):
+        run(recipe, tmp_path)
+    (tmp_path / CHECKPOINT).write_bytes(b"of another run")
+    with pytest.raises(TrainingError, match=r"the older checkpoint '.*last.ckpt' is as it was$"):
+        run(recipe, tmp_path, resume=False)
+
+
+def test_a_full_disk_under_a_log_names_the_folder(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lightning.pytorch.loggers.CSVLogger.save", full)
+    with pytest.raises(
+        TrainingError, match=rf"^run folder '{tmp_path}': a log could not be written .*; there is no checkpoint"
+    ):
+        run(recipe, tmp_path)
+
+
+def test_a_folder_is_one_run_s_at_a_time(recipe: Recipe, tmp_path: Path) -> None:
+    with files.locked(tmp_path), pytest.raises(OSError, match="another process works with it") as caught:
+        run(recipe, tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_checkpoint_beyond_the_limit_of_file_sizes(recipe: Recipe, tmp_path: Path) -> None:
@@ -361,7 +473,11 @@ def test_checkpoint_beyond_the_limit_of_file_sizes(recipe: Recipe, tmp_path: Pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / CHECKPOINT).stat().st_size // 2, hard))
     try:
-        stopped(recipe, tmp_path, r"it could not be written \(.*File too large\); the one of the epoch before is kept")
+        stopped(
+            recipe,
+            tmp_path,
+            r"it could not be written \(File too large\); the checkpoint .* of the epoch before is kept$",
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -440,15 +556,15 @@ def test_networks_of_checkpoints(whole: tuple[Path, Fitted], recipe: Recipe, tmp
 def test_validation_images_are_never_trained_on(recipe: Recipe) -> None:
     training, validation = training_images(recipe)
     assert (len(training), len(validation)) == (80, 16)
-    rows = {image.numpy().tobytes() for image in training.images}
-    assert not rows & {image.numpy().tobytes() for image in validation.images}
+    rows = {image.tobytes() for image in training.images}
+    assert not rows & {image.tobytes() for image in validation.images}
 
 
 def test_limited_training_images_leave_the_validation_images(recipe: Recipe) -> None:
     training, validation = training_images(recipe)
     fewer, same = training_images(replace(recipe, data=replace(recipe.data, limit=30)))
-    assert torch.equal(same.images, validation.images)
-    assert torch.equal(fewer.images, training.limit(30).images)
+    assert np.array_equal(same.images, validation.images)
+    assert np.array_equal(fewer.images, training.limit(30).images)
     assert len(training_images(replace(recipe, data=replace(recipe.data, limit=1000)))[0]) == len(training)
     with pytest.raises(ValueError, match="limit must be at least 1, not -2"):
         training_images(replace(recipe, data=replace(recipe.data, limit=-2)))

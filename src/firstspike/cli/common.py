@@ -2,8 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -14,7 +16,7 @@ from firstspike import records, zoo
 from firstspike.data import ImageSet, load
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
-from firstspike.spec.trace import join
+from firstspike.spec.trace import Sums, join
 from firstspike.spiking import SpikingNetwork
 from firstspike.spiking import load as load_network
 from firstspike.terminal import track
@@ -76,17 +78,21 @@ def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
             raise ValueError(f"data {data!r} must name class {index} {name!r} as the network does, not {found!r}")
 
 
-def run_all(snn: SpikingNetwork, images: ImageSet, label: str, *, times: bool) -> Trace:
-    """Trace all images with a progress bar; without ``times``, only the counts are kept (spike times fill the memory)."""
+def run_all(snn: SpikingNetwork, images: ImageSet, label: str) -> Trace:
+    """Trace all images with a progress bar; spike times of all of them are kept."""
+    return join([trace for trace, _ in _traced(snn, images, label)])
+
+
+def sum_all(snn: SpikingNetwork, images: ImageSet, label: str) -> Sums:
+    """Run all images with a progress bar and keep sums only: the memory does not grow with their number."""
+    return reduce(operator.add, (Sums.of(trace, labels) for trace, labels in _traced(snn, images, label)))
+
+
+def _traced(snn: SpikingNetwork, images: ImageSet, label: str) -> Iterator[tuple[Trace, np.ndarray]]:
     chunks = range(0, len(images), CHUNK)
-    traces = []
     for start in track(chunks, label, len(chunks)):
-        trace = snn.trace(images.pixels(start, min(start + CHUNK, len(images))))
-        if not times:
-            layers = {name: replace(layer, times=None) for name, layer in trace.layers.items()}
-            trace = replace(trace, layers=layers)
-        traces.append(trace)
-    return join(traces)
+        stop = min(start + CHUNK, len(images))
+        yield snn.trace(images.pixels(start, stop)), np.asarray(images.labels[start:stop])
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     processor = chosen_processor(options)
     snn = chosen_network(options.network)
     images = chosen_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
-    trace = run_all(snn, images, "trace", times=True)
+    trace = run_all(snn, images, "trace")
     cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
     title = f"{options.network} on {images.name}: mean of {len(images)} images"
     shown = table(title, ["layer", "kind"], ["cycles", "SOPs", "DRAM, kbit", "energy, µJ", "low", "high"])

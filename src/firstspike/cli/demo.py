@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     snn = load(model)
 
     _step("3. run", f"{model} bit-exactly on {len(images)} held-out test images")
-    trace = run_all(snn, images, "images", times=True)
+    trace = run_all(snn, images, "images")
     with torch.no_grad():
         trained = fitted.network(torch.from_numpy(pixels)).argmax(dim=1).numpy()
 

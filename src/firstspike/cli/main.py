@@ -5,7 +5,9 @@ A command's module is loaded once its arguments have been read.
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from firstspike.cli.arguments import parser
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_output(options.json, made=getattr(options, "out", None))
         module, _, function = options.run.partition(":")
-        with needed(f"firstspike {command}"):
+        with needed(f"firstspike {command}"), _warnings_in_a_line():
             status: int | None = getattr(import_module(module), function)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -36,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"firstspike {command}: error: {describe(error)}", file=sys.stderr)
         return 2
     return status or 0
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"firstspike: warning: {line(str(message))}", file=sys.stderr
+        )
+        yield
 
 
 def describe(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from firstspike import zoo
-from firstspike.cli.common import accuracy, check_classes, run_all, table, write_json
+from firstspike.cli.common import check_classes, run_all, sum_all, table, write_json
 from firstspike.data import ImageSet, data_folder, load
 from firstspike.names import meant, recipes
 from firstspike.processor import Cost, Processor, designs, technology
@@ -125,13 +125,13 @@ def _column(
         return Ours(published=column, missing=NO_DATA, make=make, costs={})
     _fits(snn, images, column)
     tested = images.limit(min(QUICK, len(images))) if options.quick else images
-    trace = run_all(snn, tested, f"{column.title}: accuracy", times=False)
+    sums = sum_all(snn, tested, f"{column.title}: accuracy")
     wanted = options.cost_limit or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
     priced = images.limit(min(wanted, len(images)))
-    spikes = run_all(snn, priced, f"{column.title}: cost", times=True)
+    spikes = run_all(snn, priced, f"{column.title}: cost")
     return Ours(
         published=column,
-        accuracy=accuracy(trace.predictions, tested.labels),
+        accuracy=sums.accuracy,
         images=len(tested),
         latency_steps=snn.latency_steps,
         costs={name: _priced(snn, spikes, processor, chosen) for name, processor in processors.items()},

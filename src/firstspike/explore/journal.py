@@ -39,7 +39,11 @@ def opened(path: Path) -> Iterator[Any]:
     path.touch()
     with files.locked(path):
         _repair(path)
-        yield optuna.storages.JournalStorage(Backend(str(path.resolve()), lock_obj=_Locked()))
+        try:
+            storage = optuna.storages.JournalStorage(Backend(str(path.resolve()), lock_obj=_Locked()))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # lines of JSON that Optuna never wrote
+            raise ValueError(f"storage {path}: it must be a journal of Optuna; name another file") from error
+        yield storage
 
 
 class _Locked:

@@ -96,7 +96,7 @@ def _study(optuna: Any, space: Space, kept: Any, storage: Path) -> Any:
         ) from error
 
 
-def _run(optuna: Any, study: Any, space: Space, executor: Executor, progress: Callable[[int, int], None]) -> int:
+def _run(optuna: Any, study: Any, space: Space, executor: Workers, progress: Callable[[int, int], None]) -> int:
     """Evaluate what is not known yet, generation by generation; returns how many designs that were."""
     finished, total = optuna.trial.TrialState, _total(space)
     known: dict[str, Result] = {}
@@ -130,30 +130,42 @@ def _total(space: Space) -> int:
 
 
 def _draw(optuna: Any, study: Any, space: Space, total: int) -> dict[int, Design]:
-    """The trials of the generation that is under way, by number; those drawn before an interruption among them."""
+    """The trials of the generation that is under way, by number; those drawn before an interruption among them.
+
+    A generation is drawn, again after an interruption, in a copy of the study as it was before: the sampler keeps what
+    depends on the order of its calls. A design is then written as one line, so that a journal never holds a part of it.
+    """
     trials = study.get_trials(deepcopy=False)
     states = optuna.trial.TrialState
-    first = next((t.number for t in trials if t.state in (states.RUNNING, states.WAITING)), len(trials))
+    first = next((t.number for t in trials if not t.state.is_finished()), len(trials))
     size = space.search.population
-    end = min(total, (first // size + 1) * size)
+    begin = first // size * size
+    end = min(total, begin + size)
     grid = space.grid() if space.search.method == "grid" else []
     distributions = {p.key: _distribution(optuna, p) for p in space.parameters}
+    memory = optuna.create_study(directions=study.directions)
+    memory.add_trials(trials[:begin])
     batch: dict[int, Design] = {}
-    for number in range(first, end):
-        old = trials[number] if number < len(trials) else None
-        if old is not None and old.state.is_finished():
+    for number in range(begin, end):
+        design: Design = {}
+        attributes: dict[str, Any] = {}
+        if grid:
+            design = grid[number]
+        else:
+            memory.sampler = _sampler(optuna, space, number)
+            memory.ask(fixed_distributions=distributions)
+            drawn = memory.get_trials(deepcopy=False)[number]
+            design, attributes = drawn.params, drawn.system_attrs
+        if number < len(trials):
+            if not trials[number].state.is_finished():
+                batch[number] = dict(trials[number].params)
             continue
-        if old is not None and old.state == states.RUNNING and old.params.keys() == distributions.keys():
-            batch[number] = dict(old.params)
-            continue
-        study.sampler = _sampler(optuna, space, number)
-        if grid and old is None:
-            study.enqueue_trial(grid[number])
-        if old is not None and old.state == states.RUNNING:  # interrupted while it was drawn: the rest is drawn now
-            trial = optuna.trial.Trial(study, old._trial_id)
-            batch[number] = {key: trial._suggest(key, entry) for key, entry in distributions.items()}
-            continue
-        batch[number] = dict(study.ask(fixed_distributions=distributions).params)
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=states.RUNNING, params=dict(design), distributions=distributions, system_attrs=attributes
+            )
+        )
+        batch[number] = dict(design)
     return batch
 
 

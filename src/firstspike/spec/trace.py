@@ -1,7 +1,8 @@
 """What a run of a network on images leaves behind: spike times and event counts (numerics, section 5)."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -103,3 +104,86 @@ def join(traces: list[Trace]) -> Trace:
         )
     logits = np.concatenate([trace.logits for trace in traces])
     return Trace(layers=layers, logits=logits, latency_steps=first.latency_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSums:
+    """Events of one layer, summed over images: of `LayerTrace`, all but the times."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    spikes: int
+    sops: int
+    sops_nonzero: int
+    neuron: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """A run on any number of images in memory that does not grow with it.
+
+    Attributes:
+        layers: by name in order of execution, the encoded input first.
+        images: number of images.
+        hits: images whose class is their label.
+        latency_steps: as in `Trace`.
+    """
+
+    layers: Mapping[str, LayerSums]
+    images: int
+    hits: int
+    latency_steps: int
+
+    @classmethod
+    def of(cls, trace: Trace, labels: np.ndarray) -> "Sums":
+        """The sums of a trace; ``labels``: int64 ``[n]``."""
+        layers = {
+            name: LayerSums(
+                name=name,
+                kind=layer.kind,
+                shape=layer.shape,
+                spikes=int(layer.spikes.sum()),
+                sops=int(layer.sops.sum()),
+                sops_nonzero=int(layer.sops_nonzero.sum()),
+                neuron=layer.neuron,
+            )
+            for name, layer in trace.layers.items()
+        }
+        hits = int((trace.predictions == labels).sum())
+        return cls(layers=layers, images=trace.images, hits=hits, latency_steps=trace.latency_steps)
+
+    def __add__(self, other: "Sums") -> "Sums":
+        """Both runs of the same network as one."""
+        layers = {
+            name: replace(
+                mine,
+                spikes=mine.spikes + other.layers[name].spikes,
+                sops=mine.sops + other.layers[name].sops,
+                sops_nonzero=mine.sops_nonzero + other.layers[name].sops_nonzero,
+            )
+            for name, mine in self.layers.items()
+        }
+        return replace(self, layers=layers, images=self.images + other.images, hits=self.hits + other.hits)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose class is their label."""
+        return self.hits / max(1, self.images)
+
+    @property
+    def spikes_per_neuron(self) -> float:
+        """As in `Trace`."""
+        counted = [layer for layer in self.layers.values() if layer.neuron]
+        neurons = sum(math.prod(layer.shape) for layer in counted)
+        return sum(layer.spikes for layer in counted) / max(1, neurons * self.images)
+
+    @property
+    def sops_per_image(self) -> float:
+        """As in `Trace`."""
+        return sum(layer.sops for layer in self.layers.values()) / max(1, self.images)
+
+    @property
+    def sops_nonzero_per_image(self) -> float:
+        """As in `Trace`."""
+        return sum(layer.sops_nonzero for layer in self.layers.values()) / max(1, self.images)

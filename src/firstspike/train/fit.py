@@ -1,12 +1,11 @@
 """`fit`: run a recipe to its end, a checkpoint every epoch, resumable at any moment."""
 
-import io
 import logging
 import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,17 @@ from firstspike.cat.prepared import Prepared
 from firstspike.data import ImageSet, load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
+from firstspike.messages import line
 from firstspike.spec import Network
 from firstspike.train import processes, threads
 from firstspike.train.averaging import WeightAverage
+from firstspike.train.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from firstspike.train.distillation import Teacher, Teachers
 from firstspike.train.errors import TrainingError
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
+from firstspike.train.resume import REMEDY, check_resumable
 from firstspike.train.warm_start import warm_start
 
 CHECKPOINT = "last.ckpt"
@@ -54,17 +56,6 @@ class Fitted:
     epochs: int
 
 
-def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint so that there is always a whole one.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    buffer = io.BytesIO()  # into a file PyTorch would raise errors of its own
-    torch.save(checkpoint, buffer)
-    files.write(path, buffer.getbuffer())
-
-
 class _CheckpointFile(TorchCheckpointIO):
     """Lets Lightning write checkpoints by `write_checkpoint`."""
 
@@ -77,32 +68,48 @@ class _Checkpoint(Callback):
 
     Attributes:
         metrics: of the last epoch that a checkpoint was written after, also after reading one.
+        started: whether training has begun, so that what was read of a checkpoint has been taken over.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resumed: bool) -> None:
         self.path = path
         self.metrics: dict[str, float] = {}
+        self.started = False
+        self._ours = resumed
 
     def state_dict(self) -> dict[str, Any]:
         return {"metrics": self.metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.metrics = dict(state_dict["metrics"])
+        self.metrics = {str(name): float(value) for name, value in state_dict["metrics"].items()}
+
+    @property
+    def kept(self) -> str:
+        """What there is to go on from, for errors."""
+        if self._ours:
+            return f"the checkpoint {str(self.path)!r} of the epoch before is kept"
+        return (
+            f"the older checkpoint {str(self.path)!r} is as it was"
+            if self.path.exists()
+            else "there is no checkpoint yet"
+        )
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.started = True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         for name, value in module.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise TrainingError(
-                    f"{name} must be finite, not NaN or infinite, after epoch {trainer.current_epoch}; the checkpoint of "
-                    f"the epoch before is kept; try a lower learning rate"
+                    f"{name} must be finite, not NaN or infinite, after epoch {trainer.current_epoch}; try a lower "
+                    f"learning rate"
                 )
         self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         try:
             trainer.save_checkpoint(self.path)
         except OSError as error:
-            raise TrainingError(
-                f"checkpoint {str(self.path)!r}: it could not be written ({error}); the one of the epoch before is kept"
-            ) from error
+            raise TrainingError(f"checkpoint {str(self.path)!r}: it could not be written ({error.strerror})") from error
+        self._ours = True
 
 
 def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) -> Prepared:
@@ -163,8 +170,9 @@ def fit(
         stop_after: stop after so many epochs from the first, at least 1, to be resumed later.
 
     Raises:
-        TrainingError: the loss is not finite or the checkpoint cannot be written; the last good one is kept. Or the
+        TrainingError: the loss is not finite, or a checkpoint or log cannot be written; the text says what is kept. Or the
             checkpoint to resume cannot be read, or another recipe or other teachers made it.
+        OSError: another process trains in ``out``, or the folder cannot be made.
         FileNotFoundError, ValueError: the data cannot be read, ``initial`` does not fit the recipe's network, teachers do not
             fit its data, or the recipe asks for teachers where there are none or the other way round.
     """
@@ -205,10 +213,10 @@ def fit(
         taught.to(memory_format=torch.channels_last)
     module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches), teachers=taught)
     if resumed:
-        _check_resumable(checkpoint, recipe, taught.fingerprints if taught is not None else [])
-    saver, csv = _Checkpoint(checkpoint), CSVLogger(out, name="log")
+        check_resumable(checkpoint, module)
+    saver, csv = _Checkpoint(checkpoint, resumed=bool(resumed)), CSVLogger(out, name="log")
     interrupt = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings(), _quiet_lightning(), _switches_kept():
+    with _locked(out, rank), warnings.catch_warnings(), _quiet_lightning(), _switches_kept():
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
@@ -241,8 +249,29 @@ def fit(
         except SystemExit as error:  # what Lightning makes of an interrupt
             signal.signal(signal.SIGINT, interrupt)
             raise KeyboardInterrupt from error
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {saver.kept}") from error
+        except OSError as error:  # of a log: it names no file
+            raise TrainingError(
+                f"run folder {str(out)!r}: a log could not be written ({error}); {saver.kept}"
+            ) from error
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if saver.started or not resumed:
+                raise
+            raise TrainingError(
+                f"checkpoint {resumed!r}: its loops, schedule or callbacks are none of a run; {REMEDY}"
+            ) from error
     network.eval()
     return Fitted(network=network, metrics=saver.metrics, epochs=int(trainer.current_epoch))
+
+
+@contextmanager
+def _locked(out: Path, rank: int) -> Iterator[None]:
+    """The run folder is one run's: of several processes of it, the first holds the lock."""
+    with files.locked(out) if rank == 0 else nullcontext():
+        if rank == 0:
+            files.clear(out / CHECKPOINT)
+        yield
 
 
 def _devices(world: int) -> dict[str, Any]:
@@ -251,41 +280,6 @@ def _devices(world: int) -> dict[str, Any]:
         return {}
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
     return {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
-
-
-def _check_resumable(path: Path, recipe: Recipe, teachers: Sequence[str]) -> None:
-    """Refuse a checkpoint that is damaged, of another recipe or of other teachers, before anything is overwritten."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        made_by = state.get("recipe", {})
-        missing = {"state_dict", "optimizer_states", "loops"} - set(state)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TrainingError(
-            f"checkpoint {str(path)!r}: it is damaged or no checkpoint ({reason}); remove it, or begin anew (--restart)"
-        ) from error
-    if missing:
-        raise TrainingError(
-            f"checkpoint {str(path)!r}: it must be of a training run, with {', '.join(sorted(missing))}; remove it, or "
-            f"begin anew (--restart)"
-        )
-    ours = recipe.values()
-    for key, value in made_by.items():
-        if value != ours.get(key):
-            raise TrainingError(
-                f"checkpoint {str(path)!r}: it must be of this recipe, with {key} {ours.get(key)!r}, not {value!r}; use "
-                f"another folder (--out), or begin anew (--restart)"
-            )
-    learned_from = list(state.get("teachers", []))
-    if learned_from != list(teachers):
-        raise TrainingError(
-            f"checkpoint {str(path)!r}: it must be of these teachers in this order (--teacher), {_brief(teachers)}, not of "
-            f"{_brief(learned_from)}; use another folder (--out), or begin anew (--restart)"
-        )
-
-
-def _brief(fingerprints: Sequence[str]) -> str:
-    return ", ".join(fingerprint[:12] for fingerprint in fingerprints) or "none"
 
 
 def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> None:
@@ -344,13 +338,13 @@ def load_network(recipe: Recipe, checkpoint: str | Path, *, shape: tuple[int, in
         raise FileNotFoundError(f"checkpoint {str(path)!r}: there is no such file")
     network = build_network(recipe, shape=shape, classes=classes)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:
+        state = read_checkpoint(path)["state_dict"]
+    except (CheckpointError, KeyError) as error:
         raise ValueError(f"checkpoint {str(path)!r}: it is damaged or no checkpoint of `firstspike train`") from error
     try:
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = line(str(error))[:200]
         raise ValueError(f"checkpoint {str(path)!r}: it must hold a network of this recipe ({reason})") from error
     return network.eval()

@@ -16,7 +16,8 @@ from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
 from firstspike.spec import Network
 from firstspike.train.averaging import MEASURED_BATCHES
-from firstspike.train.fit import WARM_START_IMAGES, build_network, load_network, training_images, write_checkpoint
+from firstspike.train.checkpoint import read_checkpoint, write_checkpoint
+from firstspike.train.fit import WARM_START_IMAGES, build_network, load_network, training_images
 from firstspike.train.recipe import Recipe
 from firstspike.train.warm_start import measure_statistics, warm_start
 
@@ -70,7 +71,7 @@ def merge(
     shape, classes = training.shape, len(training.classes)
     network = load_network(recipe, checkpoints[0], shape=shape, classes=classes)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    runs = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    runs = [read_checkpoint(path) for path in checkpoints]
     states = [_averaged(run, path) for run, path in zip(runs, checkpoints, strict=True)]
     average: dict[str, Tensor] = {
         name: torch.stack([state["average"][name] for state in states]).mean(dim=0) for name in states[0]["average"]

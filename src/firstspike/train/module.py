@@ -98,7 +98,7 @@ class ConversionAwareTraining(lightning.LightningModule):
         if not bool(torch.isfinite(loss.detach())):
             raise TrainingError(
                 f"the loss must be finite, not {float(loss.detach())!r}, in epoch {self.current_epoch} step {index}; "
-                f"the checkpoint of the epoch before is kept; try a lower learning rate"
+                f"try a lower learning rate"
             )
         self.network.observe(False)
         return loss

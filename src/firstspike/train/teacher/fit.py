@@ -1,6 +1,5 @@
 """`fit_teacher`: train a teacher by its recipe, a checkpoint every epoch, resumable at any moment."""
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from torch.nn import functional
 from firstspike.data import ImageSet, load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
-from firstspike.files import write
+from firstspike.files import clear, locked
+from firstspike.train.checkpoint import read_checkpoint, write_checkpoint
 from firstspike.train.errors import TrainingError
 from firstspike.train.teacher.network import TeacherNetwork
 from firstspike.train.teacher.recipe import TeacherRecipe, TeacherTraining
@@ -71,11 +71,13 @@ def fit_teacher(
         run.load(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     last = min(recipe.training.epochs, stop_after or recipe.training.epochs)
-    while run.epoch < last:
-        run.metrics = {**run.train(), **run.evaluate()}
-        run.epoch += 1
-        run.save(path)
-        report({"epoch": run.epoch, **run.metrics})
+    with locked(path.parent):
+        clear(path)
+        while run.epoch < last:
+            run.metrics = {**run.train(), **run.evaluate()}
+            run.epoch += 1
+            run.save(path)
+            report({"epoch": run.epoch, **run.metrics})
     return FittedTeacher(network=run.network.eval(), classes=images.classes, metrics=run.metrics, epochs=run.epoch)
 
 
@@ -170,22 +172,20 @@ class _Run:
             "metrics": self.metrics,
             "teacher_recipe": _values(self.recipe),
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write(path, buffer.getbuffer())
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
         advice = "remove it, use another folder (--out), or begin anew (--restart)"
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_checkpoint(path)
             if state["teacher_recipe"] != _values(self.recipe):
                 raise TrainingError(f"checkpoint {str(path)!r}: it must be of this recipe; {advice}")
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.slow, self.epoch = dict(state["slow"]), int(state["epoch"])
             self.metrics = dict(state["metrics"])
-        except TrainingError:
+        except (TrainingError, OSError, MemoryError):
             raise
         except Exception as error:
             raise TrainingError(
