@@ -1,0 +1,84 @@
+"""Random networks on every instruction set, path and number of threads; threads and forks together."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from engine.networks import networks, spike_times
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from firstspike.engine.reference import ReferenceEngine
+from soak.campaign import Campaign
+from soak.models import random_network
+
+EXAMPLES = 20
+"""Networks of a case."""
+
+
+def case(number: int) -> str:
+    from firstspike.engine import native
+    from firstspike.engine.native import NativeEngine
+
+    rng = np.random.default_rng(number)
+    instructions = str(rng.choice(native._native.instruction_sets()))
+    path, threads = str(rng.choice(["event", "dense", "auto"])), int(rng.integers(1, 5))
+
+    @seed(number)
+    @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def check(data: st.DataObject) -> None:
+        network = data.draw(networks(size=8))
+        times = data.draw(spike_times(network, max_images=7))
+        expected = ReferenceEngine(network).layers(times)
+        found = NativeEngine(network, threads=threads, instructions=instructions, path=path).layers(times)
+        for name, values in expected.items():
+            assert np.array_equal(found[name], values), f"{name}: {instructions}, {path}, {threads} threads"
+
+    check()
+    return f"equal, {instructions}, {path}"
+
+
+def forks(number: int) -> str:
+    """Children forked while threads are inside the engine: each runs the engine too, and ends."""
+    from firstspike.engine.native import NativeEngine
+
+    rng = np.random.default_rng(number)
+    network = random_network(rng)
+    engine = NativeEngine(network, threads=int(rng.integers(1, 4)))
+    times = rng.integers(0, 2 * network.code.T, (64, *network.input_shape)).astype(np.uint8)
+    expected = engine.logits(times)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            assert np.array_equal(engine.logits(times), expected)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    children: list[int] = []
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                signal.setitimer(signal.ITIMER_REAL, 10)  # a deadlock ends by the alarm
+                os._exit(0 if np.array_equal(engine.logits(times), expected) else 1)
+            children.append(child)
+            time.sleep(float(rng.random()) * 0.01)
+        statuses: list[Any] = [os.waitpid(child, 0)[1] for child in children]
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert statuses == [0] * 10, f"children ended with {statuses}"
+    return "10 children"
+
+
+CAMPAIGNS = (
+    Campaign(name="networks", case=case, seconds=120.0),
+    Campaign(name="forks", case=forks, seconds=60.0),
+)
