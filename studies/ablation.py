@@ -21,9 +21,10 @@ from time import perf_counter
 import torch
 
 from firstspike.arith import LogWeights
-from firstspike.cat.rebuild import normalise, reformat
+from firstspike.cat.rebuild import reformat
 from firstspike.train.fit import training_images
 from firstspike.train.recipe import Recipe
+from studies.normalise import normalise
 from studies.small import (
     Record,
     arguments,

@@ -188,26 +188,23 @@ def numbers_checked(values: dict[Any, Any], file: str, *, error: type[ConfigErro
     return values
 
 
-def load(path: str | Path, *, named: Mapping[str, Path] | None = None, error: type[ConfigError] = ConfigError) -> Table:
+def load(path: str | Path, *, named: Mapping[str, Path] | None = None) -> Table:
     """A TOML file, laid over the file that its key ``base`` names, if it has one.
 
     Args:
         path: the file.
         named: files that a base may be given by name; another base is a file beside the one that names it.
-        error: class of the errors.
 
     Raises:
         OSError: a file cannot be read.
         ConfigError: one is no TOML in UTF-8, or its bases go round in a circle.
     """
-    return Table(_overlaid(Path(path), named or {}, (), error), file=Path(path).name, error=error)
+    return Table(_overlaid(Path(path), named or {}, ()), file=Path(path).name)
 
 
-def _overlaid(
-    path: Path, named: Mapping[str, Path], above: tuple[Path, ...], error: type[ConfigError]
-) -> dict[str, Any]:
-    file = Table({}, file=path.name, error=error)
-    values = _toml(read_text(path, error=error), path.name, error)
+def _overlaid(path: Path, named: Mapping[str, Path], above: tuple[Path, ...]) -> dict[str, Any]:
+    file = Table({}, file=path.name)
+    values = _toml(read_text(path), path.name, ConfigError)
     if "base" not in values:
         return values
     base = values.pop("base")
@@ -220,7 +217,7 @@ def _overlaid(
     above = (*above, path.resolve())
     if below.resolve() in above:
         raise file.broken("base", f"must not lead back to {below.name}, not {brief(base)}")
-    return overlaid(_overlaid(below, named, above, error), values)
+    return overlaid(_overlaid(below, named, above), values)
 
 
 def overlaid(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from firstspike.arith import decode
 from firstspike.cat.prepared import Prepared
-from firstspike.cat.rebuild import normalise, real_weights, rebuild, reformat
+from firstspike.cat.rebuild import real_weights, rebuild, reformat
 from firstspike.cli.main import main
 from firstspike.converter import convert
 from firstspike.spec import INPUT, Network
@@ -18,6 +18,7 @@ from firstspike.spiking import SpikingNetwork, load
 from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
 from firstspike.train.recipe import Recipe, find_recipe
 from firstspike.train.warm_start import warm_start
+from studies.normalise import normalise
 from tests.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -46,12 +46,3 @@ def ceil_scaled(value: Fraction, exponent: int) -> int:
     """
     scaled = value * Fraction(2) ** exponent
     return -((-scaled.numerator) // scaled.denominator)
-
-
-def round_half_even_scaled(value: float, exponent: int) -> int:
-    """``round_half_even(value * 2^exponent)`` of a finite float, exact.
-
-    >>> round_half_even_scaled(0.5, 0), round_half_even_scaled(1.5, 0), round_half_even_scaled(-2.5, 0)
-    (0, 2, -2)
-    """
-    return round(Fraction(value) * Fraction(2) ** exponent)

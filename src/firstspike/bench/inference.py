@@ -74,20 +74,26 @@ def run(
     calls |= {f"torch_{name}": _torch_call(spiking, batch, dtype) for name, dtype in DTYPES.items()}
     calls |= {name: peer(name, dense_twin(spiking), (batch, *spiking.input_shape), steps) for name in peers}
     milliseconds = interleaved(calls, rounds, batch)
-    median = {name: statistics.median(values) for name, values in milliseconds.items()}
     share, per_neuron = densities(spiking, inputs[:16], engine)
+    record = _summary(milliseconds, peers)
+    record |= {"density": share, "spikes_per_neuron": per_neuron, "threads": threads, "batch": batch, "rounds": rounds}
+    record |= {"path": path, "instructions": engine.instructions, "weight_bytes": engine.weight_bytes}
+    record |= {"torch": torch.__version__, "processor": platform.processor() or platform.machine()}
+    return record
+
+
+def _summary(milliseconds: dict[str, list[float]], peers: tuple[str, ...]) -> Record:
+    """Medians, their ratios to the native engine's, and the spread of every call."""
+    median = {name: statistics.median(values) for name, values in milliseconds.items()}
     record: Record = {f"{name}_images_per_second": 1000 / value for name, value in median.items()}
     record |= {
         "ratio_fp32": median["torch_fp32"] / median["native"],
         "ratio_bf16": median["torch_bf16"] / median["native"],
     }
     record |= {f"ratio_{name}": median[name] / median["native"] for name in peers}
-    record |= {"density": share, "spikes_per_neuron": per_neuron, "threads": threads, "batch": batch, "rounds": rounds}
     for name, values in milliseconds.items():
         record |= {f"{name}_ms_per_image": median[name]}
         record |= {f"{name}_fastest_ms_per_image": min(values), f"{name}_slowest_ms_per_image": max(values)}
-    record |= {"path": path, "instructions": engine.instructions, "weight_bytes": engine.weight_bytes}
-    record |= {"torch": torch.__version__, "processor": platform.processor() or platform.machine()}
     return record
 
 

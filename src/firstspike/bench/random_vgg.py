@@ -15,63 +15,58 @@ from firstspike.spec.network import Layer
 VGG16: tuple[int, ...] = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 """Output channels of the 3x3 convolutions of VGG-16; 0 is a 2x2 max pooling."""
 
+HIDDEN = (512, 512)
+"""Features of the hidden linear layers."""
+
+CLASSES = 10
+
+SIZE = 32
+"""Rows and columns of the image, which has three channels."""
+
 _SPREAD = 0.4  # standard deviation of the membranes, in units of the firing level
 
 
-def random_vgg(
-    *,
-    density: float,
-    features: tuple[int, ...] = VGG16,
-    hidden: tuple[int, ...] = (512, 512),
-    classes: int = 10,
-    size: int = 32,
-    seed: int = 0,
-) -> Network:
-    """A network of random codes; the biases make the share ``density`` of every hidden layer's inputs spike.
+def random_vgg(*, density: float) -> Network:
+    """A VGG-16 of random codes, the same at every call; the biases make the share ``density`` of every hidden layer's inputs spike.
 
     Each channel's bias is a quantile of its membranes over random images, taken after the pooling that follows, if one
     does: so every layer with weights but the first reads spikes of the density asked for. The input is dense.
 
     Args:
         density: share of inputs that spike, 0..1.
-        features: output channels of the convolutions, 0 for a max pooling.
-        hidden: features of the hidden linear layers.
-        classes: logits.
-        size: rows and columns of the image, which has three channels.
-        seed: of codes and images.
 
     Raises:
         ValueError: ``density`` is not in 0..1.
     """
     if not 0 <= density <= 1:
         raise ValueError(f"density must be in 0..1, not {density!r}")
-    rng = np.random.default_rng(seed)
-    network_of = _Prefix(shape=(3, size, size))
-    images = random_images(4, network_of.shape, seed=seed + 1)
+    rng = np.random.default_rng(0)
+    network_of = _Prefix(shape=(3, SIZE, SIZE))
+    images = random_images(4, network_of.shape, seed=1)
     layers: list[Layer] = []
     source, channels = INPUT, 3
-    for i, outputs in enumerate(features):
+    for i, outputs in enumerate(VGG16):
         if outputs:
             codes = _codes(rng, (outputs, channels, 3, 3))
             conv = Conv2d(name=f"conv{i}", source=source, codes=codes, scale=0, bias=_zeros(outputs), padding=(1, 1))
-            pooled = features[i + 1 : i + 2] == (0,)
+            pooled = VGG16[i + 1 : i + 2] == (0,)
             layers.append(_calibrate(network_of, layers, conv, images, density, pooled=pooled))
             channels = outputs
         else:
             layers.append(MaxPool2d(name=f"pool{i}", source=source, kernel=(2, 2), stride=(2, 2)))
         source = layers[-1].name
     layers.append(Flatten(name="flatten", source=source))
-    inputs = channels * (size >> features.count(0)) ** 2
-    for i, outputs in enumerate(hidden):
+    inputs = channels * (SIZE >> VGG16.count(0)) ** 2
+    for i, outputs in enumerate(HIDDEN):
         name = layers[-1].name
         linear = Linear(
             name=f"linear{i}", source=name, codes=_codes(rng, (outputs, inputs)), scale=0, bias=_zeros(outputs)
         )
         layers.append(_calibrate(network_of, layers, linear, images, density, pooled=False))
         inputs = outputs
-    codes = _codes(rng, (classes, inputs))
+    codes = _codes(rng, (CLASSES, inputs))
     scale = _scale(inputs)
-    readout = Linear(name="logits", source=layers[-1].name, codes=codes, scale=scale, bias=_zeros(classes), fires=False)
+    readout = Linear(name="logits", source=layers[-1].name, codes=codes, scale=scale, bias=_zeros(CLASSES), fires=False)
     return network_of(*layers, readout)
 
 

@@ -51,20 +51,7 @@ def vgg(
     poolings = sum(entry == "M" for entry in plan)
     if image_size >> poolings < 1:
         raise ValueError(f"image_size must be at least {1 << poolings} for {poolings} poolings, not {image_size!r}")
-    layers: dict[str, nn.Module] = {}
-    channels, block, index = in_channels, 1, 0
-    for entry in plan:
-        if entry == "M":
-            layers[f"pool{block}"] = nn.MaxPool2d(2)
-            block, index = block + 1, 0
-            continue
-        outputs = max(1, round(entry * width))
-        index += 1
-        name = f"{block}_{index}"
-        layers[f"conv{name}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-        layers[f"norm{name}"] = nn.BatchNorm2d(outputs)
-        layers[f"relu{name}"] = nn.ReLU()
-        channels = outputs
+    layers, channels = _convolutions(plan, in_channels, width)
     layers["flatten"] = nn.Flatten()
     features = channels * (image_size >> poolings) ** 2
     for number, entry in enumerate(hidden, 1):
@@ -81,11 +68,29 @@ def vgg(
     for layer in layers.values():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(
-            layer, nn.BatchNorm1d | nn.BatchNorm2d
-        ):  # with 1, a sixth of all neurons saturate: it does not train
+        # with 1, a sixth of all neurons saturate: it does not train
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.constant_(layer.weight, 0.5)
     return nn.Sequential(OrderedDict(layers))
+
+
+def _convolutions(plan: Plan, channels: int, width: float) -> tuple[dict[str, nn.Module], int]:
+    """The layers of a plan by name, and the channels of the last one."""
+    layers: dict[str, nn.Module] = {}
+    block, index = 1, 0
+    for entry in plan:
+        if entry == "M":
+            layers[f"pool{block}"] = nn.MaxPool2d(2)
+            block, index = block + 1, 0
+            continue
+        outputs = max(1, round(entry * width))
+        index += 1
+        name = f"{block}_{index}"
+        layers[f"conv{name}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
+        layers[f"norm{name}"] = nn.BatchNorm2d(outputs)
+        layers[f"relu{name}"] = nn.ReLU()
+        channels = outputs
+    return layers, channels
 
 
 def vgg16(

@@ -1,4 +1,4 @@
-"""Prepared networks made from others: of an integer network, in another number format, with normalised activations."""
+"""Prepared networks made from others: of an integer network, in another number format."""
 
 from copy import deepcopy
 from typing import Any
@@ -90,41 +90,6 @@ def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
         assert linear.bias is not None
         linear.bias.copy_(bias)
     return linear
-
-
-def normalise(prepared: Prepared, images: Tensor, *, percentile: float) -> None:
-    """Data-based weight normalisation of a chain of layers, in place: a ReLU network whose activations end at about 1.
-
-    Every firing layer's output is divided by the ``percentile`` of its activations on ``images`` (Rueckauer et al. 2017,
-    doi 10.3389/fnins.2017.00682); the layer that reads it multiplies its weights by the same. Up to activations beyond
-    that percentile, the function stays the same.
-
-    Raises:
-        ValueError: the network has residuals, or the percentile is not in (0, 100].
-    """
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
-    if any(step.residuals for step in prepared.steps):
-        raise ValueError("normalise needs a chain of layers, not a network with residuals")
-    with torch.no_grad():
-        outputs = prepared.eval().spike_values(images)
-        factor = 1.0
-        for step in prepared.steps:
-            module = prepared.layers[step.name]
-            if not isinstance(module, Synapses):
-                continue
-            module.linear.weight.mul_(factor)
-            if not step.fires:
-                continue
-            values = outputs[step.name].flatten().numpy()
-            factor = max(float(np.percentile(values, percentile)), 1e-6)
-            affine = module.norm if module.norm is not None else module.linear
-            assert affine.bias is not None
-            if module.norm is None:
-                module.linear.weight.div_(factor)
-            else:
-                module.norm.weight.div_(factor)
-            affine.bias.div_(factor)
 
 
 def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:

@@ -4,17 +4,21 @@ import argparse
 import platform
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from rich.text import Text
 
 from firstspike import __version__, files
 from firstspike.cli.common import accuracy, run_all, timed, write_json
 from firstspike.converter import convert
+from firstspike.data import ImageSet
 from firstspike.data import load as load_images
-from firstspike.processor import Processor, baselines, cycles, sensitivity, technology
+from firstspike.processor import Cost, Processor, baselines, cycles, sensitivity, technology
 from firstspike.report import demo_page, demo_table
-from firstspike.spiking import load
+from firstspike.spec import Trace
+from firstspike.spiking import SpikingNetwork, load
 from firstspike.terminal import console
 from firstspike.train.fit import fit
 from firstspike.train.recipe import find_recipe
@@ -43,7 +47,32 @@ def run(options: argparse.Namespace) -> None:
     _step("4. cost", "on the processor: cycles, memory traffic, energy")
     processor, constants = Processor(), technology.default()
     cost = processor.price(snn.network, trace, technology=constants)
-    record = {
+    record = _record(images, trained, trace, snn, cost, seconds)
+    console.print(demo_table(record, cost))
+    counts = cycles.count(snn.network, trace.times, processor)
+    page = demo_page(
+        record,
+        network=snn.network,
+        trace=trace,
+        cost=cost,
+        image=pixels[0],
+        label=int(labels[0]),
+        provenance=_provenance(),
+        designs=baselines.compare(snn.network, trace, processor=processor, technology=constants),
+        swings=sensitivity.of_counts(counts, weight_bits=snn.network.weights.bits, technology=constants),
+    )
+    report = out / "report.html"
+    files.write(report, page)
+    _step("5. report", str(report))
+    write_json(options.json, record)
+
+
+def _record(
+    images: ImageSet, trained: np.ndarray, trace: Trace, snn: SpikingNetwork, cost: Cost, seconds: float
+) -> dict[str, Any]:
+    """What the demo found; ``trained`` are the classes by the trained network."""
+    labels = images.labels
+    return {
         "dataset": images.name,
         "test_images": len(images),
         "cat_accuracy": accuracy(trained, labels),
@@ -59,8 +88,11 @@ def run(options: argparse.Namespace) -> None:
         "energy_uj_per_image": cost.energy_uj,
         "train_seconds": seconds,
     }
-    console.print(demo_table(record, cost))
-    provenance = {
+
+
+def _provenance() -> dict[str, str]:
+    """What made the page."""
+    return {
         "command": "firstspike demo",
         "firstspike": __version__,
         "torch": torch.__version__,
@@ -68,23 +100,6 @@ def run(options: argparse.Namespace) -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "date": date.today().isoformat(),
     }
-    times = trace.times
-    counts = cycles.count(snn.network, times, processor)
-    page = demo_page(
-        record,
-        network=snn.network,
-        trace=trace,
-        cost=cost,
-        image=pixels[0],
-        label=int(labels[0]),
-        provenance=provenance,
-        designs=baselines.compare(snn.network, trace, processor=processor, technology=constants),
-        swings=sensitivity.of_counts(counts, weight_bits=snn.network.weights.bits, technology=constants),
-    )
-    report = out / "report.html"
-    files.write(report, page)
-    _step("5. report", str(report))
-    write_json(options.json, record)
 
 
 def _step(name: str, text: str) -> None:

@@ -100,23 +100,14 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return chosen
 
 
-def split_validation(
-    data: ImageSet, *, fraction: float | None = None, count: int | None = None, seed: int
-) -> tuple[ImageSet, ImageSet]:
+def split_validation(data: ImageSet, *, count: int, seed: int) -> tuple[ImageSet, ImageSet]:
     """Split off a validation set: ``(rest, validation)``, stratified by class, the same for the same seed.
 
-    Give either ``fraction`` of the images (rounded to a whole number) or their ``count``. Both sets keep the order of
-    ``data`` and have at least one image. ValueError for a size that leaves one of them empty.
+    Both sets keep the order of ``data`` and have at least one image. ValueError for a ``count`` of the validation set
+    that leaves one of them empty.
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, not {seed!r}")
-    if (fraction is None) == (count is None):
-        raise ValueError(f"one of fraction and count must be given, not {fraction!r} and {count!r}")
-    if fraction is not None:
-        if not 0 < fraction < 1:
-            raise ValueError(f"fraction must lie between 0 and 1, not {fraction!r}")
-        count = round(fraction * len(data))
-    assert count is not None
     if not 0 < count < len(data):
         raise ValueError(f"count must lie between 1 and {len(data) - 1} for {len(data)} images, not {count!r}")
     chosen = stratified(data.labels, count, seed)

@@ -49,7 +49,7 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
     return NativeEngine(network, threads=threads)
 
 
-def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
+def encode(values: np.ndarray, code: Code) -> np.ndarray:
     """Stored input of real values: compiled where that is built and the type fits.
 
     First spike times, as `firstspike.arith.encode`; or planes, as `firstspike.arith.encode_planes`, if the code says so.
@@ -63,7 +63,7 @@ def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:
         except ImportError:
             pass
         else:
-            return native_encode(values, code, threads=threads)
+            return native_encode(values, code)
     return arith.encode_planes(values) if code.planes else arith.encode(values, code)
 
 

@@ -34,7 +34,7 @@ class CudaEngine:
 
     name = "cuda"
 
-    def __init__(self, network: Network, *, device: str | None = None) -> None:
+    def __init__(self, network: Network) -> None:
         """Copy a network's weights to the device.
 
         Raises:
@@ -42,9 +42,8 @@ class CudaEngine:
         """
         self.network = network
         interpreted = type(integrate).__name__ == "InterpretedFunction"
-        if device is None:
-            device = "cpu" if interpreted else "cuda"
-        if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu" if interpreted else "cuda"
+        if not interpreted and not torch.cuda.is_available():
             raise RuntimeError(
                 "engine 'cuda' needs an NVIDIA GPU (or TRITON_INTERPRET=1, which is slow): none was found"
             )

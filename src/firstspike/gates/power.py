@@ -2,7 +2,7 @@
 
 Every transition of every net of a gate-level simulation is priced in the state in which it happens: internal energy of
 the cell's table at the nets' transition time and load, ``C V^2 / 2`` of the pins it drives, leakage all the time. The
-clock's pins and internal energy are a category of their own. Before layout: no wires (unless ``wire_ff``), no clock tree;
+clock's pins and internal energy are a category of their own. Before layout: no wires, no clock tree;
 the simulation has no delays, so no glitches.
 """
 
@@ -96,7 +96,6 @@ def integrate(
     clock_ns: float = 4.0,
     warmup: int = 2,
     slew_ps: float | None = None,
-    wire_ff: float = 0.0,
 ) -> PowerReport:
     """Energy of the cycles after ``warmup``.
 
@@ -107,14 +106,13 @@ def integrate(
         clock_ns: period, for leakage.
         warmup: cycles at the beginning that are not priced (reset).
         slew_ps: transition time of clock and inputs; None: `Library.typical_slew`.
-        wire_ff: capacitance per driven pin beside the pin's own.
 
     Raises:
         ValueError: no cycle is left.
     """
     if len(waves.nets) < warmup + 2:
         raise ValueError(f"stimulus must be longer than {warmup + 1} cycles, not {len(waves.nets)!r}")
-    return _Integrator(netlist, library, waves, clock_ns, warmup, slew_ps, wire_ff).run()
+    return _Integrator(netlist, library, waves, clock_ns, warmup, slew_ps).run()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +149,6 @@ class _Integrator:
         clock_ns: float,
         warmup: int,
         slew_ps: float | None,
-        wire_ff: float,
     ) -> None:
         self.netlist, self.library, self.waves, self.clock_ns = netlist, library, waves, clock_ns
         self.ones = waves.ones
@@ -160,7 +157,7 @@ class _Integrator:
         self.events = len(self.after)
         self.cells = [(instance, library.cell(instance.type)) for instance in netlist.instances]
         self.blocks = {path: Energy() for path in netlist.modules}
-        self.loads = self._loads(wire_ff)
+        self.loads = self._loads()
         self.slews = self._slews(library.typical_slew if slew_ps is None else slew_ps)
 
     def run(self) -> PowerReport:
@@ -177,13 +174,13 @@ class _Integrator:
         self._switching()
         return PowerReport(blocks=self.blocks, cycles=self.events * self.waves.streams, clock_ns=self.clock_ns)
 
-    def _loads(self, wire_ff: float) -> dict[int, float]:
+    def _loads(self) -> dict[int, float]:
         loads: dict[int, float] = {}
         for instance, cell in self.cells:
             for pin in cell.inputs:
                 bit = instance.pins.get(pin.name, "x")
                 if isinstance(bit, int):
-                    loads[bit] = loads.get(bit, 0.0) + pin.capacitance + wire_ff
+                    loads[bit] = loads.get(bit, 0.0) + pin.capacitance
         return loads
 
     def _slews(self, edge: float) -> dict[int, float]:

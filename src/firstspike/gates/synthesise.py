@@ -140,14 +140,13 @@ class Synthesis:
         """Area in units of the smallest two-input NAND."""
         return sum(block.gate_equivalents for block in self.blocks)
 
-    def record(self, *, node_nm: float | None = None, macros: MacroTable | None = None) -> dict[str, Any]:
+    def record(self, *, macros: MacroTable | None = None) -> dict[str, Any]:
         """The result as plain data.
 
         Args:
-            node_nm: node of the library for the scaling to 28 nm; None: by the library's name, else no scaling.
             macros: prices the memories (28 nm); None: sizes only.
         """
-        node = scaling.node_of(self.library) if node_nm is None else node_nm
+        node = scaling.node_of(self.library)
         record: dict[str, Any] = {
             "top": self.top,
             "library": self.library,

@@ -77,8 +77,6 @@ def base_e_tables(
     processor: ProcessorSpec,
     technology: Technology,
     dram: str,
-    *,
-    bits: int = LINEAR_BITS,
 ) -> Cost:
     """Linear weights and a kernel in base e with a table per layer (T2FSNN, DAC 2020), on the same dataflow.
 
@@ -86,10 +84,10 @@ def base_e_tables(
     from DRAM with every layer (the thresholds of our own program are already in its traffic and are not taken off).
 
     Raises:
-        ValueError: the network does not fit; or ``bits`` is out of range.
+        ValueError: the network does not fit.
     """
-    counts, processor = _with_bits(network, times, processor, bits)
-    chosen = rates(processor, bits, technology, dram)
+    counts, processor = _with_bits(network, times, processor, LINEAR_BITS)
+    chosen = rates(processor, LINEAR_BITS, technology, dram)
     table = technology.sram.buffer(capacity_kib=network.code.T * TABLE_BITS * 2 / 8192, width_bits=TABLE_BITS)
     chosen = replace(
         chosen,

@@ -38,7 +38,6 @@ class ConversionAwareTraining(lightning.LightningModule):
         self.teachers = teachers
         self.steps_per_epoch = steps_per_epoch
         self.register_buffer("penalty_weight", torch.tensor(recipe.sparsity.weight, dtype=torch.float64))
-        self._seen: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images in [0, 1]."""
@@ -81,20 +80,11 @@ class ConversionAwareTraining(lightning.LightningModule):
         logits = self(images)
         loss = mixed.loss(logits, label_smoothing=self.recipe.training.label_smoothing)
         self.log("train_loss", loss, prog_bar=True, sync_dist=True)
-        distillation = self.recipe.distillation
-        if self.teachers is not None and self.current_epoch >= distillation.start:
-            soft = self.teachers.loss(
-                images, logits, step=step, temperature=distillation.temperature, relations=distillation.relations
-            )
-            loss = (1 - distillation.weight) * loss + distillation.weight * soft
+        loss = self._taught(loss, images, logits, step)
         if sparsity.weight > 0:
             loss = loss + self.penalty_weight.to(loss.dtype) * self.network.activity()
-        if steer and sparsity.weight > 0:
-            spikes = float(mean_over_processes(torch.tensor(self.network.spikes_per_neuron(), device=self.device)))
-            change = math.exp(sparsity.gain * (spikes / sparsity.target - 1))
-            self.penalty_weight.mul_(change).clamp_(1e-6, sparsity.limit)
-            self.log("train_spikes_per_neuron", spikes, prog_bar=True)
-            self.log("penalty_weight", self.penalty_weight.float())
+            if steer:
+                self._steer_spikes()
         if not bool(torch.isfinite(loss.detach())):
             raise TrainingError(
                 f"the loss must be finite, not {float(loss.detach())!r}, in epoch {self.current_epoch} step {index}; "
@@ -102,6 +92,23 @@ class ConversionAwareTraining(lightning.LightningModule):
             )
         self.network.observe(False)
         return loss
+
+    def _taught(self, loss: Tensor, images: Tensor, logits: Tensor, step: int) -> Tensor:
+        """The loss with the teachers' part, from the epoch on that the recipe says."""
+        recipe = self.recipe.distillation
+        if self.teachers is None or self.current_epoch < recipe.start:
+            return loss
+        soft = self.teachers.loss(images, logits, step=step, temperature=recipe.temperature, relations=recipe.relations)
+        return (1 - recipe.weight) * loss + recipe.weight * soft
+
+    def _steer_spikes(self) -> None:
+        """Change the penalty's weight by how far the spikes per neuron of this step are from the target."""
+        recipe = self.recipe.sparsity
+        spikes = float(mean_over_processes(torch.tensor(self.network.spikes_per_neuron(), device=self.device)))
+        change = math.exp(recipe.gain * (spikes / recipe.target - 1))
+        self.penalty_weight.mul_(change).clamp_(1e-6, recipe.limit)
+        self.log("train_spikes_per_neuron", spikes, prog_bar=True)
+        self.log("penalty_weight", self.penalty_weight.float())
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count spikes."""

@@ -134,6 +134,23 @@ def run(
                 progress=advance,
             )
         )
+    return _record(parts, expected, images=len(times))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Runs of one program: what the RTL did, the model's counts, and what differs from the engine."""
+
+    result: Result
+    counts: cycles.Counts
+    model_seconds: float
+    compared: set[str]
+    differences: list[str]
+    layer_cycles: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def _record(parts: list[_Part], expected: dict[str, np.ndarray], *, images: int) -> Record:
+    """What the parts found together."""
     total = sum(int(part.result.taken[:, -1].sum()) for part in parts)
     seconds = sum(part.result.seconds for part in parts)
     rtl_seconds = sum(part.result.processor_seconds for part in parts)
@@ -153,7 +170,7 @@ def run(
     differences = [line for part in parts for line in part.differences]
     compared = {name for part in parts for name in part.compared}
     return Record(
-        images=len(times),
+        images=images,
         bit_exact=not differences,
         cycle_exact=not wrong,
         layers_compared=len(compared) + 1,
@@ -167,18 +184,6 @@ def run(
         differences=tuple(differences + wrong),
         layer_cycles=layer_cycles,
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """Runs of one program: what the RTL did, the model's counts, and what differs from the engine."""
-
-    result: Result
-    counts: cycles.Counts
-    model_seconds: float
-    compared: set[str]
-    differences: list[str]
-    layer_cycles: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _batches(
