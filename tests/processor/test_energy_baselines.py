@@ -27,7 +27,8 @@ def conv(rng, name, source, shape, **options) -> spec.Conv2d:
 def network(seed: int, *, channels: int = 6, kernel: int = 3, stride: int = 1, groups: int = 1, size: int = 5):
     """Two convolutions with a pooling between them and a read-out; the second convolution as asked."""
     rng = np.random.default_rng(seed)
-    side = (size // 2 + 2 - kernel) // stride + 1
+    padding = min(1, kernel - 1)
+    side = (size // 2 + 2 * padding - kernel) // stride + 1
     return spec.Network(
         code=Code(),
         weights=LogWeights(),
@@ -37,7 +38,7 @@ def network(seed: int, *, channels: int = 6, kernel: int = 3, stride: int = 1, g
             spec.MaxPool2d(name="p", source="a", kernel=(2, 2), stride=(2, 2)),
             conv(
                 rng, "b", "p", (2 * groups, channels // groups, kernel, kernel),
-                stride=(stride, stride), padding=(1, 1), groups=groups,
+                stride=(stride, stride), padding=(padding, padding), groups=groups,
             ),
             spec.Flatten(name="f", source="b"),
             spec.Linear(

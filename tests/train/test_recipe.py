@@ -80,6 +80,8 @@ rate = 0.25
 [distillation]
 weight = 0.5
 temperature = 4
+relations = 0.5
+start = 1
 """
 
 

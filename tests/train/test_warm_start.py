@@ -232,7 +232,10 @@ def test_layers_that_cannot_be_frozen(
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("none.safetensors", r"none\.safetensors.*no such file"), ("vgg99-cifar10", r"vgg99-cifar10.*no such file")],
+    [
+        ("none.safetensors", r"none\.safetensors.*no such file"),
+        ("vgg99-cifar10", "network must be a model file or one of .* not .vgg99-cifar10"),
+    ],
 )
 def test_initial_networks_that_do_not_exist(
     name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -27,7 +27,7 @@ _SPREAD = 0.4  # standard deviation of the membranes, in units of the firing lev
 
 
 def random_vgg(*, density: float) -> Network:
-    """A VGG-16 of random codes, the same at every call; the biases make the share ``density`` of every hidden layer's inputs spike.
+    """A VGG-16 of random codes, the same at every call, of which ``density`` of every hidden layer's inputs spike.
 
     Each channel's bias is a quantile of its membranes over random images, taken after the pooling that follows, if one
     does: so every layer with weights but the first reads spikes of the density asked for. The input is dense.
