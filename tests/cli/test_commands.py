@@ -136,7 +136,7 @@ def test_lists_of_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert f" {row['name']} " in shown
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completions_name_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out

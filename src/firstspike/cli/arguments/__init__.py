@@ -21,6 +21,6 @@ def parser() -> argparse.ArgumentParser:
     rtl.declare(commands)
     text = 'print the completions of a shell: `eval "$(firstspike completion bash)"`'
     shells = commands.add_parser("completion", help=text)
-    shells.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
+    shells.add_argument("shell", choices=("bash", "zsh"), help="the shell")
     shells.set_defaults(run="firstspike.cli.listing:completion", json=None)
     return top
