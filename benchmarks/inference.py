@@ -9,11 +9,10 @@ The simulators need the extra "bench".
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from firstspike import files
+from firstspike import records
 from firstspike.bench.inference import run
 from firstspike.bench.peers import PEERS
 from firstspike.bench.random_vgg import random_vgg
@@ -38,13 +37,13 @@ def main() -> None:
         networks[density] = options.folder / f"random-vgg16-{density}.safetensors"
         if not networks[density].exists():
             save(random_vgg(density=density), networks[density])
-    records = []
+    measurements = []
     print("density batch | native  float32 bfloat16 ms/image (fastest..slowest of native) | x float32  x bfloat16")
     for network in networks.values():
         for batch in options.batches:
             peers = tuple(PEERS) if options.peers else ()
             r = run(network=network, batch=batch, threads=options.threads, rounds=options.rounds, peers=peers)
-            records.append(r | {"network": str(network)})
+            measurements.append(r | {"network": str(network)})
             print(
                 f"{r['density']:7.3f} {batch:5d} | {r['native_ms_per_image']:.3f} {r['torch_fp32_ms_per_image']:.3f} "
                 f"{r['torch_bf16_ms_per_image']:.3f} ({r['native_fastest_ms_per_image']:.3f}.."
@@ -53,7 +52,7 @@ def main() -> None:
                 flush=True,
             )
             if options.json:
-                files.write(options.json, json.dumps(records, indent=1) + "\n")
+                records.write(options.json, {"measurements": measurements})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ time of an epoch is given; the peer's convolutions, the teacher's included, are 
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -21,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 import firstspike as fs
+from firstspike import records
 from firstspike.cat import convolution
 from firstspike.cat.layers import STAGES
 from firstspike.train.distillation import Teachers
@@ -121,8 +121,7 @@ def main() -> None:
     elif options.keep_memory:
         print("--keep-memory: this C library is not glibc and has no such switch")
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as stream:
-            json.dump(record, stream, indent=2)
+        records.write(options.json, record)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ import argparse
 import csv
 import heapq
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from firstspike import files
+from firstspike import files, records
 from firstspike.compiler import mapping
 from firstspike.compiler.stages import stages
 from firstspike.data import load as load_images
@@ -217,4 +216,4 @@ if options.json:
         "more": losers,
         "shapes": others,
     }
-    files.write(options.json, json.dumps(record, indent=2) + "\n")
+    records.write(options.json, record)

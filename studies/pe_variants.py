@@ -10,13 +10,12 @@ Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install openst
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from firstspike import files
+from firstspike import records
 from firstspike.arith import Code, LogWeights
 from firstspike.data import load as load_images
 from firstspike.gates.liberty import Library
@@ -90,4 +89,4 @@ print(
 print(table(rows))
 if options.json:
     record = {"source": source, "operations": stimulus.operations, "elements": [asdict(row) for row in rows]}
-    files.write(options.json, json.dumps(record, indent=1))
+    records.write(options.json, record)

@@ -12,14 +12,13 @@ Needs: pip install 'firstspike[rtl]', OpenSTA for the slack (apt-get install ope
 """
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 
-from firstspike import files
+from firstspike import records
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
 from firstspike.gates.budget import Workload, layer_power
@@ -131,4 +130,4 @@ for size, access in zip(area["memories"], record["memories"], strict=True):
     )
 print(f"\nDRAM words in these cycles: {record['dram_words']}")
 if options.json:
-    files.write(options.json, json.dumps({"pes": options.pes, "area": area, "power": record}, indent=1))
+    records.write(options.json, {"pes": options.pes, "area": area, "power": record})

@@ -13,13 +13,12 @@ and max pooling (which would have to merge lists, too) is left out.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from amaranth.sim import SimulatorContext
 
-from firstspike import files
+from firstspike import records
 from firstspike.arith import NO_SPIKE
 from firstspike.compiler import mapping
 from firstspike.data import load as load_images
@@ -271,4 +270,4 @@ if node is not None and not options.block:
         print(f"  {key}: {value:,.1f}")
 if options.json:
     result = {"blocks": rows, "per_image": per_image, "cycles": total_cycles, "energy": costs, "images": options.images}
-    files.write(options.json, json.dumps(result, indent=1))
+    records.write(options.json, result)

@@ -21,7 +21,7 @@ EXTRAS = {
 
 
 @contextmanager
-def needed(user: str) -> Iterator[None]:
+def needed(user: str, extra: str | None = None) -> Iterator[None]:
     """Turn a missing optional module into a message that says how to install it.
 
     >>> with needed("the search"):
@@ -31,6 +31,7 @@ def needed(user: str) -> Iterator[None]:
 
     Args:
         user: what needs it.
+        extra: the extra to name, where one brings all that ``user`` needs; else the module's own.
 
     Raises:
         ImportError: a module of an extra is not installed.
@@ -42,5 +43,5 @@ def needed(user: str) -> Iterator[None]:
         if module not in EXTRAS:
             raise
         raise ImportError(
-            f"{user} needs {module}; install it with: pip install 'firstspike[{EXTRAS[module]}]'", name=module
+            f"{user} needs {module}; install it with: pip install 'firstspike[{extra or EXTRAS[module]}]'", name=module
         ) from error

@@ -1,5 +1,6 @@
 """Spaces are read with their units, and refused with key, rule and value."""
 
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -82,8 +83,9 @@ def test_a_grid_must_be_finite(tmp_path: Path) -> None:
         small(tmp_path, text)
 
 
-def test_a_missing_package_is_named_with_its_cure() -> None:
+def test_a_missing_package_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(
-        ImportError, match=r"explore needs nothere, which is not installed: pip install 'firstspike\[explore\]'"
+        ImportError, match=r"^explore needs optuna; install it with: pip install 'firstspike\[explore\]'$"
     ):
-        space.require("nothere")
+        space.require("optuna")

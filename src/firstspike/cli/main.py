@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_output(options.json, made=getattr(options, "out", None))
         module, _, function = options.run.partition(":")
-        with needed(f"firstspike {command}"), _warnings_in_a_line():
+        with needed(command, options.extra), _warnings_in_a_line():
             status: int | None = getattr(import_module(module), function)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:

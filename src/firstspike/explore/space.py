@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from firstspike import config, zoo
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.config import ConfigError, Table
+from firstspike.extras import needed
 from firstspike.messages import brief
 from firstspike.processor import designs, technology
 from firstspike.processor.run import Processor
@@ -231,16 +233,8 @@ def require(module: str) -> Any:
     Raises:
         ImportError: it is not installed.
     """
-    from importlib import import_module
-
-    try:
+    with needed("explore", "explore"):
         return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise
-        raise ImportError(
-            f"explore needs {error.name}, which is not installed: pip install 'firstspike[explore]'"
-        ) from None
 
 
 def _yaml(text: str, name: str) -> dict[Any, Any]:

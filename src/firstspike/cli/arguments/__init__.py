@@ -22,5 +22,5 @@ def parser() -> argparse.ArgumentParser:
     text = 'print the completions of a shell: `eval "$(firstspike completion bash)"`'
     shells = commands.add_parser("completion", help=text)
     shells.add_argument("shell", choices=("bash", "zsh"), help="the shell")
-    shells.set_defaults(run="firstspike.cli.listing:completion", json=None)
+    shells.set_defaults(run="firstspike.cli.listing:completion", json=None, extra=None)
     return top

@@ -16,6 +16,7 @@ def command(
     run: str,
     text: str,
     example: str,
+    extra: str | None = None,
 ) -> None:
     """Add a command.
 
@@ -26,6 +27,7 @@ def command(
         run: ``module:function`` that runs it, imported only then.
         text: what it does, for the list of commands and for its own help.
         example: a call.
+        extra: the extra that brings all that it needs.
     """
     parser = commands.add_parser(
         name,
@@ -37,7 +39,7 @@ def command(
     declare(parser)
     parser.add_argument("--json", metavar="FILE", help="write one record of the result; its keys carry units")
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    parser.set_defaults(run=f"firstspike.cli.{run}")
+    parser.set_defaults(run=f"firstspike.cli.{run}", extra=extra)
 
 
 def positive(text: str) -> int:

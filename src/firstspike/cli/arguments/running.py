@@ -58,6 +58,7 @@ def declare(commands: Any) -> None:
         run="explore:run",
         text="search a space of codes, processors and networks: Pareto front of accuracy, energy, area and latency",
         example="firstspike explore examples/explore.yaml --out explore",
+        extra="explore",
     )
     common.command(
         commands,
