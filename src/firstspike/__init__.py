@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firstspike import zoo
     from firstspike.arith import Code, LogWeights
     from firstspike.cat import models
+    from firstspike.cat.calibrate import calibrate
     from firstspike.cat.prepare import UnsupportedError, prepare
     from firstspike.cat.prepared import Prepared
     from firstspike.conversion import ConversionError
@@ -39,6 +40,7 @@ __all__ = [
     "Trace",
     "UnsupportedError",
     "__version__",
+    "calibrate",
     "convert",
     "load",
     "models",
@@ -60,6 +62,7 @@ _PLACES = {
     "TechnologyError": "firstspike.processor",
     "Trace": "firstspike.spec",
     "UnsupportedError": "firstspike.cat.prepare",
+    "calibrate": "firstspike.cat.calibrate",
     "convert": "firstspike.converter",
     "load": "firstspike.spiking",
     "models": "firstspike.cat",

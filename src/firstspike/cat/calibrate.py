@@ -1,0 +1,310 @@
+"""`calibrate`: a trained ReLU network becomes a spiking one without training, by a few hundred images.
+
+Three things make a ReLU network lose accuracy when its activations become spike times, and each has a remedy:
+
+- Activations above 1 saturate. A ReLU network computes the same when a layer's output is divided by a factor and the
+  weights that read it are multiplied by it, so every map is scaled to end at about 1 (Rueckauer et al. 2017,
+  doi 10.3389/fnins.2017.00682).
+- A spike time stands for the next smaller kernel value: for a value whose logarithm is uniform, for the share
+  ``(1 - r) / ln(1 / r)`` of it in the mean, ``r = 2^(-1/tau)`` (0.918 at tau = 4). Each layer's membrane is enlarged by
+  the reciprocal, the `gain`.
+- What rounding of weights and silent neurons shift in the mean of a channel's membrane, its bias takes back (Nagel et
+  al. 2019, arXiv 1906.04721).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from firstspike.arith import Code
+from firstspike.cat import rounding
+from firstspike.cat.layers import Synapses
+from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.quantiser import quantise
+
+SAMPLES = 1 << 20
+"""Values of a map, at most, of which a percentile is taken."""
+
+NEARBY_SCALES = 4
+"""How many levels from the scale of least error on the weights the one of least error on the membranes is looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCalibration:
+    """What was done to a layer that fires.
+
+    Attributes:
+        name: of the layer.
+        scale: activation of the ReLU network that the value 1 stands for.
+        saturated: share of the layer's membranes at 1 or above, after calibration.
+        error: root mean square difference to the ReLU network's activation, as a share of that one's root mean square.
+    """
+
+    name: str
+    scale: float
+    saturated: float
+    error: float
+
+
+def gain(code: Code) -> float:
+    """The factor that undoes, in the mean, that a spike time rounds a value down.
+
+    >>> round(gain(Code(tau=4)), 3)
+    1.089
+    """
+    r = 2 ** (-1 / code.tau)
+    return math.log(1 / r) / (1 - r)
+
+
+def calibrate(
+    prepared: Prepared,
+    images: Tensor,
+    *,
+    percentile: float = 99.9,
+    correct: bool = True,
+    search: bool = True,
+    compensate: bool = True,
+    progress: Callable[[Sequence[Step]], Iterator[Step]] = iter,
+) -> tuple[LayerCalibration, ...]:
+    """Adapt a trained ReLU network to spikes and rounded weights, in place; it ends in stage ``"quantised"``.
+
+    Args:
+        prepared: made by `firstspike.prepare` of a trained network, in stage ``"relu"``, not trained since.
+        images: ``[n, *shape]`` in [0, 1], a few hundred, unlabelled.
+        percentile: of a map's activations that 1 stands for afterwards; what is above saturates.
+        correct: shift biases so that each channel's membrane has the ReLU network's mean.
+        search: choose the scale of a layer's weights by the error of its membranes, not of the weights.
+        compensate: round weights so that the errors of some make good those of others (see `firstspike.cat.rounding`).
+        progress: wraps the steps, for a progress bar.
+
+    Raises:
+        ValueError: the network is not in stage ``"relu"``, there is no image, or the percentile is not in (0, 100].
+    """
+    if prepared.stage != "relu":
+        raise ValueError(
+            f"calibrate needs a network in stage 'relu', not {prepared.stage!r}; prepare the trained one anew"
+        )
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
+    if len(images) == 0:
+        raise ValueError("calibrate needs at least one image, not none")
+    prepared.eval()
+    with torch.no_grad():
+        reference = deepcopy(prepared)
+        scales = _rescale(prepared, reference.spike_values(images), percentile)
+        prepared.stage = "quantised"
+        return tuple(
+            _Walk(prepared, reference, images, scales).run(
+                progress, correct=correct, search=search, compensate=compensate
+            )
+        )
+
+
+def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -> dict[str, float]:
+    """Scale all layers of a network whose activations in stage ``"relu"`` are ``values``; the scale of every map."""
+    factor = gain(prepared.code)
+    groups = _Groups(prepared, values, factor)
+    scales = groups.scales(percentile)
+    for step in prepared.steps:
+        layer = prepared.layers[step.name]
+        if not isinstance(layer, Synapses):
+            continue
+        if step.fires:
+            outgoing = factor / scales[step.name]
+        else:  # a read-out: logits keep their size, unless a residual gives it
+            outgoing = 1 / scales[step.residuals[0]] if step.residuals else 1.0
+        _scale(layer, incoming=scales[step.source], outgoing=outgoing)
+    return scales
+
+
+class _Groups:
+    """Maps whose scales are tied to each other: what pooling passes on, and what meets in a sum with weight 1.
+
+    A map's scale is its group's times a power of the gain. In a sum the residual's value adds to a membrane that stands for
+    the gain times the output's value, so the output's scale is the gain times the residual's.
+    """
+
+    def __init__(self, prepared: Prepared, values: dict[str, Tensor], factor: float) -> None:
+        self.values = values
+        self.group: dict[str, int] = {INPUT: 0}
+        self.offset: dict[str, float] = {INPUT: 256 / 255 if prepared.code.planes else factor}
+        self.firing = {step.name for step in prepared.steps if step.fires}
+        for index, step in enumerate(prepared.steps, 1):
+            layer = prepared.layers[step.name]
+            self.group[step.name], self.offset[step.name] = index, 1.0
+            if not isinstance(layer, Synapses):
+                size = values[step.source].shape[-2:]
+                fires = step.fires or (step.merges and not prepared.merged(step, (int(size[0]), int(size[1]))))
+                self._tie(step.source, step.name, factor if fires else 1.0)
+            for name in step.residuals:
+                self._tie(name, step.name, factor if step.fires else 1.0)
+
+    def _tie(self, one: str, other: str, ratio: float) -> None:
+        """From now on the scale of ``other`` is ``ratio`` times that of ``one``; in one group already, they stay as they are."""
+        kept, moved = sorted((self.group[one], self.group[other]))
+        if kept == moved:
+            return
+        change = self.offset[one] * ratio / self.offset[other]
+        if self.group[other] == kept:  # the input's group keeps its offsets
+            change = 1 / change
+        for name in [name for name, group in self.group.items() if group == moved]:
+            self.group[name], self.offset[name] = kept, self.offset[name] * change
+
+    def scales(self, percentile: float) -> dict[str, float]:
+        """The scale of every map: each group's least under which no layer's percentile exceeds 1."""
+        needed = dict.fromkeys(self.group.values(), 1e-06)
+        for name in self.firing:
+            reach = _percentile(self.values[name], percentile) / self.offset[name]
+            needed[self.group[name]] = max(needed[self.group[name]], reach)
+        needed[0] = 1.0  # pixels are what they are
+        return {name: needed[group] * self.offset[name] for name, group in self.group.items()}
+
+
+def _percentile(values: Tensor, percentile: float) -> float:
+    flat = values.flatten()
+    flat = flat[:: max(1, -(-len(flat) // SAMPLES))]
+    rank = max(1, math.ceil(percentile / 100 * len(flat)))
+    return float(flat.kthvalue(rank).values)
+
+
+class _Walk:
+    """The network and the ReLU network side by side, layer by layer, on the same images."""
+
+    def __init__(self, prepared: Prepared, reference: Prepared, images: Tensor, scales: dict[str, float]) -> None:
+        self.prepared, self.reference, self.scales = prepared, reference, scales
+        self.factor = gain(prepared.code)
+        self.ours = {INPUT: prepared.encode(images)}
+        self.theirs = {INPUT: reference.encode(images)}
+
+    def run(
+        self, progress: Callable[[Sequence[Step]], Iterator[Step]], *, correct: bool, search: bool, compensate: bool
+    ) -> Iterator[LayerCalibration]:
+        steps = self.prepared.steps
+        for index, step in enumerate(progress(steps)):
+            wanted = self._membrane(self.reference, step, self.theirs)
+            layer = self.prepared.layers[step.name]
+            if isinstance(layer, Synapses):
+                target = wanted * (self.factor / self.scales[step.name] if step.fires else self._logits(step))
+                if search:
+                    self._search(step, layer, target)
+                if compensate:
+                    self._round(step, layer, target)
+                if correct:
+                    _shift(layer, _channel_means(target - self._membrane(self.prepared, step, self.ours)))
+            membrane = self._membrane(self.prepared, step, self.ours)
+            self.theirs[step.name] = _fired(self.reference, step, wanted, self.theirs[step.source])
+            self.ours[step.name] = _fired(self.prepared, step, membrane, self.ours[step.source])
+            if step.fires and isinstance(layer, Synapses):
+                yield self._report(step, membrane)
+            for name in {step.source, *step.residuals}:
+                if not any(name in (later.source, *later.residuals) for later in steps[index + 1 :]):
+                    del self.theirs[name], self.ours[name]
+
+    def _membrane(self, network: Prepared, step: Step, values: dict[str, Tensor]) -> Tensor:
+        y: Tensor = network.layers[step.name](values[step.source], *(values[name] for name in step.residuals))
+        return y
+
+    def _logits(self, step: Step) -> float:
+        return 1 / self.scales[step.residuals[0]] if step.residuals else 1.0
+
+    def _search(self, step: Step, layer: Synapses, target: Tensor) -> None:
+        """Take the weights' scale whose membranes, shifted to the right means, are nearest to ``target``."""
+        chosen, best, least = int(layer.scale), int(layer.scale), math.inf
+        for scale in range(max(-256, chosen - NEARBY_SCALES), min(256, chosen + NEARBY_SCALES) + 1):
+            layer.scale.fill_(scale)
+            rest = target - self._membrane(self.prepared, step, self.ours)
+            error = float((rest - _spread(_channel_means(rest), rest)).square().mean())
+            if error < least:
+                best, least = scale, error
+        layer.scale.fill_(best)
+
+    def _round(self, step: Step, layer: Synapses, target: Tensor) -> None:
+        """Give the layer weights that are levels of its scale, by which its membranes come nearest to ``target``."""
+        wanted = target - sum(self.ours[name] for name in step.residuals) if step.residuals else target
+        x = rounding.patches(layer.linear, self.ours[step.source])
+        y = rounding.outputs(layer.linear, wanted)
+        weight, _ = layer.folded(torch.float64)
+        groups = weight.flatten(1).view(len(x), -1, x.shape[2])
+        scale = int(layer.scale)
+        chosen = torch.stack(
+            [
+                rounding.rounded(
+                    rounding.fitted(w, inputs, outputs), inputs, lambda v: quantise(v, layer.weights, scale)
+                )
+                for w, inputs, outputs in zip(groups, x, y, strict=True)
+            ]
+        ).view(weight.shape)
+        layer.linear.weight.copy_(chosen / _folding(layer, weight))
+
+    def _report(self, step: Step, membrane: Tensor) -> LayerCalibration:
+        scale = self.scales[step.name]
+        wanted, found = self.theirs[step.name], self.ours[step.name] * scale
+        size = float(wanted.square().mean().sqrt())
+        return LayerCalibration(
+            name=step.name,
+            scale=scale,
+            saturated=float((membrane >= 1).float().mean()),
+            error=float((found - wanted).square().mean().sqrt()) / max(size, 1e-30),
+        )
+
+
+def _channel_means(values: Tensor) -> Tensor:
+    """Mean over all axes but the channels': ``[C]``."""
+    return values.mean([axis for axis in range(values.dim()) if axis != 1])
+
+
+def _spread(means: Tensor, like: Tensor) -> Tensor:
+    return means.reshape(1, -1, *[1] * (like.dim() - 2))
+
+
+def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor) -> Tensor:
+    """What a step hands on: its membrane, or the spikes' values where it fires."""
+    size = source.shape[-2:]
+    averages = step.merges and not network.merged(step, (int(size[0]), int(size[1])))
+    value: Tensor = network.fire[step.name](membrane) if step.fires or averages else membrane
+    return value
+
+
+def _scale(layer: Synapses, *, incoming: float, outgoing: float) -> None:
+    """Let a layer compute ``outgoing`` times what it did, of inputs of which 1 now stands for ``incoming``."""
+    layer.linear.weight.mul_(incoming)
+    affine: nn.Module = layer.linear
+    if layer.norm is not None:
+        affine = _affine(layer.norm)
+    affine.weight.mul_(outgoing)  # type: ignore[operator, union-attr]
+    if affine.bias is not None:
+        affine.bias.mul_(outgoing)  # type: ignore[operator, union-attr]
+
+
+def _shift(layer: Synapses, change: Tensor) -> None:
+    """Add ``change`` ``[C]`` to a layer's bias."""
+    affine = layer.linear if layer.norm is None else _affine(layer.norm)
+    if affine.bias is None:
+        affine.bias = nn.Parameter(torch.zeros_like(change))
+    affine.bias.add_(change)
+
+
+def _folding(layer: Synapses, like: Tensor) -> Tensor | float:
+    """The factor on each output's weights that folding its batch norm brings, float64."""
+    norm = layer.norm
+    if norm is None:
+        return 1.0
+    assert norm.running_var is not None
+    factor = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.affine:
+        factor = factor * norm.weight.double()
+    return factor.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    """Batch norm with a factor and a shift, which it gets here if it has none."""
+    if not norm.affine:
+        assert norm.running_mean is not None
+        norm.affine = True
+        norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
+        norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
+    return norm
