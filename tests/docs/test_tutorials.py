@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
+HOW_TO = TUTORIALS.parent / "how-to"
 
 
 def code(page: str, *, until: str | None = None) -> str:
     """All Python blocks of a page as one script; of the text before a heading with ``until``."""
-    text = (TUTORIALS / f"{page}.md").read_text(encoding="utf-8")
+    text = (TUTORIALS / f"{page}.md" if (TUTORIALS / f"{page}.md").is_file() else HOW_TO / f"{page}.md").read_text(
+        encoding="utf-8"
+    )
     if until is not None:
         text, heading, _ = text.partition(until)
         assert heading
@@ -54,6 +57,12 @@ def test_own_network(tmp_path: Path) -> None:
     shown = run("own-network", tmp_path)
     assert "replace it by nn.ReLU" in shown
     assert "quantised:" in shown
+
+
+def test_calibrate(tmp_path: Path) -> None:
+    before, after = re.findall(r"(?:ReLU|spikes) (\d+\.\d) %", run("calibrate", tmp_path))
+    assert float(before) > 95
+    assert float(after) > float(before) - 1.5
 
 
 def test_to_verilog(first: tuple[Path, str]) -> None:
