@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_type_checkers_see_the_names_that_are_loaded_when_used() -> None:
     seen = {alias.name: node.module for node in imports for alias in node.names}
     assert seen == fs._PLACES
     assert {*seen, "__version__"} == set(fs.__all__) == set(fs.__all__) & set(dir(fs))
+
+
+def test_the_version_is_one() -> None:
+    citation = (Path(__file__).resolve().parents[1] / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {fs.__version__}\n" in citation
+    assert metadata.version("firstspike") == fs.__version__
 
 
 def test_no_such_name() -> None:

@@ -109,7 +109,7 @@ def _column(
     folder = Path(options.zoo)
     if column.network not in zoo.names(folder):
         recipe = column.network if column.network in recipes() else "FILE.toml"
-        target = f"{_shown(options)}/{column.network}.safetensors"
+        target = Path(options.zoo) / f"{column.network}.safetensors"
         make = f"firstspike train --recipe {recipe} --data-root DIR --out OUT, its network to {target}"
         if recipe != column.network:
             make += f"  (the package has no recipe {column.network} yet: FILE.toml is to be written)"
@@ -121,7 +121,7 @@ def _column(
     except FileNotFoundError:
         if place:
             raise
-        make = f"firstspike evaluate {_shown(options)}/{column.network}.safetensors --data {column.data}  (fetches {column.data})"
+        make = f"firstspike evaluate {_shown(options, column.network)} --data {column.data}  (fetches {column.data})"
         return Ours(published=column, missing=NO_DATA, make=make, costs={})
     _fits(snn, images, column)
     tested = images.limit(min(QUICK, len(images))) if options.quick else images
@@ -159,9 +159,9 @@ def _table(title: str) -> Table:
     return table(title, ["quantity"], [column.title for column in PUBLISHED], ["by"])
 
 
-def _shown(options: argparse.Namespace) -> str:
-    """The folder of the networks as a reader in the checkout types it."""
-    return "zoo" if Path(options.zoo) == zoo.FOLDER else str(options.zoo)
+def _shown(options: argparse.Namespace, name: str) -> str:
+    """A network as a reader types it: by name, or a file of another zoo."""
+    return name if Path(options.zoo) == zoo.FOLDER else str(Path(options.zoo) / f"{name}.safetensors")
 
 
 def _legend(mark: str, command: str) -> None:
@@ -182,7 +182,7 @@ def _accuracies(found: list[Ours], options: argparse.Namespace) -> None:
     shown.add_row("latency, steps", *_cells(found, lambda ours: f"{ours.latency_steps}"), "a")
     console.print(shown)
     _legend("p", PAPER)
-    _legend("a", f"firstspike evaluate {_shown(options)}/vgg16-SET.safetensors --data SET{limit}")
+    _legend("a", f"firstspike evaluate {_shown(options, 'vgg16-SET')} --data SET{limit}")
     for ours in found:
         if ours.missing:
             _legend(f"{ours.published.title}, {ours.missing}", ours.make or "")
@@ -197,7 +197,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     shown.add_row("published energy, µJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
     images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
     count = images or options.cost_limit or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
-    command = f"firstspike cost {_shown(options)}/vgg16-SET.safetensors --data SET --limit {count}"
+    command = f"firstspike cost {_shown(options, 'vgg16-SET')} --data SET --limit {count}"
     command += f" --processor {name} --dram {scenario}"
     command += f" --technology {options.technology}" if options.technology else ""
     rows = (
