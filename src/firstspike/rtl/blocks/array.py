@@ -37,6 +37,7 @@ class Array(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         m.d.comb += self.sums.membranes.eq(self.registers.membranes)
         for index in range(self.parameters.processor.pes):

@@ -30,6 +30,7 @@ class BufferSwitch(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         walker, executor, transfer, memory = self.walker, self.executor, self.transfer, self.memory
         m.d.comb += [

@@ -48,6 +48,7 @@ class Address(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         base, line = Signal(self.bits), Signal(self.bits)
         with m.If(self.begin):
@@ -92,6 +93,7 @@ class Cursor(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         starts, strides, ends = self.starts, self.strides, self.ends
         height, width, repeat = Signal(16), Signal(16), Signal(16)

@@ -59,6 +59,7 @@ class Executor(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         d = Signal(LAYOUT, name="descriptor")
         slot = Signal()

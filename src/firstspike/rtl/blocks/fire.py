@@ -34,6 +34,7 @@ class FireUnit(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         steps, bits = self.parameters.code.T, self.parameters.processor.accumulator_bits
         m.submodules.table = table = RegisterFile(bits, 2 * steps, external=self.external)
@@ -87,6 +88,7 @@ class Encoder(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         processor = self.parameters.processor
         result, registers = self.result, self.registers

@@ -20,6 +20,7 @@ class Hold(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         shown, show = Signal(), Signal()
         m.d.comb += [

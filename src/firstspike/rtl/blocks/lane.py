@@ -41,6 +41,7 @@ class Lane(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         synapses, sums, sweep = self.synapses, self.sums, self.sweep
         m.submodules.pe = pe = LogPE(self.parameters)

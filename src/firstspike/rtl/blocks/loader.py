@@ -39,6 +39,7 @@ class Loader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         width = self.parameters.processor.word_bits
         words = descriptor_words(width)

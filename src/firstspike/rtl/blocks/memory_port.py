@@ -48,6 +48,7 @@ class PortSwitch(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         loader, transfer, dram = self.loader, self.transfer, self.dram
         with m.If(self.transferring):

@@ -44,6 +44,7 @@ class LogPE(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         p = self.parameters
         level_bits = p.weights.bits - 1

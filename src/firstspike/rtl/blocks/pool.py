@@ -22,6 +22,7 @@ class PoolUnit(wiring.Component):
         super().__init__({"words": In(Words(width)), "earliest": Out(width)})
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         width = self.parameters.processor.word_bits
         smaller = Signal(width)

@@ -52,6 +52,7 @@ class ProcessorTop(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         p, processor, external = self.parameters, self.parameters.processor, self.external
         word_bits = processor.word_bits

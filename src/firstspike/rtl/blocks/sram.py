@@ -110,6 +110,7 @@ class Sram(wiring.Component):
         super().__init__({"port": In(SramPort(width, self.address_bits))})
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         port = self.port
         if self.external:
@@ -159,6 +160,7 @@ class RegisterFile(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         if self.external:
             m.submodules.macro = Instance(

@@ -34,6 +34,7 @@ class PartialSums(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         payload, control, memory, lanes = self.payload, self.control, self.memory, self.lanes
         processor = self.parameters.processor

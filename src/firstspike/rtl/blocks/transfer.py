@@ -32,6 +32,7 @@ class Transfer(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         control, dram, buffer = self.control, self.dram, self.buffer
         index, sending = Signal(24), Signal()

@@ -36,6 +36,7 @@ class Walker(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         advance = Signal()
         valid, inside, last = Signal(), Signal(), Signal()

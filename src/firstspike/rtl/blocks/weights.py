@@ -33,6 +33,7 @@ class WeightBuffer(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
         m = Module()
         p = self.parameters
         payload, control, spike, synapses = self.payload, self.control, self.spikes, self.synapses
