@@ -18,9 +18,10 @@ from firstspike.spec import Network
 from firstspike.spiking import SpikingNetwork, load
 from firstspike.train.distillation import Teachers, find_teacher
 from firstspike.train.errors import TrainingError
-from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, training_images
+from firstspike.train.fit import Fitted, build_network, fit, training_images
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import DistillationRecipe, Recipe, find_recipe
+from firstspike.train.run import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 

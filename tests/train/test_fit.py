@@ -24,9 +24,10 @@ from torch.utils import deterministic
 from firstspike import files
 from firstspike.converter import convert
 from firstspike.train.errors import TrainingError
-from firstspike.train.fit import CHECKPOINT, Fitted, build_network, fit, load_network, training_images
+from firstspike.train.fit import Fitted, build_network, fit, load_network, training_images
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import Recipe, load_recipe
+from firstspike.train.run import CHECKPOINT
 
 TINY = """
 [data]
@@ -213,7 +214,7 @@ def kill_at(owner, name):
         return original(*arguments, **options)
     setattr(owner, name, method)
 
-kill_at(*{"step": (ConversionAwareTraining, "training_step"), "rename": (fit_module.os, "replace")}[moment])
+kill_at(*{"step": (ConversionAwareTraining, "training_step"), "rename": (os, "replace")}[moment])
 fit_module.fit(load_recipe(recipe), out=out, progress=False, accelerator="cpu")
 """
 

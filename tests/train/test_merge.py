@@ -11,8 +11,9 @@ from firstspike.arith import LogWeights, decode_weights
 from firstspike.cli.main import main
 from firstspike.spec import Network, load
 from firstspike.train.averaging import WeightAverage
-from firstspike.train.fit import CHECKPOINT, fit
+from firstspike.train.fit import fit
 from firstspike.train.recipe import find_recipe
+from firstspike.train.run import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 

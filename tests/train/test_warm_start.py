@@ -15,8 +15,9 @@ from firstspike.cli.main import main
 from firstspike.converter import convert
 from firstspike.spec import INPUT, Network
 from firstspike.spiking import SpikingNetwork, load
-from firstspike.train.fit import CHECKPOINT, build_network, fit, training_images
+from firstspike.train.fit import build_network, fit, training_images
 from firstspike.train.recipe import Recipe, find_recipe
+from firstspike.train.run import CHECKPOINT
 from firstspike.train.warm_start import warm_start
 from studies.normalise import normalise
 from tests.conftest import Run

@@ -11,9 +11,10 @@ from firstspike.cli.common import timed, write_json
 from firstspike.terminal import console
 from firstspike.train import processes
 from firstspike.train.distillation import find_teacher
-from firstspike.train.fit import CHECKPOINT, fit
+from firstspike.train.fit import fit
 from firstspike.train.memory import keep_freed_memory
 from firstspike.train.recipe import Recipe, find_recipe
+from firstspike.train.run import CHECKPOINT
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
 """Names by which `torch.cpu.get_capabilities` tells of bfloat16 instructions."""

@@ -1,25 +1,13 @@
 """`fit`: run a recipe to its end, a checkpoint every epoch, resumable at any moment."""
 
-import logging
-import os
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins import TorchCheckpointIO
 from torch import nn
-from torch.utils import deterministic
 
-from firstspike import files
 from firstspike.arith import checks
 from firstspike.cat.layers import Synapses
 from firstspike.cat.models import vgg
@@ -31,17 +19,12 @@ from firstspike.data.batches import Batches
 from firstspike.messages import line
 from firstspike.spec import Network
 from firstspike.train import processes, threads
-from firstspike.train.averaging import WeightAverage
-from firstspike.train.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from firstspike.train.checkpoint import CheckpointError, read_checkpoint
 from firstspike.train.distillation import Teacher, Teachers
-from firstspike.train.errors import TrainingError
 from firstspike.train.module import ConversionAwareTraining
-from firstspike.train.progress import TrainingProgress
 from firstspike.train.recipe import PLANS, Recipe
-from firstspike.train.resume import REMEDY, check_resumable
+from firstspike.train.run import Run
 from firstspike.train.warm_start import warm_start
-
-CHECKPOINT = "last.ckpt"
 
 WARM_START_IMAGES = 1000
 """Training images on which `warm_start` measures means and variances."""
@@ -54,62 +37,6 @@ class Fitted:
     network: Prepared
     metrics: dict[str, float]
     epochs: int
-
-
-class _CheckpointFile(TorchCheckpointIO):
-    """Lets Lightning write checkpoints by `write_checkpoint`."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write_checkpoint(checkpoint, path)
-
-
-class _Checkpoint(Callback):
-    """Saves a checkpoint after every epoch, with the epoch's metrics.
-
-    Attributes:
-        metrics: of the last epoch that a checkpoint was written after, also after reading one.
-        started: whether training has begun, so that what was read of a checkpoint has been taken over.
-    """
-
-    def __init__(self, path: Path, *, resumed: bool) -> None:
-        self.path = path
-        self.metrics: dict[str, float] = {}
-        self.started = False
-        self._ours = resumed
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.metrics = {str(name): float(value) for name, value in state_dict["metrics"].items()}
-
-    @property
-    def kept(self) -> str:
-        """What there is to go on from, for errors."""
-        if self._ours:
-            return f"the checkpoint {str(self.path)!r} of the epoch before is kept"
-        return (
-            f"the older checkpoint {str(self.path)!r} is as it was"
-            if self.path.exists()
-            else "there is no checkpoint yet"
-        )
-
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.started = True
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        for name, value in module.state_dict().items():
-            if not bool(torch.isfinite(value).all()):
-                raise TrainingError(
-                    f"{name} must be finite, not NaN or infinite, after epoch {trainer.current_epoch}; try a lower "
-                    f"learning rate"
-                )
-        self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        try:
-            trainer.save_checkpoint(self.path)
-        except OSError as error:
-            raise TrainingError(f"checkpoint {str(self.path)!r}: it could not be written ({error.strerror})") from error
-        self._ours = True
 
 
 def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) -> Prepared:
@@ -176,110 +103,65 @@ def fit(
         FileNotFoundError, ValueError: the data cannot be read, ``initial`` does not fit the recipe's network, teachers do not
             fit its data, or the recipe asks for teachers where there are none or the other way round.
     """
-    out = Path(out)
+    _check_arguments(recipe, teachers, stop_after)
+    training, validation = training_images(recipe, data_root)
+    shape, classes = training.shape, len(training.classes)
+    taught = Teachers(teachers, shape=shape, classes=classes) if teachers else None
+    with torch.device("meta"):
+        size = _plain(recipe, shape, classes)
+    threads.suit(size, shape, batch=recipe.training.batch_size)
+    run = Run(
+        recipe=recipe,
+        out=Path(out),
+        resume=resume,
+        accelerator=accelerator,
+        progress=progress,
+        stop_after=stop_after,
+    )
+    lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
+    network = build_network(recipe, shape=shape, classes=classes)
+    measured = torch.from_numpy(training.limit(WARM_START_IMAGES).pixels())
+    taken = warm_start(network, initial, measured) if initial is not None else ()
+    _freeze(network, recipe.training.frozen, taken=None if run.resumed else taken)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if processes.world_size() > 1:
+        processes.share_batch_norm(network)
+    if taught is not None:
+        taught.to(memory_format=torch.channels_last)
+    batches, held_out = _batches(recipe, training, validation)
+    module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches), teachers=taught)
+    metrics, epochs = run.fit(module, batches, held_out)
+    network.eval()
+    return Fitted(network=network, metrics=metrics, epochs=epochs)
+
+
+def _check_arguments(recipe: Recipe, teachers: Sequence[Teacher], stop_after: int | None) -> None:
     if stop_after is not None:
         checks.integer("stop_after", stop_after, low=1, high=1 << 20)
     if bool(teachers) != (recipe.distillation.weight > 0):
         rule = "above 0 with teachers" if teachers else "0 without teachers (--teacher)"
         raise ValueError(f"distillation.weight must be {rule}, not {recipe.distillation.weight!r}")
-    stream, batch = recipe.training.stream, recipe.training.batch_size
-    rank, world = processes.rank(), processes.world_size()
+    batch, world = recipe.training.batch_size, processes.world_size()
     if world > 1 and recipe.data.cutmix > 0 and batch % (2 * world):
         raise ValueError(
             f"training.batch_size must be even in each of {world} processes for data.cutmix, not {batch!r}"
         )
-    training, validation = training_images(recipe, data_root)
-    taught = Teachers(teachers, shape=training.shape, classes=len(training.classes)) if teachers else None
-    with torch.device("meta"):
-        size = _plain(recipe, training.shape, len(training.classes))
-    threads.suit(size, training.shape, batch=batch)
-    lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
-    network = build_network(recipe, shape=training.shape, classes=len(training.classes))
-    checkpoint = out / CHECKPOINT
-    resumed = str(checkpoint) if resume and checkpoint.is_file() else None
-    measured = torch.from_numpy(training.limit(WARM_START_IMAGES).pixels())
-    taken = warm_start(network, initial, measured) if initial is not None else ()
-    _freeze(network, recipe.training.frozen, taken=None if resumed else taken)
-    out.mkdir(parents=True, exist_ok=True)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augment = Augment(pad=recipe.data.pad, flip=recipe.data.flip, cutout=recipe.data.cutout)
-    if world > 1:
-        processes.share_batch_norm(network)
+
+
+def _batches(recipe: Recipe, training: ImageSet, validation: ImageSet) -> tuple[Batches, Batches]:
+    """Batches of the training images, augmented, and of the held-out ones; a process's part of each."""
+    data = recipe.data
+    rank, world = processes.rank(), processes.world_size()
     batches = Batches(
-        training, batch_size=batch, seed=stream, augment=augment, drop_last=True, rank=rank, world_size=world
+        training,
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.stream,
+        augment=Augment(pad=data.pad, flip=data.flip, cutout=data.cutout),
+        drop_last=True,
+        rank=rank,
+        world_size=world,
     )
-    held_out = Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
-    if taught is not None:
-        taught.to(memory_format=torch.channels_last)
-    module = ConversionAwareTraining(network, recipe, steps_per_epoch=len(batches), teachers=taught)
-    if resumed:
-        check_resumable(checkpoint, module)
-    saver, csv = _Checkpoint(checkpoint, resumed=bool(resumed)), CSVLogger(out, name="log")
-    interrupt = signal.getsignal(signal.SIGINT)
-    with _locked(out, rank), warnings.catch_warnings(), _quiet_lightning(), _switches_kept():
-        warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning")
-        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        callbacks: list[Callback] = [WeightAverage(recipe), saver] if recipe.averaging.start is not None else [saver]
-        if progress:
-            callbacks.append(TrainingProgress())
-        try:
-            trainer = lightning.Trainer(
-                accelerator=accelerator,
-                **_devices(world),
-                precision=recipe.training.precision,
-                max_epochs=min(recipe.training.epochs, stop_after or recipe.training.epochs),
-                default_root_dir=out,
-                logger=[csv, TensorBoardLogger(str(out), name="log", version=csv.version)],
-                callbacks=callbacks,
-                plugins=[_CheckpointFile()],
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                log_every_n_steps=20,
-                deterministic=True,
-                gradient_clip_val=None,
-            )
-        except MisconfigurationException as error:
-            raise ValueError(f"accelerator {accelerator!r}: it must be a device of this machine ({error})") from error
-        try:
-            trainer.fit(module, batches, held_out, ckpt_path=resumed, weights_only=True if resumed else None)
-        except SystemExit as error:  # what Lightning makes of an interrupt
-            signal.signal(signal.SIGINT, interrupt)
-            raise KeyboardInterrupt from error
-        except TrainingError as error:
-            raise TrainingError(f"{error}; {saver.kept}") from error
-        except OSError as error:  # of a log: it names no file
-            raise TrainingError(
-                f"run folder {str(out)!r}: a log could not be written ({error}); {saver.kept}"
-            ) from error
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            if saver.started or not resumed:
-                raise
-            raise TrainingError(
-                f"checkpoint {resumed!r}: its loops, schedule or callbacks are none of a run; {REMEDY}"
-            ) from error
-    network.eval()
-    return Fitted(network=network, metrics=saver.metrics, epochs=int(trainer.current_epoch))
-
-
-@contextmanager
-def _locked(out: Path, rank: int) -> Iterator[None]:
-    """The run folder is one run's: of several processes of it, the first holds the lock."""
-    with files.locked(out) if rank == 0 else nullcontext():
-        if rank == 0:
-            files.clear(out / CHECKPOINT)
-        yield
-
-
-def _devices(world: int) -> dict[str, Any]:
-    """Lightning's arguments for the processes that torchrun started; nothing for a single one."""
-    if world == 1:
-        return {}
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-    return {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
+    return batches, Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
 
 
 def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> None:
@@ -293,37 +175,6 @@ def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> No
                 f"training.frozen must count layers that an initial network gives (--initial), not {count!r} with layer {name!r}"
             )
         layer.requires_grad_(False)
-
-
-@contextmanager
-def _switches_kept() -> Iterator[None]:
-    """Deterministic algorithms, which Lightning switches on for all that follows, are for this run alone.
-
-    With them PyTorch fills every new tensor with NaN, which costs time; nothing here reads memory that it did not write, so
-    that is off meanwhile.
-    """
-    enabled = torch.are_deterministic_algorithms_enabled()
-    fill = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(enabled)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's notices about devices and defaults are no news to a user of a recipe."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def load_network(recipe: Recipe, checkpoint: str | Path, *, shape: tuple[int, int, int], classes: int) -> Prepared:
