@@ -11,7 +11,7 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo test lint types site slow rtl-full native-sanitize fuzz wheel-test clean
+.PHONY: demo test lint types site slow rtl-full soak mutants native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -49,6 +49,16 @@ fuzz:
 # A manylinux wheel for each Python there is, tried in an empty environment outside the checkout; left in build/wheels.
 wheel-test:
 	sh scripts/wheel_test.sh $(PYTHONS)
+
+# The project's own campaign: mutated files, random networks, full disks, kills, forks. It goes on where it was stopped
+# (tests/soak.jsonl); hours, seeds as printed. SOAK="models --count 5000" runs a part of it.
+soak: $(STAMP)
+	cd tests && ../$(BIN)/python -m soak $(SOAK)
+
+# Faults put into rtl/, verify/ and compiler/ one at a time; survivors are listed. MUTANTS is how many are drawn.
+MUTANTS ?= 20
+mutants: $(STAMP)
+	$(BIN)/python scripts/mutants.py --count $(MUTANTS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -71,7 +71,10 @@ def random_network(rng: np.random.Generator) -> Network:
 
 
 def setup() -> None:
-    """Good files to start from."""
+    """Good files to start from; the engine is imported before any child is forked."""
+    import firstspike.engine.native
+
+    assert firstspike.engine.native
     folder = Path(tempfile.mkdtemp(prefix="soak-models-"))
     rng = np.random.default_rng(0)
     networks = [small_network(), *(random_network(rng) for _ in range(30))]
