@@ -82,3 +82,8 @@ def test_a_string_is_only_text_on_the_terminal(text: str) -> None:
     assert shown.startswith("[bold]")
     assert "[/bold]:warning:" in shown
     assert shown.replace("\n", "").isprintable()
+
+
+def test_a_full_disk_that_names_no_file_is_standard_output_or_a_log() -> None:
+    assert describe(OSError(28, "No space left on device")) == "standard output or a log: No space left on device"
+    assert describe(OSError(28, "No space left on device", "a.json")) == "a.json: No space left on device"

@@ -2,14 +2,17 @@
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spec.model_files import small_network
 
 from firstspike.cli import main
 from firstspike.messages import LINE
+from firstspike.spec import Synaptic, save
 
 pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 
@@ -136,3 +139,25 @@ def test_any_change_of_a_configuration_is_read_or_refused(data: st.DataObject, t
         read(path)
     except (ConfigError, FileNotFoundError) as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_names_of_a_network_are_shown_and_not_obeyed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Layers, classes and notes of a model file that would colour, clear or retitle a terminal, or end as markup."""
+    evil = "\x1b[2J\x1b]0;title\x07[/bold]:warning:\u202e"
+    network = small_network()
+    names = {layer.name: f"{layer.name}{evil}" for layer in network.layers}
+    layers = []
+    for layer in network.layers:
+        fields = {"name": names[layer.name], "source": names.get(layer.source, layer.source)}
+        if isinstance(layer, Synaptic):
+            fields["residuals"] = tuple(names.get(name, name) for name in layer.residuals)
+        layers.append(replace(layer, **fields))
+    path = tmp_path / "net.safetensors"
+    save(replace(network, layers=tuple(layers), classes=("a", evil, "c")), path, notes={evil: evil + "\r"})
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.replace("\n", "").isprintable()
+    assert "\\x1b[2J\\x1b]0;title\\x07[/bold]:warning:\\u202e" in printed.out
+    assert main(["evaluate", str(path), "--data", "digits"]) == 2
+    assert capsys.readouterr().err.rstrip("\n").isprintable()

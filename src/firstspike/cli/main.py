@@ -3,6 +3,7 @@
 A command's module is loaded once its arguments have been read.
 """
 
+import errno
 import os
 import sys
 import warnings
@@ -53,6 +54,8 @@ def describe(error: BaseException) -> str:
     """One line that says what is wrong."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return line(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return line(f"standard output or a log: {error.strerror}")  # every other file is named
     if isinstance(error, MemoryError):
         return line(f"not enough memory: {error}") if str(error) else "not enough memory"
     return line(str(error)) or type(error).__name__
