@@ -1,7 +1,6 @@
 """The campaign in small: a few cases of each kind, and the machinery that must notice what goes wrong."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +32,10 @@ def bad(seed: int) -> str:
     if seed == 1:
         os.abort()
     if seed == 2:
-        time.sleep(30)
+        while True:
+            pass
     if seed == 3:
-        return str(len(np.ones(400 << 20, dtype=np.uint8)))
+        return str(len(np.ones(60 << 20, dtype=np.uint8)))
     if seed == 4:
         raise KeyError("x")
     if seed == 5:
@@ -45,14 +45,14 @@ def bad(seed: int) -> str:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_crashes_hangs_memory_and_errors_are_failures(tmp_path: Path) -> None:
-    campaign = Campaign(name="bad", case=bad, seconds=1.0, megabytes=200)
+    campaign = Campaign(name="bad", case=bad, seconds=1.0, megabytes=40)
     totals = run(campaign, first=0, count=7, journal=tmp_path / "journal")
     assert totals.done == 7
     found = dict(totals.failures)
     assert sorted(found) == [1, 2, 3, 4, 5]
     assert "signal 6" in found[1]
     assert found[2] == "hung for 1.0 s"
-    assert found[3].startswith("took 4")
+    assert found[3].startswith("took ")
     assert found[4].startswith("KeyError: 'x'")
     assert found[5].startswith("MemoryError") or "ArrayMemoryError" in found[5]
     again = run(campaign, first=0, count=7, journal=tmp_path / "journal")
