@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from plain_nets import Forward, Net, batch, block, readout, residual
@@ -367,3 +368,12 @@ def test_values_of_every_step_and_observation() -> None:
     prepared.observe(False)
     with pytest.raises(ValueError, match="activity needs a run"):
         prepared.activity()
+
+
+def test_arrays_are_refused_with_the_cure() -> None:
+    """Data sets are arrays, networks of PyTorch take tensors."""
+    prepared = prepare(nn.Sequential(nn.Linear(4, 2)))
+    with pytest.raises(
+        TypeError, match=r"^images must be a tensor here, not an array; use torch.from_numpy\(images\)$"
+    ):
+        prepared(np.zeros((1, 4), np.float32))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -184,6 +185,8 @@ class Prepared(nn.Module):
         return self._run(x, keep=True)
 
     def _run(self, x: Tensor, *, keep: bool) -> dict[str, Tensor]:
+        if isinstance(x, np.ndarray):
+            raise TypeError("images must be a tensor here, not an array; use torch.from_numpy(images)")
         values = {INPUT: self.encode(x)}
         for index, step in enumerate(self.steps):
             source = values[step.source]
