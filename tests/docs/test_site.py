@@ -17,6 +17,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+import firstspike
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -138,6 +140,14 @@ def test_every_page_is_reached_from_the_first(site: Path, pages: dict[Path, Link
                 place = place / "index.html" if place.is_dir() else place
                 todo.extend([place] if place in pages else [])
     assert reached == set(pages)
+
+
+def test_the_reference_shows_every_public_name_and_every_room() -> None:
+    folder = ROOT / "docs" / "reference" / "api"
+    page = (folder / "firstspike.md").read_text(encoding="utf-8")
+    assert [name for name in firstspike.__all__ if f"`fs.{name}" not in page] == []
+    rooms = {place.parent.name for place in (ROOT / "src" / "firstspike").glob("*/__init__.py")}
+    assert rooms - {path.stem for path in folder.glob("*.md")} == {"cli"}, "the command line has a page of its own"
 
 
 def test_no_page_loads_anything_from_elsewhere(pages: dict[Path, Links]) -> None:
