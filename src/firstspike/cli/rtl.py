@@ -68,7 +68,9 @@ def emit(options: argparse.Namespace) -> None:
     snn = chosen_network(options.network)
     images = chosen_images(options, snn, limit=options.limit)
     times = snn.encode(images.pixels(0, len(images)))
-    files = verify.emit(snn.network, times, chosen_processor(options), Path(options.out))
+    files = verify.emit(
+        snn.network, times, chosen_processor(options), Path(options.out), initial_values=options.initial_values
+    )
     for file in files:
         console.print(f"{file}: {file.stat().st_size:,} bytes", soft_wrap=True)
     write_json(options.json, {"out": options.out, "files": sorted(file.name for file in files), "images": len(images)})

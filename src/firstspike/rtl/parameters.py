@@ -6,6 +6,9 @@ from firstspike.arith import PLANES, Code, LogWeights, shift_base
 from firstspike.spec.network import Network
 from firstspike.spec.processor import ProcessorSpec
 
+WIDEST = 65_535
+"""Bits of the widest wire that Amaranth can write."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
@@ -17,12 +20,25 @@ class Parameters:
         weights: weight format, fixed in hardware.
         largest_shift: the largest left shift of an operation's products, which then come with a shift each; None: all
             have ``S``, which is wired.
+
+    Raises:
+        ValueError: a row of membranes is wider than a wire may be.
     """
 
     processor: ProcessorSpec
     code: Code
     weights: LogWeights
     largest_shift: int | None = None
+
+    def __post_init__(self) -> None:
+        processor = self.processor
+        row = processor.bias_words * processor.word_bits
+        if row > WIDEST:
+            raise ValueError(
+                f"a processor in RTL must have pes * accumulator_bits of at most {WIDEST}, a row of membranes, not "
+                f"{processor.pes} * {processor.accumulator_bits} = {row!r}; "
+                f"take {WIDEST // processor.accumulator_bits // processor.lanes * processor.lanes} pes at most"
+            )
 
     @classmethod
     def of(cls, network: Network, processor: ProcessorSpec) -> "Parameters":

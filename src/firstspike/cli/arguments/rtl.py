@@ -64,6 +64,9 @@ def emit(parser: argparse.ArgumentParser) -> None:
     """``firstspike rtl emit``."""
     _images(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the Verilog files")
+    parser.add_argument(
+        "--initial-values", action="store_true", help="registers begin with their reset value, not with X"
+    )
 
 
 def synth(parser: argparse.ArgumentParser) -> None:

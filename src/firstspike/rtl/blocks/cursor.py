@@ -2,13 +2,13 @@
 
 from amaranth.hdl import Module, Shape, Signal
 from amaranth.lib import wiring
-from amaranth.lib.data import StructLayout
+from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
 
-from firstspike.rtl.blocks.descriptor import part
+from firstspike.rtl.blocks.descriptor import Fields
 
-ENDS = StructLayout({"line": 1, "map": 1, "all": 1})
-"""Which loops end with a pixel: its line, its map, the operation. A later one only with those before it."""
+ENDS = StructLayout({"line": 1, "map": 1})
+"""What ends with a pixel: its line, and its map."""
 
 STARTS = ("in_address", "out_address", "residual_address", "origin_y", "origin_x")
 """Descriptor fields that a `Cursor` begins with."""
@@ -26,9 +26,9 @@ class Address(wiring.Component):
     """An address that follows the pixels: to the next one of the line, to the next line, to the next map.
 
     Ports:
-        begin, start: take ``start``.
-        advance, ends: go on from a pixel, which may end loops.
-        pixel, line, map: distances in words; of lines and maps from the beginning of the last one.
+        take, start: begin at ``start``.
+        advance, ends: go on from a pixel.
+        by_pixel, by_line, by_map: distances in words; of lines and maps from the beginning of the last one.
         address: of the current pixel.
     """
 
@@ -36,13 +36,13 @@ class Address(wiring.Component):
         self.bits = bits
         super().__init__(
             {
-                "begin": In(1),
+                "take": In(1),
                 "start": In(bits),
                 "advance": In(1),
                 "ends": In(ENDS),
-                "pixel": In(bits),
-                "line": In(bits),
-                "map": In(bits),
+                "by_pixel": In(bits),
+                "by_line": In(bits),
+                "by_map": In(bits),
                 "address": Out(bits),
             }
         )
@@ -50,15 +50,16 @@ class Address(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
-        base, line = Signal(self.bits), Signal(self.bits)
-        with m.If(self.begin):
+        base = Signal(self.bits)
+        line = Signal(self.bits)
+        with m.If(self.take):
             m.d.sync += [register.eq(self.start) for register in (base, line, self.address)]
         with m.Elif(self.advance):
-            m.d.sync += self.address.eq(self.address + self.pixel)
+            m.d.sync += self.address.eq(self.address + self.by_pixel)
             with m.If(self.ends.line):
-                m.d.sync += [register.eq(line + self.line) for register in (line, self.address)]
+                m.d.sync += [register.eq(line + self.by_line) for register in (line, self.address)]
             with m.If(self.ends.map):
-                m.d.sync += [register.eq(base + self.map) for register in (base, line, self.address)]
+                m.d.sync += [register.eq(base + self.by_map) for register in (base, line, self.address)]
         return m
 
 
@@ -66,9 +67,9 @@ class Cursor(wiring.Component):
     """Goes through all pixels of all maps (images of a CONVOLVE, channel words of a POOL) of an operation.
 
     Ports:
-        begin, starts: take the fields `STARTS` of a new descriptor.
+        take, starts: begin with the fields `STARTS` of a new descriptor.
         advance, strides: go on by the fields `STRIDES` of the running one.
-        ends: loops that end with this pixel.
+        last: of all pixels.
         y, x: input row and column of the pixel's window.
         source, target, residual: addresses in the activation buffer.
         pixel: number of the pixel, counted on over all maps: its row in the membrane memory.
@@ -78,11 +79,11 @@ class Cursor(wiring.Component):
         self.address_bits = address_bits
         super().__init__(
             {
-                "begin": In(1),
-                "starts": In(part(STARTS, address_bits)),
+                "take": In(1),
+                "starts": In(Fields(STARTS, address_bits)),
                 "advance": In(1),
-                "strides": In(part(STRIDES, address_bits)),
-                "ends": Out(ENDS),
+                "strides": In(Fields(STRIDES, address_bits)),
+                "last": Out(1),
                 "y": Out(Shape(20, signed=True)),
                 "x": Out(Shape(20, signed=True)),
                 "source": Out(address_bits),
@@ -95,15 +96,18 @@ class Cursor(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
-        starts, strides, ends = self.starts, self.strides, self.ends
-        height, width, repeat = Signal(16), Signal(16), Signal(16)
+        starts, strides = self.starts, self.strides
+        ends = Signal(ENDS)
+        height = Signal(16)
+        width = Signal(16)
+        maps = Signal(16)
         m.d.comb += [
             ends.line.eq(width == strides.width - 1),
             ends.map.eq(ends.line & (height == strides.height - 1)),
-            ends.all.eq(ends.map & (repeat == strides.repeat - 1)),
+            self.last.eq(ends.map & (maps == strides.repeat - 1)),
         ]
-        with m.If(self.begin):
-            m.d.sync += [counter.eq(0) for counter in (height, width, repeat, self.pixel)]
+        with m.If(self.take):
+            m.d.sync += [counter.eq(0) for counter in (height, width, maps, self.pixel)]
             m.d.sync += [self.y.eq(starts.origin_y), self.x.eq(starts.origin_x)]
         with m.Elif(self.advance):
             m.d.sync += [
@@ -119,11 +123,11 @@ class Cursor(wiring.Component):
                     self.y.eq(self.y + strides.stride_y),
                 ]
             with m.If(ends.map):
-                m.d.sync += [height.eq(0), repeat.eq(repeat + 1), self.y.eq(strides.origin_y)]
-        self._addresses(m)
+                m.d.sync += [height.eq(0), maps.eq(maps + 1), self.y.eq(strides.origin_y)]
+        self._addresses(m, ends)
         return m
 
-    def _addresses(self, m: Module) -> None:
+    def _addresses(self, m: Module, ends: View) -> None:
         starts, strides = self.starts, self.strides
         residual = (strides.residual_pixel, strides.residual_row, strides.residual_next)
         for name, start, distances, target in (
@@ -133,12 +137,12 @@ class Cursor(wiring.Component):
         ):
             m.submodules[name] = address = Address(self.address_bits)
             m.d.comb += [
-                address.begin.eq(self.begin),
+                address.take.eq(self.take),
                 address.start.eq(start),
                 address.advance.eq(self.advance),
-                address.ends.eq(self.ends),
-                address.pixel.eq(distances[0]),
-                address.line.eq(distances[1]),
-                address.map.eq(distances[2]),
+                address.ends.eq(ends),
+                address.by_pixel.eq(distances[0]),
+                address.by_line.eq(distances[1]),
+                address.by_map.eq(distances[2]),
                 target.eq(address.address),
             ]

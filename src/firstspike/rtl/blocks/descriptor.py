@@ -1,7 +1,7 @@
 """The operation descriptor as a bit layout of the hardware (`spec.program.DESCRIPTOR`)."""
 
-from amaranth.hdl import Cat, Value
-from amaranth.lib.data import StructLayout, View
+from amaranth.lib.data import StructLayout
+from amaranth.lib.wiring import Out, Signature
 
 from firstspike.spec.program import DESCRIPTOR
 
@@ -9,13 +9,20 @@ LAYOUT = StructLayout(dict(DESCRIPTOR))
 """Layout of a descriptor; first field in the lowest bits."""
 
 
-def part(names: tuple[str, ...], address_bits: int) -> StructLayout:
-    """Layout of some fields; those that begin with in_, out_ or residual_ are as wide as the buffer's addresses."""
-    bits = dict(DESCRIPTOR)
-    ends = ("_address", "_pixel", "_row", "_step", "_line", "_next")
-    return StructLayout({name: address_bits if name.endswith(ends) else bits[name] for name in names})
+class Fields(Signature):
+    """Some fields of a descriptor, a member each, in the order of the descriptor.
 
+    Addresses and distances are as wide as the activation buffer's addresses.
 
-def pick(layout: StructLayout, descriptor: View) -> Value:
-    """The fields of a `part` from a whole descriptor."""
-    return Cat(descriptor[name][: field.width] for name, field in layout)
+    Args:
+        names: of the fields.
+        address_bits: of the activation buffer.
+        widths: of other fields that need fewer bits than the descriptor has for them.
+    """
+
+    def __init__(self, names: tuple[str, ...], address_bits: int, widths: dict[str, int] | None = None) -> None:
+        bits = dict(DESCRIPTOR)
+        bits |= {name: address_bits for name in bits if name.startswith(("in_", "out_", "residual_"))}
+        bits |= {name: dict(DESCRIPTOR)[name] for name in bits if name.endswith(("_height", "_width", "_words"))}
+        bits |= widths or {}
+        super().__init__({name: Out(width) for name, width in bits.items() if name in names})

@@ -3,10 +3,10 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, PureInterface
 
 from firstspike.rtl.blocks.cursor import STARTS, STRIDES, Cursor
-from firstspike.rtl.blocks.descriptor import LAYOUT, part, pick
+from firstspike.rtl.blocks.descriptor import LAYOUT, Fields
 from firstspike.rtl.blocks.interfaces import (
     OPERATION,
     WINDOW_FIELDS,
@@ -21,6 +21,9 @@ from firstspike.rtl.blocks.interfaces import (
 from firstspike.rtl.blocks.sram import SramPort
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.program import CONVOLVE, HALT, LOAD, POOL, STORE
+
+KEPT = tuple(name for name in LAYOUT.members if name not in ("bias_words", "theta_words"))
+"""Descriptor fields of the running operation; the others are the loader's."""
 
 
 class Executor(wiring.Component):
@@ -42,6 +45,7 @@ class Executor(wiring.Component):
     def __init__(self, parameters: Parameters, address_bits: int, row_bits: int, membrane_bits: int) -> None:
         self.parameters = p = parameters
         self.address_bits = address_bits
+        self.row_bits = row_bits
         self.membrane_bits = membrane_bits
         super().__init__(
             {
@@ -61,22 +65,28 @@ class Executor(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
-        d = Signal(LAYOUT, name="descriptor")
+        p = self.parameters
+        widths = {"scale_fraction": p.fraction_bits, "position_rows": self.row_bits, "shift": max(1, p.shift_bits)}
+        d = Fields(KEPT, self.address_bits, widths).create(path=("running",))
         slot = Signal()
         index = Signal(16)
         new = View(LAYOUT, self.operation.payload.descriptor.as_value())
         m.submodules.cursor = cursor = Cursor(self.address_bits, self.membrane_bits)
         m.d.comb += [
-            cursor.starts.eq(pick(part(STARTS, self.address_bits), new)),
-            cursor.strides.eq(pick(part(STRIDES, self.address_bits), d)),
+            *(getattr(cursor.starts, name).eq(new[name]) for name in STARTS),
+            *(getattr(cursor.strides, name).eq(getattr(d, name)) for name in STRIDES),
         ]
         self._broadcast(m, d, slot, index, cursor)
         with m.FSM(name="executor"):
             with m.State("TAKE"):
                 m.d.comb += self.operation.ready.eq(1)
                 with m.If(self.operation.valid):
-                    m.d.comb += cursor.begin.eq(1)
-                    m.d.sync += [d.eq(new), slot.eq(self.operation.payload.slot), index.eq(0)]
+                    m.d.comb += cursor.take.eq(1)
+                    m.d.sync += [
+                        *(getattr(d, name).eq(new[name]) for name in KEPT),
+                        slot.eq(self.operation.payload.slot),
+                        index.eq(0),
+                    ]
                     with m.Switch(new.kind):
                         with m.Case(CONVOLVE, POOL):
                             m.next = "PIXEL"
@@ -98,11 +108,11 @@ class Executor(wiring.Component):
             with m.State("NEXT"):
                 m.d.comb += cursor.advance.eq(1)
                 m.next = "PIXEL"
-                with m.If(cursor.ends.all):
+                with m.If(cursor.last):
                     m.next = "TAKE"
         return m
 
-    def _broadcast(self, m: Module, d: View, slot: Signal, index: Signal, cursor: Cursor) -> None:
+    def _broadcast(self, m: Module, d: PureInterface, slot: Signal, index: Signal, cursor: Cursor) -> None:
         """What the other blocks see of the operation and its pixel in every state."""
         window, sums = self.window, self.sums
         started = Signal()
@@ -112,7 +122,7 @@ class Executor(wiring.Component):
             window.address.eq(cursor.source),
             window.y.eq(cursor.y),
             window.x.eq(cursor.x),
-            *(getattr(window, name).eq(d[name]) for name in WINDOW_FIELDS),
+            *(getattr(window, name).eq(getattr(d, name)) for name in WINDOW_FIELDS),
             self.weights.slot.eq(slot),
             self.weights.fraction.eq(d.scale_fraction),
             *([self.weights.shift.eq(d.shift)] if self.parameters.shift_bits else []),
@@ -134,7 +144,7 @@ class Executor(wiring.Component):
             self.transfer.words.eq(d.dram_words),
         ]
 
-    def _window(self, m: Module, d: View, index: Signal) -> None:
+    def _window(self, m: Module, d: PureInterface, index: Signal) -> None:
         """PIXEL, WALK, DRAIN: all spikes of a window into the membranes, or all words into the pool unit."""
         with m.State("PIXEL"):
             m.d.comb += [self.window.start.eq(1), self.sums.enable.eq((d.kind == CONVOLVE) & ~d.first)]
@@ -150,7 +160,7 @@ class Executor(wiring.Component):
         with m.State("DRAINED"):
             self._after_walk(m, d)
 
-    def _residual(self, m: Module, d: View, index: Signal, cursor: Cursor) -> None:
+    def _residual(self, m: Module, d: PureInterface, index: Signal, cursor: Cursor) -> None:
         """RESIDUAL, ADD: spike times of another map into the lanes, then a sweep that adds their thresholds."""
         with m.State("RESIDUAL"):
             m.d.comb += [
@@ -183,13 +193,13 @@ class Executor(wiring.Component):
             with m.If(self.sweep.done):
                 m.next = "WRITE"
 
-    def _after_walk(self, m: Module, d: View) -> None:
+    def _after_walk(self, m: Module, d: PureInterface) -> None:
         """Go on once all spikes are in the membranes."""
         self._after_sums(m, d)
         with m.If(d.residual):
             m.next = "RESIDUAL"
 
-    def _after_sums(self, m: Module, d: View) -> None:
+    def _after_sums(self, m: Module, d: PureInterface) -> None:
         """Go on once the membranes are complete, their residual included."""
         m.next = "WRITE"
         with m.If(d.fires):

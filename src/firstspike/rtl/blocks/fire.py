@@ -45,7 +45,8 @@ class FireUnit(wiring.Component):
         with m.Elif(payload.push):
             m.d.sync += filled.eq(filled + 1)
         request = Signal(range(steps + 1))
-        reading, active = Signal(), Signal()
+        reading = Signal()
+        active = Signal()
         m.d.comb += [
             table.write.enable.eq(payload.push),
             table.write.address.eq(Mux(payload.fill, steps, 0) + filled),

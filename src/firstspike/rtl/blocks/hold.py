@@ -22,7 +22,8 @@ class Hold(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
-        shown, show = Signal(), Signal()
+        shown = Signal()
+        show = Signal()
         m.d.comb += [
             show.eq(shown | ~self.hold),
             self.target.valid.eq(self.source.valid & show),

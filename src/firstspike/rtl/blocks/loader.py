@@ -48,8 +48,10 @@ class Loader(wiring.Component):
         counter = Signal(32)
         request, read = self.dram.request, self.dram.read
         parts = (self.biases, self.thresholds, self.weights)
-        bias, theta = Signal(17), Signal(17)
-        clear, fill = Signal(), Signal()
+        bias = Signal(17)
+        theta = Signal(17)
+        clear = Signal()
+        fill = Signal()
         m.d.comb += [
             bias.eq(descriptor.bias_words),
             theta.eq(descriptor.bias_words + descriptor.theta_words),

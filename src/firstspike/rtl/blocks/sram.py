@@ -1,46 +1,18 @@
 """On-chip memories: a single-port macro and a two-port register file, as Amaranth memories or Verilog instances."""
 
-from amaranth.hdl import ClockSignal, Instance, Module
+from importlib.resources import files
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
-VERILOG = """\
-// Single-port synchronous memory: one read or one write a cycle; read_data keeps the last word read.
-// Simulation model; a synthesis flow replaces it by a macro.
-module firstspike_sram #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDRESS = 1) (
-    input wire clk,
-    input wire enable,
-    input wire write,
-    input wire [ADDRESS-1:0] address,
-    input wire [WIDTH-1:0] write_data,
-    output reg [WIDTH-1:0] read_data
-);
-    reg [WIDTH-1:0] words [0:DEPTH-1] /*verilator public_flat_rd*/;
-    always @(posedge clk)
-        if (enable) begin
-            if (write) words[address] <= write_data;
-            else read_data <= words[address];
-        end
-endmodule
+NAMES = ("firstspike_sram", "firstspike_register_file")
+"""Verilog modules that stand for both memories; a synthesis flow replaces their files by macros."""
 
-// Register file with one write port and one synchronous read port; a word is never read in the cycle it is written.
-module firstspike_register_file #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDRESS = 1) (
-    input wire clk,
-    input wire read_enable,
-    input wire [ADDRESS-1:0] read_address,
-    output reg [WIDTH-1:0] read_data,
-    input wire write_enable,
-    input wire [ADDRESS-1:0] write_address,
-    input wire [WIDTH-1:0] write_data
-);
-    reg [WIDTH-1:0] words [0:DEPTH-1];
-    always @(posedge clk) begin
-        if (write_enable) words[write_address] <= write_data;
-        if (read_enable) read_data <= words[read_address];
-    end
-endmodule
-"""
-"""Verilog of both memories, written next to the generated files."""
+
+def verilog() -> dict[str, str]:
+    """Simulation models of the memories by module name."""
+    return {name: files("firstspike.rtl.files").joinpath(f"{name}.v").read_text() for name in NAMES}
 
 
 class ReadPort(Signature):
@@ -122,6 +94,7 @@ class Sram(wiring.Component):
                 i_clk=ClockSignal(),
                 i_enable=port.enable,
                 i_write=port.write,
+                i_byte_enable=Const(-1, -(-self.width // 8)),
                 i_address=port.address,
                 i_write_data=port.write_data,
                 o_read_data=port.read_data,

@@ -35,7 +35,8 @@ class Transfer(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         control, dram, buffer = self.control, self.dram, self.buffer
-        index, sending = Signal(24), Signal()
+        index = Signal(24)
+        sending = Signal()
         m.d.comb += [
             dram.request.payload.address.eq(control.dram_address),
             dram.request.payload.words.eq(control.words),

@@ -39,7 +39,9 @@ class Walker(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         advance = Signal()
-        valid, inside, last = Signal(), Signal(), Signal()
+        valid = Signal()
+        inside = Signal()
+        last = Signal()
         row = Signal(self.row_bits)
         self._addresses(m, advance, valid, inside, last, row)
         self._words(m, advance, valid, inside, last, row)
@@ -49,14 +51,18 @@ class Walker(wiring.Component):
         """Address stage: hands a word, or a position outside, to the word stage whenever that advances."""
         window = self.window
         active = Signal()
-        kernel_y, kernel_x, word = Signal(16), Signal(16), Signal(16)
+        kernel_y = Signal(16)
+        kernel_x = Signal(16)
+        word = Signal(16)
         y, x, first_x = (Signal(Shape(20, signed=True), name=name) for name in ("y", "x", "first_x"))
         address, position, line = (Signal(self.address_bits, name=name) for name in ("address", "position", "line"))
         next_row = Signal(self.row_bits)
 
         within = Signal()
         m.d.comb += within.eq((y >= 0) & (y < window.in_height) & (x >= 0) & (x < window.in_width))
-        last_word, last_x, last_y = Signal(), Signal(), Signal()
+        last_word = Signal()
+        last_x = Signal()
+        last_y = Signal()
         m.d.comb += [
             last_word.eq(~within | (word == window.words - 1)),
             last_x.eq(kernel_x == window.kernel_width - 1),
@@ -112,7 +118,8 @@ class Walker(wiring.Component):
         lanes = self.parameters.processor.lanes
         window, data, words = self.window, self.buffer.data, self.words
         delivered = Signal(lanes)
-        waiting, lowest = Signal(lanes), Signal(lanes)
+        waiting = Signal(lanes)
+        lowest = Signal(lanes)
         lane = Signal(range(lanes))
         for index in range(lanes):
             fires = ~data.word_select(index, 8).all()
