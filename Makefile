@@ -11,7 +11,7 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo test lint types site slow rtl-full soak mutants native-sanitize fuzz wheel-test clean
+.PHONY: demo test lint types site slow rtl-full rtl-coverage soak mutants native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -35,6 +35,10 @@ site: $(STAMP)
 rtl-full: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[formal]"
 	$(BIN)/python -m pytest -m slow tests/rtl tests/verify
+
+# Line and toggle coverage of the RTL by block, over random networks of every parameter set.
+rtl-coverage: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m verify.rtl_coverage
 
 # The native engine under the address, undefined-behaviour and thread sanitizers.
 native-sanitize: $(STAMP)
