@@ -56,7 +56,7 @@ def plain_networks(draw: st.DrawFn, *, max_steps: int = 5, size: int = 6) -> tup
     net.shapes["x"] = shape
     for _ in range(draw(st.sampled_from([max_steps, *range(max_steps)]))):
         source = draw(st.sampled_from([next(reversed(net.shapes)), *reversed(net.shapes)]))
-        kinds = ["linear", "linear", "sum", "dropout"]
+        kinds = ["linear", "linear", "sum", "dropout", "cat"]
         if len(net.shapes[source]) == 3:
             kinds = [
                 "conv",
@@ -66,6 +66,7 @@ def plain_networks(draw: st.DrawFn, *, max_steps: int = 5, size: int = 6) -> tup
                 "maxpool",
                 "average",
                 "sum",
+                "cat",
                 "global",
                 "dropout",
                 "flatten",
@@ -130,6 +131,7 @@ def _after(draw: st.DrawFn, net: RandomNet, shape: Shape, *, fires: bool) -> tup
         norm = net.layer(kind(features, affine=draw(st.booleans()), eps=draw(st.sampled_from([1e-5, 1e-2]))))
     partners = [name for name, other in net.shapes.items() if other == shape and name != "logits"]
     residuals = draw(st.lists(st.sampled_from(partners), max_size=2)) if partners else []
+    parts = _projections(draw, net, shape) if draw(st.integers(0, 2)) == 0 else []
     relu = _relu(draw, net) if fires else None
 
     def finish(n: RandomNet, u: Tensor, values: dict[str, Tensor]) -> Tensor:
@@ -137,10 +139,59 @@ def _after(draw: st.DrawFn, net: RandomNet, shape: Shape, *, fires: bool) -> tup
             u = n.get_submodule(norm)(u)
         for name in residuals:
             u = u + values[name]
+        for part in parts:
+            u = part(n, values) + u
         return u if relu is None else relu(n, u)
 
-    label = (" norm" if norm else "") + (" residual" if residuals else "")
+    label = (" norm" if norm else "") + (" part" if parts else "") + (" residual" if residuals or parts else "")
     return finish, residuals, label
+
+
+def _projections(draw: st.DrawFn, net: RandomNet, shape: Shape) -> list[Step]:
+    """One or two further linear operations of the same shape, with or without batch norm."""
+    found: list[Step] = []
+    for _ in range(draw(st.integers(1, 2))):
+        source = draw(st.sampled_from([name for name, other in net.shapes.items() if len(other) == len(shape)]))
+        before = net.shapes[source]
+        norm: str | None = None
+        if len(shape) == 1:
+            name = net.layer(nn.Linear(before[0], shape[0], bias=draw(st.booleans())))
+        else:
+            stride = [
+                next((s for s in (1, 2, 3) if (n - 1) // s + 1 == m), 0)
+                for n, m in zip(before[1:], shape[1:], strict=True)
+            ]
+            if 0 in stride:
+                continue
+            name = net.layer(nn.Conv2d(before[0], shape[0], 1, tuple(stride), bias=draw(st.booleans())))
+            norm = net.layer(nn.BatchNorm2d(shape[0])) if draw(st.booleans()) else None
+
+        def part(
+            n: RandomNet, v: dict[str, Tensor], name: str = name, norm: str | None = norm, source: str = source
+        ) -> Tensor:
+            u = n.get_submodule(name)(v[source])
+            return u if norm is None else n.get_submodule(norm)(u)
+
+        found.append(part)
+    return found
+
+
+def _cat(draw: st.DrawFn, net: RandomNet, source: str) -> None:
+    """Maps one behind the other, and maybe what commutes with that."""
+    shape = net.shapes[source]
+    partners = [name for name, other in net.shapes.items() if other[1:] == shape[1:] and len(other) == len(shape)]
+    names = [source, *draw(st.lists(st.sampled_from(partners), min_size=1, max_size=2))]
+    channels = sum(net.shapes[name][0] for name in names)
+    relu = _relu(draw, net) if draw(st.booleans()) else None
+    pool = len(shape) == 3 and min(shape[1:]) > 1 and draw(st.booleans())
+    size = tuple(n // 2 for n in shape[1:]) if pool else shape[1:]
+
+    def step(n: RandomNet, v: dict[str, Tensor]) -> Tensor:
+        total = torch.cat([v[name] for name in names], dim=1)
+        total = total if relu is None else relu(n, total)
+        return functional.max_pool2d(total, 2) if pool else total
+
+    net.add("cat", (channels, *size), step)
 
 
 def _conv(draw: st.DrawFn, net: RandomNet, source: str, *, fires: bool = True, same: bool = False) -> None:
@@ -274,6 +325,7 @@ ADD: dict[str, Callable[[st.DrawFn, RandomNet, str], None]] = {
     "average": _average,
     "global": _global,
     "sum": _sum,
+    "cat": _cat,
     "flatten": _flatten,
     "dropout": _dropout,
 }

@@ -9,10 +9,19 @@ from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Ne
 
 
 def random_network(
-    seed: int, code: Code | None = None, weights: LogWeights | None = None, layers: int = 5, accumulator_bits: int = 40
+    seed: int,
+    code: Code | None = None,
+    weights: LogWeights | None = None,
+    layers: int = 5,
+    accumulator_bits: int = 40,
+    octaves: int | None = None,
 ) -> Network:
-    """A random network: convolutions (stride, padding, groups), pooling, residuals, flattening, linear, read-out."""
+    """A random network: convolutions (stride, padding, groups), pooling, residuals, flattening, linear, read-out.
+
+    With ``octaves`` many layers have parts, whose scales differ by up to so many octaves.
+    """
     rng = np.random.default_rng(seed)
+    more = np.random.default_rng([seed, 1])
     code = code or Code(T=int(rng.integers(4, 25)), tau=int(rng.choice([2, 4])), mantissa_bits=5)
     bits, rho = int(rng.integers(3, 6)), int(rng.choice([1, 2]))
     weights = weights or LogWeights(bits=bits, levels_per_octave=rho, mantissa_bits=5)
@@ -59,7 +68,8 @@ def random_network(
         target = layer.output_shape(shapes[source])
         same = [other for other, s in shapes.items() if s == target and not (code.planes and other == INPUT)]
         residuals = tuple(str(r) for r in rng.choice(same, size=int(rng.integers(0, 3)))) if same else ()
-        add(with_bias(rng, code, weights, layer, residuals, planes=code.planes and source == INPUT))
+        made = with_bias(rng, code, weights, layer, residuals, planes=code.planes and source == INPUT)
+        add(made if octaves is None else with_parts(more, weights, made, shapes, octaves))
     if rng.random() < 0.8:
         add(Flatten(name="flatten", source=source))
         features = shapes[source][0]
@@ -110,3 +120,45 @@ def with_bias(
     ties = rng.choice(thresholds(code, exponent), layer.outputs) - rng.integers(0, 2, layer.outputs)
     bias = np.where(rng.random(layer.outputs) < 0.3, ties, bias)
     return replace(layer, bias=bias, residuals=residuals if exponent >= code.exponent else ())
+
+
+def with_parts(
+    rng: np.random.Generator, weights: LogWeights, layer: Conv2d | Linear, shapes: dict[str, Shape], octaves: int
+) -> Conv2d | Linear:
+    """The convolution with up to two parts from maps of any size; its bias stays, in units of the finest grid."""
+    target = layer.output_shape(shapes[layer.source])
+    parts: list[Conv2d] = []
+    for number in range(int(rng.integers(0, 3))):
+        source = str(rng.choice(list(shapes)))
+        fits = [_fitting(shapes[source][axis], target[axis]) for axis in (1, 2)]
+        if not all(fits):
+            continue
+        rows, columns = (fit[int(rng.integers(len(fit)))] for fit in fits)
+        both = [g for g in range(1, target[0] + 1) if target[0] % g == 0 and shapes[source][0] % g == 0]
+        groups = int(rng.choice(both))
+        codes = random_codes(rng, weights, (target[0], shapes[source][0] // groups, rows[0], columns[0]))
+        parts.append(
+            Conv2d(
+                name=f"{layer.name}.part{number}",
+                source=source,
+                codes=codes,
+                scale=layer.scale + int(rng.integers(-octaves, octaves + 1)) * weights.levels_per_octave // 2,
+                bias=np.zeros(target[0], np.int64),
+                fires=False,
+                stride=(rows[1], columns[1]),
+                padding=(rows[2], columns[2]),
+                groups=groups,
+            )
+        )
+    return replace(layer, parts=tuple(parts))
+
+
+def _fitting(size: int, wanted: int) -> list[tuple[int, int, int]]:
+    """Kernels, strides and paddings by which ``size`` positions give ``wanted``."""
+    return [
+        (kernel, stride, padding)
+        for kernel in range(1, 4)
+        for stride in range(1, 4)
+        for padding in range(kernel)
+        if size + 2 * padding >= kernel and (size + 2 * padding - kernel) // stride + 1 == wanted
+    ]

@@ -51,7 +51,15 @@ SETS = {
         ),
         code=Code(T=16, tau=4, mantissa_bits=3, input="planes"),
         weights=LogWeights(mantissa_bits=2),
-        largest_shift=14,
+        largest_shift=18,
+    ),
+    "sources": Parameters(
+        processor=ProcessorSpec(
+            pes=8, accumulator_bits=32, word_bits=32, activation_buffer_kib=1, weight_buffer_kib=1, membrane_rows=5
+        ),
+        code=Code(T=9, tau=2, mantissa_bits=4),
+        weights=LogWeights(bits=4, levels_per_octave=2, mantissa_bits=3),
+        largest_shift=12,
     ),
 }
 """Parameter sets of the random networks: word widths, array sizes, memories, codes, weight formats."""

@@ -18,7 +18,11 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
                 parameters.code,
                 parameters.weights,
                 accumulator_bits=parameters.processor.accumulator_bits,
+                octaves=None if parameters.largest_shift is None else 4,
             )
+            shifts = [network.shift(layer, part) for layer in network.synaptic for part in layer.connections]
+            if parameters.largest_shift is not None and max(shifts) > parameters.largest_shift:
+                raise ValueError("shifts must fit the design")
             mapping.program(network, parameters.processor)
             break
         except ValueError as error:

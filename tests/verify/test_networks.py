@@ -18,7 +18,13 @@ from .conftest import SETS
 from .networks import draw
 
 Build = Callable[[str], Simulator]
-QUICK = [("small", range(0, 30)), ("narrow", range(0, 10)), ("wide", range(0, 10)), ("planes", range(0, 12))]
+QUICK = [
+    ("small", range(0, 30)),
+    ("narrow", range(0, 10)),
+    ("wide", range(0, 10)),
+    ("planes", range(0, 15)),
+    ("sources", range(0, 20)),
+]
 
 
 def _exact(name: str, seeds: range, simulator: Simulator) -> None:
@@ -172,6 +178,8 @@ def test_random_networks_cover_the_cases() -> None:
                     seen |= {"chunks"} if not operation.first else set()
                     seen |= {"residual"} if operation.residual else set()
                     seen |= {"empty chunk"} if operation.empty else set()
+                    seen |= {"part"} if operation.connection != operation.layer else set()
+                    seen |= {"shift of its own"} if operation.shift > SETS[name].shift_base else set()
                     seen |= {"part tile"} if operation.outputs[1] % SETS[name].processor.pes else set()
                     seen |= {"second tile"} if operation.outputs[0] else set()
                     seen |= {"kernel chunk"} if operation.kernel_offset != (0, 0) else set()
@@ -189,4 +197,4 @@ def test_random_networks_cover_the_cases() -> None:
                     seen |= {"padded pooling"}
     kinds = {"Convolve", "Pool", "Load", "Store", "Conv2d", "Linear", "MaxPool2d", "Flatten"}
     cases = {"chunks", "kernel chunk", "residual", "empty chunk", "part tile", "second tile", "groups", "stride"}
-    assert kinds | cases | {"padding", "padded pooling", "silent layer", "full layer", "strip"} <= seen
+    assert kinds | cases | {"part", "padding", "padded pooling", "silent layer", "full layer", "strip"} <= seen

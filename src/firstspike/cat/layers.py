@@ -185,7 +185,15 @@ class Synapses(nn.Module):
             bias = bias + norm.bias.to(weight.dtype)
         return weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), bias
 
-    def choose_scale(self, *, residuals: int = 0, octaves: int = 0) -> None:
+    def reach(self) -> tuple[Tensor, Tensor]:
+        """Greatest and least membrane of every output, float64, over inputs in [0, 1], by the folded weights."""
+        weight, bias = self.folded(torch.float64)
+        rows, bias = weight.detach().flatten(1), bias.detach()
+        return rows.clamp(min=0).sum(dim=1) + bias, rows.clamp(max=0).sum(dim=1) + bias
+
+    def choose_scale(
+        self, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         """Set the scale that quantises the folded weights with the least squared error among those that fit.
 
         A scale fits if the largest membrane that its codes allow, half as much again for what training still changes,
@@ -194,14 +202,16 @@ class Synapses(nn.Module):
         Args:
             residuals: residual inputs, each of which adds up to 1 to a membrane.
             octaves: of a layer that takes in an average of ``2^octaves`` inputs, whose membranes are so much finer.
+            beside: greatest and least sums that other connections of the same layer add to each output.
         """
+        above, below = beside or (torch.zeros(()), torch.zeros(()))
         weight, bias = self.folded(torch.float64)
         weight, bias = weight.detach(), bias.detach()
 
         def fits(scale: int) -> bool:
             rows = quantise(weight, self.weights, scale).flatten(1)
-            high = (rows.clamp(min=0).sum(dim=1) + bias).max() + residuals
-            low = (rows.clamp(max=0).sum(dim=1) + bias).min()
+            high = (rows.clamp(min=0).sum(dim=1) + bias + above).max() + residuals
+            low = (rows.clamp(max=0).sum(dim=1) + bias + below).min()
             reach = MARGIN * max(float(high), -float(low), 1.0)
             return reach * 2.0 ** (self._exponent(scale) + octaves) < 2.0 ** (self.accumulator_bits - 1)
 
@@ -261,6 +271,25 @@ class Synapses(nn.Module):
         for residual in residuals:
             u = u + residual
         return u
+
+
+class Channels(nn.Module):
+    """Channels of one or more maps of one size, one behind the other, rearranged: it moves values (numerics, section 7).
+
+    Args:
+        channels: for every output channel its number among all, -1 for silence; None for all in order.
+    """
+
+    def __init__(self, channels: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """The rearranged map of maps ``[n, channels, ...]``."""
+        if self.channels is None:
+            return torch.cat((x, *others), dim=1)
+        silent = torch.zeros_like(x[:, :1])  # -1 is the last
+        return torch.cat((x, *others, silent), dim=1)[:, list(self.channels)]
 
 
 class AveragePool(nn.Module):

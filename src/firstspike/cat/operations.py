@@ -22,7 +22,7 @@ class Operation:
 
     Attributes:
         kind: "linear" (a convolution or linear layer), "norm", "relu", "add", "maxpool", "flatten", "dropout", "average",
-            "same" (what it reads) or "size".
+            "cat" (all of them along the channels), "same" (what it reads) or "size".
         path: of the module, or of the module that calls a function and the function's name.
         inputs: the images it reads.
         module: what computes it, for "linear", "norm", "maxpool", "flatten" and "dropout".
@@ -43,6 +43,7 @@ class Operation:
 FUNCTIONS: dict[Any, str] = {
     torch.relu: "relu", torch.relu_: "relu_", functional.relu: "relu", functional.relu_: "relu_",
     operator.add: "add", operator.iadd: "iadd", torch.add: "add",
+    torch.cat: "cat", torch.concat: "cat", torch.concatenate: "cat",
     torch.flatten: "flatten", torch.reshape: "reshape", torch.mean: "mean",
     functional.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d",
     functional.avg_pool2d: "avg_pool2d", functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
@@ -60,6 +61,7 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "add": ("input", "other"),
     "add_": ("input", "other"),
     "iadd": ("input", "other"),
+    "cat": ("tensors", "dim"),
     "flatten": ("input", "start_dim", "end_dim"),
     "mean": ("input", "dim", "keepdim"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
@@ -194,6 +196,8 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
         raise UnsupportedError(f"{path}: the attribute {node.args[1]!r} of an image cannot be converted; {advice('')}")
     if name == "getitem":
         raise UnsupportedError(f"{path}: a part of an image cannot be taken; use separate layers for the parts")
+    if name == "cat":
+        return _cat(node, path)
     image = _image(node, path)
     if name in ("view", "reshape"):
         _check_view(node, path, name)
@@ -226,6 +230,16 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
     if name in ("dropout", "dropout2d"):
         return _dropout(path, name, image, bound, bind(training, name))
     return Operation(kind="same", path=path, inputs=(image,))  # contiguous
+
+
+def _cat(node: fx.Node, path: str) -> Operation:
+    bound = bind(node, "cat")
+    images = bound.get("tensors")
+    if not isinstance(images, list | tuple) or not all(isinstance(i, fx.Node) and not is_size(i) for i in images):
+        raise UnsupportedError(f"{path}: cat must be given a list of images, not {images!r}")
+    if bound.get("dim", 0) != 1:
+        raise UnsupportedError(f"{path}: cat must be along the channels, dim=1, not {bound.get('dim', 0)!r}")
+    return Operation(kind="cat", path=path, inputs=tuple(images))
 
 
 def _dropout(path: str, name: str, image: fx.Node, bound: dict[str, Any], training: dict[str, Any]) -> Operation:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import fx, nn
 
 from firstspike.arith import Code, LogWeights, checks
-from firstspike.cat.layers import AveragePool, Synapses
+from firstspike.cat.layers import AveragePool, Channels, Synapses
 from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
 from firstspike.cat.prepared import INPUT, Prepared, Step
 from firstspike.cat.tracing import Traced
@@ -30,6 +30,7 @@ class _Membrane:
     linear: nn.Module
     norm: nn.Module | None = None
     residuals: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     after: tuple[tuple[str, str, nn.Module], ...] = field(default_factory=tuple)
 
     @property
@@ -37,7 +38,15 @@ class _Membrane:
         return isinstance(self.linear, AveragePool)
 
 
-_Value = _Spikes | _Membrane
+@dataclass(frozen=True, kw_only=True)
+class _Joined:
+    """Values one behind the other along the channels; what follows works on each while it can."""
+
+    path: str
+    members: tuple[_Spikes | _Membrane, ...]
+
+
+_Value = _Spikes | _Membrane | _Joined
 
 
 def prepare(
@@ -107,8 +116,8 @@ class _Builder:
                     self.values[node] = self._operation(found)
 
     def _check_in_place(self, node: fx.Node) -> None:
-        """A ReLU changes nothing in spikes; anything else in place must not be seen elsewhere."""
-        spikes = all(isinstance(self.values.get(source), _Spikes) for source in node.all_input_nodes)
+        """A ReLU changes nothing in spikes, and a concatenation is a copy; anything else must not be seen elsewhere."""
+        spikes = all(isinstance(self.values.get(source), _Spikes | _Joined) for source in node.all_input_nodes)
         relu = self.traced.live(node) and operation(node, self.traced.net.get_submodule, node).kind == "relu"
         if not (spikes and relu):
             self.traced.check_in_place(node)
@@ -123,7 +132,11 @@ class _Builder:
             return self._norm(found)
         if kind == "relu":
             value = self._value(source, path)
-            return self._emit(value, fires=True) if isinstance(value, _Membrane) else value
+            if isinstance(value, _Joined):
+                return replace(value, members=tuple(self._relu(member) for member in value.members))
+            return self._relu(value)
+        if kind == "cat":
+            return self._cat(found)
         if kind == "add":
             return self._add(found)
         if kind == "average":
@@ -151,13 +164,23 @@ class _Builder:
         self.layers[name] = module
         return _Spikes(name=name)
 
+    def _relu(self, value: _Spikes | _Membrane) -> _Spikes:
+        return self._emit(value, fires=True) if isinstance(value, _Membrane) else value
+
     def _emit(self, membrane: _Membrane, *, fires: bool, merges: bool = False) -> _Spikes:
         if membrane.pools:
             kind, module = "average", membrane.linear
         else:
             kind, module = "synapses", self._synapses(membrane)
         spikes = self._step(
-            membrane.path, kind, membrane.source, module, residuals=membrane.residuals, fires=fires, merges=merges
+            membrane.path,
+            kind,
+            membrane.source,
+            module,
+            residuals=membrane.residuals,
+            parts=membrane.parts,
+            fires=fires,
+            merges=merges,
         )
         for path, after_kind, after in membrane.after:
             spikes = self._step(path, after_kind, spikes.name, after)
@@ -175,6 +198,8 @@ class _Builder:
         """The value of a node for one of its readers: a membrane has no other, and an average that has fires by itself."""
         value = self.values[node]
         readers = self.traced.readers(node)
+        if isinstance(value, _Joined) and len(readers) > 1:
+            return self._join(node, value, path)
         if isinstance(value, _Membrane) and len(readers) > 1:
             if not value.pools:
                 raise UnsupportedError(
@@ -198,6 +223,8 @@ class _Builder:
         value = self._value(node, path)
         if isinstance(value, _Spikes):
             return value
+        if isinstance(value, _Joined):
+            return self._join(node, value, path)
         if not value.pools:
             raise UnsupportedError(
                 f"{path}: it reads {value.path!r} before that has fired; put an nn.ReLU after {value.path!r}"
@@ -210,7 +237,30 @@ class _Builder:
             return self._emit(value, fires=False, merges=True)
         return self._fire(node)
 
+    def _join(self, node: fx.Node, value: _Joined, path: str) -> _Spikes:
+        """Values one behind the other as one map, which only moves spikes."""
+        names = []
+        for member in value.members:
+            if isinstance(member, _Membrane):
+                raise UnsupportedError(
+                    f"{path}: it reads {member.path!r} before that has fired; put an nn.ReLU after {member.path!r}"
+                )
+            self._check_numbers(value.path, member.name)
+            names.append(member.name)
+        spikes = self._step(value.path, "channels", names[0], Channels(), others=tuple(names[1:]))
+        self.values[node] = spikes
+        return spikes
+
     # Operations
+
+    def _cat(self, found: Operation) -> _Value:
+        members: list[_Spikes | _Membrane] = []
+        for node in found.inputs:
+            value = self._value(node, found.path)
+            if isinstance(value, _Membrane) and value.pools:
+                value = self._fire(node)
+            members += value.members if isinstance(value, _Joined) else [value]
+        return _Joined(path=found.path, members=tuple(members)) if len(members) > 1 else members[0]
 
     def _output(self, node: fx.Node) -> None:
         result = node.args[0]
@@ -220,7 +270,10 @@ class _Builder:
             raise UnsupportedError("output: a network must return an image or logits, not a size")
         value = self._value(result, "output")
         if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
-            path = value.name if isinstance(value, _Spikes) else value.after[-1][0]
+            if isinstance(value, _Membrane):
+                path = value.after[-1][0]
+            else:
+                path = value.name if isinstance(value, _Spikes) else value.path
             raise UnsupportedError(
                 f"{path}: the last layer must be linear or an average (its values are the logits), not one that fires or "
                 f"pools; end with an nn.Linear"
@@ -231,7 +284,12 @@ class _Builder:
     def _norm(self, found: Operation) -> _Value:
         path, module = found.path, found.module
         value = self._value(found.inputs[0], path)
-        if not isinstance(value, _Membrane) or value.norm is not None or value.residuals or value.after or value.pools:
+        if (
+            not isinstance(value, _Membrane)
+            or value.norm is not None
+            or value.pools
+            or any((value.residuals, value.parts, value.after))
+        ):
             raise UnsupportedError(
                 f"{path}: batch norm must directly follow a Conv2d or Linear, to be folded into it; move it there"
             )
@@ -246,8 +304,15 @@ class _Builder:
         assert found.module is not None
         path, source = found.path, found.inputs[0]
         value = self._value(source, path)
+        if isinstance(value, _Joined):
+            return replace(value, members=tuple(self._reshaped(found, member) for member in value.members))
         if isinstance(value, _Membrane) and value.pools and found.kind == "maxpool":
             value = self._fire(source)
+        return self._reshaped(found, value)
+
+    def _reshaped(self, found: Operation, value: _Spikes | _Membrane) -> _Spikes | _Membrane:
+        assert found.module is not None
+        path = found.path
         if isinstance(value, _Membrane):
             return replace(value, after=(*value.after, (path, found.kind, found.module)))
         if found.kind == "maxpool":
@@ -278,23 +343,27 @@ class _Builder:
             both = all(isinstance(self.values[other], _Membrane) for other in found.inputs)
             if isinstance(value, _Membrane) and value.pools and (both or value.after):
                 self._fire(node)
+            if isinstance(value, _Joined):
+                self._join(node, value, path)
         values = [self.values[node] for node in found.inputs]
         membranes = [value for value in values if isinstance(value, _Membrane)]
         spikes = [value.name for value in values if isinstance(value, _Spikes)]
         spikes.sort(key=lambda name: name not in self.planes)  # of two, the input goes through a weight
         if spikes:
             self._check_numbers(path, spikes[-1])
+        for membrane in membranes:
+            if membrane.after:
+                raise UnsupportedError(
+                    f"{path}: a residual must be added before {membrane.after[0][1]} of {membrane.path!r}; "
+                    f"put an nn.ReLU after {membrane.path!r} or add earlier"
+                )
         if len(membranes) == 2:
-            raise UnsupportedError(
-                f"{path}: one of {membranes[0].path!r} and {membranes[1].path!r} must have fired before they are added; "
-                f"put an nn.ReLU after the shortcut"
+            main, other = membranes
+            part = self._emit(replace(other, residuals=(), parts=()), fires=False)
+            return replace(
+                main, residuals=main.residuals + other.residuals, parts=(*main.parts, *other.parts, part.name)
             )
         if not membranes:
             identity = AveragePool((1, 1), (1, 1), (0, 0), weights=self.weights)
             return _Membrane(path=path, source=spikes[0], linear=identity, residuals=(spikes[1],))
-        if membranes[0].after:
-            raise UnsupportedError(
-                f"{path}: a residual must be added before {membranes[0].after[0][1]} of {membranes[0].path!r}; "
-                f"put an nn.ReLU after {membranes[0].path!r} or add earlier"
-            )
         return replace(membranes[0], residuals=(*membranes[0].residuals, spikes[0]))

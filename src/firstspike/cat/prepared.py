@@ -19,9 +19,11 @@ class Step:
 
     Attributes:
         name: unique, the module path in the network it came from, dots replaced by underscores.
-        kind: "synapses", "average", "maxpool", "flatten" or "dropout".
+        kind: "synapses", "average", "maxpool", "flatten", "dropout" or "channels".
         source: name of the step it reads.
+        others: of rearranged channels: names of the steps whose channels stand behind those of ``source``.
         residuals: names of steps added to the membrane with weight 1.
+        parts: names of synapses that do not fire, whose membranes are added to this one's (numerics, section 7).
         fires: False for the read-out, and for an average that may merge.
         merges: for an average: it needs no firing of its own when its window is a power of two.
     """
@@ -32,6 +34,13 @@ class Step:
     residuals: tuple[str, ...] = ()
     fires: bool = False
     merges: bool = False
+    parts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of all steps it reads, in the order in which its module takes them."""
+        return (self.source, *self.others, *self.residuals, *self.parts)
 
 
 class Prepared(nn.Module):
@@ -59,7 +68,7 @@ class Prepared(nn.Module):
         self._mark_planes()
         last_use: dict[str, int] = {}
         for index, step in enumerate(self.steps):
-            for name in (step.source, *step.residuals):
+            for name in step.reads:
                 last_use[name] = index
         self._last_use = last_use
         self._octaves: dict[
@@ -119,15 +128,33 @@ class Prepared(nn.Module):
     def stage(self, stage: str) -> None:
         rank = stage_rank(stage)
         if stage == "quantised" and self.stage != "quantised":
-            for step in self.steps:
-                layer = self.layers[step.name]
-                if isinstance(layer, Synapses):
-                    try:
-                        layer.choose_scale(residuals=len(step.residuals), octaves=self._octaves.get(step.source, 0))
-                    except ValueError as error:
-                        raise ValueError(f"layer {step.name!r}: {error}") from error
+            self._choose_scales()
         self._stage.fill_(rank)
         self._follow_stage()
+
+    def _choose_scales(self) -> None:
+        """Choose every layer's scale; connections of one layer leave room for each other."""
+        by_name = {step.name: step for step in self.steps}
+        parts = {name for step in self.steps for name in step.parts}
+        for step in self.steps:
+            if step.name in parts or not isinstance(self.layers[step.name], Synapses):
+                continue
+            connections = [by_name[name] for name in (step.name, *step.parts)]
+            for one in connections:
+                layer = self.layers[one.name]
+                assert isinstance(layer, Synapses)
+                others = [self.layers[other.name] for other in connections if other is not one]
+                reach = [other.reach() for other in others if isinstance(other, Synapses)]
+                beside = None
+                if reach:
+                    high, low = (torch.stack(sums).sum(dim=0) for sums in zip(*reach, strict=True))
+                    beside = high, low
+                try:
+                    layer.choose_scale(
+                        residuals=len(step.residuals), octaves=self._octaves.get(one.source, 0), beside=beside
+                    )
+                except ValueError as error:
+                    raise ValueError(f"layer {one.name!r}: {error}") from error
 
     def _follow_stage(self) -> None:
         stage = self.stage
@@ -190,8 +217,7 @@ class Prepared(nn.Module):
         values = {INPUT: self.encode(x)}
         for index, step in enumerate(self.steps):
             source = values[step.source]
-            residuals = [values[name] for name in step.residuals]
-            y = self.layers[step.name](source, *residuals)
+            y = self.layers[step.name](*(values[name] for name in step.reads))
             if step.kind in ("flatten", "dropout"):
                 self._octaves[step.name] = self._octaves.get(step.source, 0)
             elif step.merges:
@@ -205,7 +231,7 @@ class Prepared(nn.Module):
                 y = self.fire[step.name](y)
             values[step.name] = y
             if not keep:
-                for name in {step.source, *step.residuals}:
+                for name in set(step.reads):
                     if self._last_use[name] == index:
                         del values[name]
         return values

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from firstspike import spec
 from firstspike.arith import Code, LogWeights, decode_weights
-from firstspike.cat.layers import AveragePool, Synapses
+from firstspike.cat.layers import AveragePool, Channels, Synapses
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec import Network
 from firstspike.spec.network import Conv2d, Flatten, Linear, MaxPool2d, Synaptic
@@ -28,12 +29,22 @@ def rebuild(network: Network) -> Prepared:
     modules: dict[str, nn.Module] = {}
     for layer in network.layers:
         if isinstance(layer, Conv2d | Linear):
-            modules[layer.name] = Synapses(_linear(layer, network), None, **formats)
-            steps.append(
-                Step(
-                    name=layer.name, kind="synapses", source=layer.source, residuals=layer.residuals, fires=layer.fires
+            for connection in (*layer.parts, layer):
+                assert isinstance(connection, Conv2d | Linear)
+                modules[connection.name] = Synapses(_linear(connection, network), None, **formats)
+                steps.append(
+                    Step(
+                        name=connection.name,
+                        kind="synapses",
+                        source=connection.source,
+                        residuals=connection.residuals,
+                        fires=connection.fires,
+                        parts=tuple(part.name for part in connection.parts),
+                    )
                 )
-            )
+        elif isinstance(layer, spec.Channels):
+            modules[layer.name] = Channels(layer.channels)
+            steps.append(Step(name=layer.name, kind="channels", source=layer.source, others=layer.others))
         elif isinstance(layer, MaxPool2d):
             modules[layer.name] = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
             steps.append(Step(name=layer.name, kind="maxpool", source=layer.source))
@@ -43,10 +54,10 @@ def rebuild(network: Network) -> Prepared:
             steps.append(Step(name=layer.name, kind="flatten", source=layer.source))
     prepared = Prepared(steps, modules, **formats)
     prepared.stage = "quantised"
-    for layer in network.synaptic:
-        module = prepared.layers[layer.name]
+    for connection in network.connections:
+        module = prepared.layers[connection.name]
         assert isinstance(module, Synapses)
-        module.scale.fill_(layer.scale)
+        module.scale.fill_(connection.scale)
     return prepared.double().eval()
 
 

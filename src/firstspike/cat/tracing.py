@@ -12,7 +12,7 @@ _IN_PLACE = {
     f"__i{name}__": getattr(operator, f"i{name}")
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
 }
-_FRESH = {"relu", "add", "mean", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}
+_FRESH = {"cat", "relu", "add", "mean", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}
 _FRESH_MODULES = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d,
                   nn.AdaptiveAvgPool2d)  # fmt: skip
 

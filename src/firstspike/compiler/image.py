@@ -161,8 +161,7 @@ def _convolve_fields(
     network: Network, operation: Convolve, processor: ProcessorSpec, place: tuple[int, int]
 ) -> dict[str, int]:
     """Fields of a convolution; ``place`` is first word and length of its payload."""
-    layer = network.layer(operation.layer)
-    assert isinstance(layer, Synaptic)
+    layer = network.connection(operation.connection)
     residual: dict[str, int] = {}
     if operation.added is not None:
         residual = {
@@ -201,7 +200,7 @@ def _payload_key(operation: Convolve) -> tuple[object, ...]:
     """Operations of the same key (blocks, strips and images of a tile) have the same payload."""
     o = operation
     box = (o.kernel_offset, o.kernel, o.channel_word, o.words, o.empty)
-    return (o.layer, o.outputs, *box, o.first, o.thresholds)
+    return (o.layer, o.connection, o.outputs, *box, o.first, o.thresholds)
 
 
 def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) -> bytes:
@@ -224,8 +223,7 @@ def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) ->
 
 def weight_rows(network: Network, operation: Convolve, processor: ProcessorSpec) -> np.ndarray:
     """Codes of an operation's weight rows, uint8 ``[rows, pes]``, by kernel row, column, channel; zero without a synapse."""
-    layer = network.layer(operation.layer)
-    assert isinstance(layer, Synaptic)
+    layer = network.connection(operation.connection)
     (first, count), (height, width) = operation.outputs, operation.kernel
     zero = network.weights.zero_level
     rows = np.full((height, width, operation.words * processor.lanes, processor.pes), zero, dtype=np.uint8)

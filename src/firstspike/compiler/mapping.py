@@ -21,10 +21,9 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    if len(network.connections) > len(network.synaptic) or any(isinstance(layer, Channels) for layer in network.layers):
-        raise ValueError(
-            "the processor must be given a network whose layers have one source each and no rearranged channels"
-        )
+    for layer in network.layers:
+        if isinstance(layer, Channels):
+            raise ValueError(f"layer {layer.name!r}: the processor has no operation that rearranges channels")
     if network.code.planes and (PLANES - 1) * network.code.tau >= NO_SPIKE:
         raise ValueError(
             f"the processor keeps plane j of a pixel as the time j * tau, which must be below 255: tau must be at most 32, "

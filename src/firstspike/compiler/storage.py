@@ -84,6 +84,21 @@ def window(layer: Layer, source: Map) -> tuple[tuple[int, int], tuple[int, int],
     return (source.height, source.width), (1, 1), (0, 0)
 
 
+def needed_rows(layer: Layer, maps: dict[str, Map], m: Map, top: int, height: int) -> tuple[int, int]:
+    """Rows ``(begin, end)`` of a map that a layer's ``height`` output rows from ``top`` on read, all its readings together."""
+    begins, ends = [], []
+    for connection in getattr(layer, "connections", (layer,)):
+        if maps[connection.source] is m:
+            kernel, stride, padding = window(connection, m)
+            low = min(max(0, top * stride[0] - padding[0]), m.height - 1)
+            begins.append(low)
+            ends.append(max(low + 1, min(m.height, (top + height - 1) * stride[0] - padding[0] + kernel[0])))
+    if any(maps[name] is m for name in getattr(layer, "residuals", ())):
+        begins.append(top)
+        ends.append(top + height)
+    return min(begins), max(ends)
+
+
 def origins(network: Network) -> dict[str, str]:
     """Name of the map that holds each layer's output: a flattening shares its source's."""
     names = {INPUT: INPUT}
@@ -166,7 +181,7 @@ def _allocate(network: Network, processor: ProcessorSpec, part: range, images: i
 
 
 def _check_residuals(layer: Layer, maps: dict[str, Map], alias: dict[str, str]) -> None:
-    for name in layer.inputs[1:]:
+    for name in getattr(layer, "residuals", ()):
         if alias[name] != name and maps[name].height * maps[name].width > 1:
             raise ValueError(
                 f"layer {layer.name!r}: the processor adds a residual in its stored order, "
@@ -183,15 +198,14 @@ def _strips(
     processor: ProcessorSpec,
 ) -> tuple[int, dict[str, int]]:
     """Most output rows whose strips of all spilled maps fit beside the resident ones, and the strips' addresses."""
-    source, target = maps[layer.source], maps[layer.name]
-    kernel, stride, _ = window(layer, source)
+    target = maps[layer.name]
     need = 0
     for height in range(target.height, 0, -1):
         taken = list(live.values())
         places: dict[str, int] = {}
         need = 0
         for name in (name for name in used if name in spilled):
-            tall = min(source.height, (height - 1) * stride[0] + kernel[0]) if maps[name] is source else height
+            tall = height if name == layer.name else _tall(layer, maps, maps[name], height)
             strip = replace(maps[name], height=tall)
             need += strip.size
             address = _place(strip.size, taken, processor, high=False)
@@ -202,6 +216,18 @@ def _strips(
         else:
             return height, places
     raise _Full(_message(layer.name, need, live, processor), list(live))
+
+
+def _tall(layer: Layer, maps: dict[str, Map], m: Map, height: int) -> int:
+    """Most rows of a map that ``height`` output rows of a layer read."""
+    readers = [one for one in getattr(layer, "connections", (layer,)) if maps[one.source] is m]
+    if not readers:
+        return height
+    if len(readers) == 1:
+        kernel, stride, _ = window(readers[0], m)
+        return min(m.height, (height - 1) * stride[0] + kernel[0])
+    rows = [needed_rows(layer, maps, m, top, tall) for top, tall in split(maps[layer.name].height, height)]
+    return max(end - begin for begin, end in rows)
 
 
 def _message(name: str, size: int, live: dict[str, Map], processor: ProcessorSpec) -> str:
@@ -242,3 +268,15 @@ def _gaps(live: list[Map], words: int) -> list[tuple[int, int]]:
     starts = [0, *(stop for _, stop in edges)]
     stops = [*(start for start, _ in edges), words]
     return [(start, stop) for start, stop in zip(starts, stops, strict=True) if stop > start]
+
+
+def split(total: int, most: int) -> list[tuple[int, int]]:
+    """Start and length of the parts of ``total``, as even as possible, none above ``most``.
+
+    >>> split(10, 4), split(3, 3)
+    ([(0, 4), (4, 3), (7, 3)], [(0, 3)])
+    """
+    parts = -(-total // most)
+    short, longer = divmod(total, parts)
+    lengths = [short + (index < longer) for index in range(parts)]
+    return [(sum(lengths[:index]), length) for index, length in enumerate(lengths)]

@@ -8,7 +8,7 @@ kept in the membrane memory between chunks.
 
 from dataclasses import dataclass, replace
 
-from firstspike.compiler.storage import Layout, Map, window
+from firstspike.compiler.storage import Layout, Map, needed_rows, split, window
 from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Place, Pool, Store
@@ -43,20 +43,17 @@ def operations_of(
 ) -> list[Operation]:
     """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers."""
     maps = layout.maps
-    source, target = maps[layer.source], maps[layer.name]
-    kernel, stride, padding = window(layer, source)
+    target = maps[layer.name]
     places = layout.strips.get(layer.name, {})
     operations: list[Operation] = []
-    for top, height in _split(target.height, layout.rows.get(layer.name, target.height)):
-        low = min(max(0, top * stride[0] - padding[0]), source.height - 1)
-        high = max(low + 1, min(source.height, (top + height - 1) * stride[0] - padding[0] + kernel[0]))
+    for top, height in split(target.height, layout.rows.get(layer.name, target.height)):
         strips: dict[str, Strip] = {}
         for name in dict.fromkeys(layer.inputs):
             m = maps[name]
             if m.region is None:
                 strips[name] = Strip(map=m, first=0)
                 continue
-            begin, end = (low, high) if m is source else (top, top + height)
+            begin, end = needed_rows(layer, maps, m, top, height)
             strips[name] = strip = Strip(map=replace(m, address=places[m.region], height=end - begin), first=begin)
             operations.append(
                 Load(
@@ -114,32 +111,38 @@ class _Layer:
         made: list[Operation] = []
         for first in range(0, layer.outputs, self.processor.pes):
             tile = first, min(self.processor.pes, layer.outputs - first)
-            boxes = self._boxes(tile)
+            boxes = [(connection, box) for connection in layer.connections for box in self._boxes(tile, connection)]
+            empty = replace(boxes[0][1], kernel=(1, 1), words=1, offset=(0, 0), empty=True)
+            boxes += [(layer, empty)] * (len(layer.residuals) - len(boxes))
             residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
             for block in blocks(target.images, target.height, target.width, self.processor.membrane_rows, len(boxes)):
-                for index, (box, residual) in enumerate(zip(boxes, residuals, strict=True)):
-                    operation = self._convolve(tile, box, block, residual)
+                for index, ((connection, box), residual) in enumerate(zip(boxes, residuals, strict=True)):
+                    operation = self._convolve(tile, connection, box, block, residual)
                     made.append(replace(operation, first=index == 0, last=index == len(boxes) - 1))
         return made
 
-    def _boxes(self, tile: tuple[int, int]) -> list[Box]:
-        """Boxes of a tile's receptive field, at least as many as there are residuals to add."""
-        layer, lanes = self.layer, self.processor.lanes
+    def _boxes(self, tile: tuple[int, int], layer: Synaptic) -> list[Box]:
+        """Boxes of a tile's receptive field in the source of one connection."""
+        lanes = self.processor.lanes
         source = self.strips[layer.source].map
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         word, words = _channel_words(*tile, layer.outputs // groups, source.channels // groups, lanes)
         whole = Box(offset=(0, 0), kernel=window(layer, source)[0], word=word, words=words)
-        boxes = chunks(layer.name, whole, self.processor, self.processor.weight_rows(self.network.weights))
-        return boxes + [replace(whole, kernel=(1, 1), words=1, empty=True)] * (len(layer.residuals) - len(boxes))
+        return chunks(layer.name, whole, self.processor, self.processor.weight_rows(self.network.weights))
 
     def _convolve(
-        self, tile: tuple[int, int], box: Box, block: tuple[int, int, int, int, int, int], residual: str | None
+        self,
+        tile: tuple[int, int],
+        connection: Synaptic,
+        box: Box,
+        block: tuple[int, int, int, int, int, int],
+        residual: str | None,
     ) -> Convolve:
         """One box of a tile's receptive field on one block of pixels; ``first`` and ``last`` are still to be said."""
         layer, lanes, (first, count) = self.layer, self.processor.lanes, tile
         image, images, top, left, height, width = block
-        strip, row = self.strips[layer.source], self.result.first + top
-        _, stride, padding = window(layer, strip.map)
+        strip, row = self.strips[connection.source], self.result.first + top
+        _, stride, padding = window(connection, strip.map)
         written = first // lanes if layer.fires else first
         added: Place | None = None
         if residual is not None:
@@ -147,6 +150,7 @@ class _Layer:
             added = other.map.place.at(image=image, row=row - other.first, column=left, word=first // lanes)
         return Convolve(
             layer=layer.name,
+            connection=connection.name,
             image=image,
             images=images,
             height=height,
@@ -169,7 +173,7 @@ class _Layer:
             first=False,
             last=False,
             fires=layer.fires,
-            shift=self.network.shift(layer, layer),
+            shift=self.network.shift(layer, connection),
             out_words=-(-count // lanes) if layer.fires else count,
             residual=residual,
             added=added,
@@ -208,9 +212,9 @@ def chunks(name: str, whole: Box, processor: ProcessorSpec, rows: int) -> list[B
     wide = min(width, max(1, rows // (lanes * words)))
     return [
         Box(offset=(y, x), kernel=(tall_y, wide_x), word=whole.word + w, words=words_w)
-        for w, words_w in _split(whole.words, words)
-        for y, tall_y in _split(height, tall)
-        for x, wide_x in _split(width, wide)
+        for w, words_w in split(whole.words, words)
+        for y, tall_y in split(height, tall)
+        for x, wide_x in split(width, wide)
     ]
 
 
@@ -227,21 +231,9 @@ def blocks(images: int, height: int, width: int, rows: int, parts: int) -> list[
     if parts == 1:
         return [(0, images, 0, 0, height, width)]
     if height * width <= rows:
-        return [(image, many, 0, 0, height, width) for image, many in _split(images, rows // (height * width))]
+        return [(image, many, 0, 0, height, width) for image, many in split(images, rows // (height * width))]
     if width <= rows:
-        boxes = [(top, 0, tall, width) for top, tall in _split(height, rows // width)]
+        boxes = [(top, 0, tall, width) for top, tall in split(height, rows // width)]
     else:
-        boxes = [(top, left, 1, wide) for top in range(height) for left, wide in _split(width, rows)]
+        boxes = [(top, left, 1, wide) for top in range(height) for left, wide in split(width, rows)]
     return [(image, 1, *box) for image in range(images) for box in boxes]
-
-
-def _split(total: int, most: int) -> list[tuple[int, int]]:
-    """Start and length of the parts of ``total``, as even as possible, none above ``most``.
-
-    >>> _split(10, 4), _split(3, 3)
-    ([(0, 4), (4, 3), (7, 3)], [(0, 3)])
-    """
-    parts = -(-total // most)
-    short, longer = divmod(total, parts)
-    lengths = [short + (index < longer) for index in range(parts)]
-    return [(sum(lengths[:index]), length) for index, length in enumerate(lengths)]

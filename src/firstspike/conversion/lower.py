@@ -1,13 +1,15 @@
 """Lower a prepared network in its last stage to integers: codes, scales, biases. Nothing is approximated here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from firstspike import spec
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
-from firstspike.cat.layers import AveragePool, Synapses, nearest_level
+from firstspike.cat.layers import AveragePool, Channels, Synapses, nearest_level
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec.limits import Shape
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network
@@ -64,6 +66,9 @@ class _Lowering:
         self.shapes: dict[str, Shape] = {INPUT: self.input_shape}
         self.alias: dict[str, str] = {INPUT: INPUT}
         self.merged: dict[str, _Merged] = {}
+        self.parts: dict[str, Conv2d | Linear] = {}
+        self.part_bias: dict[str, tuple[np.ndarray, int]] = {}  # integers, and the exponent of their grid
+        self.is_part = {name for step in prepared.steps for name in step.parts}
 
     def network(self, classes: tuple[str, ...]) -> Network:
         for step in self.prepared.steps:
@@ -95,6 +100,10 @@ class _Lowering:
             self._add(step, MaxPool2d(name=step.name, source=source, kernel=kernel, stride=stride, padding=padding))
         elif isinstance(module, AveragePool):
             self._average(step, module)
+        elif isinstance(module, Channels):
+            source, *others = (self.alias[name] for name in step.reads)
+            channels = module.channels or tuple(range(sum(self.shapes[name][0] for name in (source, *others))))
+            self._add(step, spec.Channels(name=step.name, source=source, others=tuple(others), channels=channels))
         else:
             assert isinstance(module, Synapses)
             self._synapses(step, module)
@@ -111,7 +120,10 @@ class _Lowering:
         )
 
     def _add(self, step: Step, layer: Layer) -> None:
-        self.shapes[step.name] = layer.output_shape(self.shapes[layer.source])
+        if isinstance(layer, spec.Channels):
+            self.shapes[step.name] = layer.joined_shape(self.shapes)
+        else:
+            self.shapes[step.name] = layer.output_shape(self.shapes[layer.source])
         self.alias[step.name] = step.name
         self.layers.append(layer)
 
@@ -193,22 +205,20 @@ class _Lowering:
         exponent = membrane_exponent(self.prepared.code, self.prepared.weights, scale, planes=module.planes)
         _, _, rounded = module.level_indices()
         bias = _exact_integers(rounded, exponent, step.name)
+        fields: dict[str, Any] = {"name": step.name, "source": source, "codes": codes, "scale": scale}
+        fields |= {"fires": step.fires, "residuals": residuals}
         if codes.ndim == 4:
-            layer: Layer = Conv2d(
-                name=step.name, source=source, codes=codes, scale=scale, bias=bias, fires=step.fires,
-                residuals=residuals, stride=stride, padding=padding, groups=groups,
-            )  # fmt: skip
-        else:
-            layer = Linear(
-                name=step.name,
-                source=source,
-                codes=codes,
-                scale=scale,
-                bias=bias,
-                fires=step.fires,
-                residuals=residuals,
-            )
-        self._add(step, layer)
+            fields |= {"stride": stride, "padding": padding, "groups": groups}
+        kind = Conv2d if codes.ndim == 4 else Linear
+        if step.name in self.is_part:
+            self.parts[step.name] = kind(**fields, bias=np.zeros_like(bias))
+            self.part_bias[step.name] = (bias, exponent)
+            return
+        parts = tuple(self.parts[name] for name in step.parts)
+        biases = [(bias, exponent), *(self.part_bias[name] for name in step.parts)]
+        finest = max(grid for _, grid in biases)
+        total = np.sum([integers << (finest - grid) for integers, grid in biases], axis=0)
+        self._add(step, kind(**fields, bias=total, parts=parts))
 
 
 def _codes(module: Synapses, weights: LogWeights, name: str) -> np.ndarray:

@@ -32,6 +32,21 @@ def recode(network: Network, *, code: Code, weights: LogWeights) -> Network:
 def _layer(layer: Layer, network: Network, code: Code, weights: LogWeights) -> Layer:
     if not isinstance(layer, Synaptic):
         return layer
+    own, *parts = (_connection(connection, network, code, weights) for connection in layer.connections)
+    exponent = max(
+        membrane_exponent(code, weights, one.scale, planes=code.planes and one.source in network.input_maps)
+        for one in (own, *parts)
+    )
+    scaled = np.ldexp(layer.bias.astype(np.longdouble), exponent - network.exponent(layer))
+    if (np.abs(scaled) >= 2.0**62).any():
+        raise ValueError(
+            f"layer {layer.name!r}: its bias must be below 2^62 steps, not {float(np.abs(scaled).max())!r}"
+        )
+    return replace(own, bias=np.rint(scaled).astype(np.int64), parts=tuple(parts))
+
+
+def _connection(layer: Synaptic, network: Network, code: Code, weights: LogWeights) -> Synaptic:
+    """A connection with its weights on the levels of the new format."""
     codes, scale, old = layer.codes, layer.scale, network.weights
     planes = code.planes and layer.source in network.input_maps
     pixels = _averaged(layer, old)
@@ -44,13 +59,7 @@ def _layer(layer: Layer, network: Network, code: Code, weights: LogWeights) -> L
         scale = best_scale(values, code, weights, accumulator_bits=network.accumulator_bits, planes=planes)
         index = level_index(values, rising_levels(weights, scale)[1]).numpy().astype(np.int64)
         codes = encode_weights(weights.zero_level - index, values.numpy() < 0, weights)
-    shift = membrane_exponent(code, weights, scale, planes=planes) - network.exponent(layer)
-    scaled = np.ldexp(layer.bias.astype(np.longdouble), shift)
-    if (np.abs(scaled) >= 2.0**62).any():
-        raise ValueError(
-            f"layer {layer.name!r}: its bias must be below 2^62 steps, not {float(np.abs(scaled).max())!r}"
-        )
-    return replace(layer, codes=codes, scale=scale, bias=np.rint(scaled).astype(np.int64))
+    return replace(layer, codes=codes, scale=scale)
 
 
 def _averaged(layer: Synaptic, weights: LogWeights) -> int:

@@ -55,8 +55,9 @@ class _Planner:
         for index, name in enumerate(names):
             layer = None if name == INPUT else self.network.layer(name)
             if isinstance(layer, Synaptic):
-                walk, factor = self._synapses(layer)
-                shares.append((EVENTS.index("sops"), index, walk, 0, factor))
+                for connection in layer.connections:
+                    walk, factor = self._synapses(layer, connection)
+                    shares.append((EVENTS.index("sops"), index, walk, 0, factor))
         dynamic, rows = self._dynamic(shares, len(names))
         return Plan(
             processor=self.processor,
@@ -119,8 +120,7 @@ class _Planner:
 
     def _share(self, operation: Convolve) -> int:
         """Number of an operation's walk."""
-        layer = self.network.layer(operation.layer)
-        assert isinstance(layer, Synaptic)
+        layer = self.network.connection(operation.connection)
         rows, columns = _coverage(operation)
         shape = self.network.neuron_shape(self._origin(layer.source))
         below = (shape[1] if len(shape) == 3 else 1) - operation.in_first - len(rows)
@@ -128,8 +128,8 @@ class _Planner:
         positions = operation.height * operation.width * operation.kernel[0] * operation.kernel[1]
         return self._add(layer.source, rows, columns, operation.channel_word, operation.words, positions)
 
-    def _synapses(self, layer: Synaptic) -> tuple[int, int]:
-        """Walk that meets every spike of a layer's windows once, and the synapses each spike meets there."""
+    def _synapses(self, owner: Synaptic, layer: Synaptic) -> tuple[int, int]:
+        """Walk that meets every spike of a connection's windows once, and the synapses each spike meets there."""
         name = self._origin(layer.source)
         shape = self.network.neuron_shape(name)
         size = shape[1:] if len(shape) == 3 else (1, 1)
@@ -137,7 +137,7 @@ class _Planner:
         if not isinstance(layer, Conv2d):
             rows, columns = (np.ones(extent, dtype=np.int64) for extent in size)
             return self._add(name, rows, columns, 0, words, 0), layer.outputs
-        target, kernel = self.network.shapes[layer.name][1:], layer.weight_shape[2:]
+        target, kernel = self.network.shapes[owner.name][1:], layer.weight_shape[2:]
         rows, columns = (
             cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
         )

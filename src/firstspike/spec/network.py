@@ -472,6 +472,17 @@ class Network:
         """The layers with weights and all their parts, in order."""
         return tuple(connection for layer in self.synaptic for connection in layer.connections)
 
+    def connection(self, name: str) -> Synaptic:
+        """The layer with weights, or the part, of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for connection in self.connections:
+            if connection.name == name:
+                return connection
+        raise KeyError(name)
+
     @cached_property
     def nonzero_fan_out(self) -> dict[str, np.ndarray]:
         """Of every connection, by name: into how many outputs each input has a weight that is not zero.

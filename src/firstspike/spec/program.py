@@ -128,6 +128,7 @@ class Convolve(Window):
     """Integrate a box of a synaptic layer's receptive field for a tile of outputs; begin and end as the flags say.
 
     Attributes:
+        connection: name of the layer, or of the part of it, whose weights it has.
         outputs: first output channel of the tile and their number (at most ``pes``).
         channel_word: first channel word of the source that is read.
         kernel_offset: row and column of the layer's kernel at which the box begins.
@@ -143,6 +144,7 @@ class Convolve(Window):
     """
 
     kind: ClassVar[int] = CONVOLVE
+    connection: str
     outputs: tuple[int, int]
     channel_word: int
     kernel_offset: tuple[int, int]

@@ -81,7 +81,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
-    known = {layer.name: layer for layer in network.synaptic}
+    known = {layer.name: layer for layer in network.connections}
     before = dict(zip(known, [None, *known.values()], strict=False))
     prepared.stage = "ttfs"
     taken, hooks = [], []
