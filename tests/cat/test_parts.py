@@ -135,3 +135,23 @@ def test_gradients_reach_all_connections() -> None:
         for n, p in prepared.named_parameters()
         if "norm.bias" not in n
     )
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_converted_without_training(name: str) -> None:
+    """Calibration sees sums of connections and concatenations: the logits come near those of the ReLU network."""
+    images = torch.rand(64, 2, 6, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        wanted = plain(BODIES[name])(images)
+        spread = wanted - wanted.mean(dim=0)
+
+        def error(prepared: fs.Prepared) -> float:
+            rest = prepared.eval()(images) - wanted
+            return float((rest - rest.mean(dim=0)).square().mean() / spread.square().mean())
+
+        untouched = trained(BODIES[name])
+        untouched.stage = "quantised"
+        calibrated = trained(BODIES[name])
+        fs.calibrate(calibrated, images)
+        assert error(calibrated) < min(0.2, error(untouched))
+    fs.convert(calibrated, example=images)

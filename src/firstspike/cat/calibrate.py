@@ -111,14 +111,18 @@ def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -
     scales = groups.scales(percentile)
     for step in prepared.steps:
         layer = prepared.layers[step.name]
-        if not isinstance(layer, Synapses):
-            continue
-        if step.fires:
-            outgoing = factor / scales[step.name]
-        else:  # a read-out: logits keep their size, unless a residual gives it
-            outgoing = 1 / scales[step.residuals[0]] if step.residuals else 1.0
-        _scale(layer, incoming=scales[step.source], outgoing=outgoing)
+        if isinstance(layer, Synapses):
+            _scale(layer, incoming=scales[step.source], outgoing=_outgoing(prepared, step, scales))
     return scales
+
+
+def _outgoing(prepared: Prepared, step: Step, scales: dict[str, float]) -> float:
+    """What a layer's membranes are multiplied with; a part's are those of the layer that adds them."""
+    owner = next((other for other in prepared.steps if step.name in other.parts), step)
+    if owner.fires:
+        return gain(prepared.code) / scales[owner.name]
+    # a read-out: logits keep their size, unless a residual gives it
+    return 1 / scales[owner.residuals[0]] if owner.residuals else 1.0
 
 
 class _Groups:
@@ -140,6 +144,8 @@ class _Groups:
                 size = values[step.source].shape[-2:]
                 fires = step.fires or (step.merges and not prepared.merged(step, (int(size[0]), int(size[1]))))
                 self._tie(step.source, step.name, factor if fires else 1.0)
+            for name in step.others:
+                self._tie(name, step.name, 1.0)
             for name in step.residuals:
                 self._tie(name, step.name, factor if step.fires else 1.0)
 
@@ -188,7 +194,7 @@ class _Walk:
             wanted = self._membrane(self.reference, step, self.theirs)
             layer = self.prepared.layers[step.name]
             if isinstance(layer, Synapses):
-                target = wanted * (self.factor / self.scales[step.name] if step.fires else self._logits(step))
+                target = wanted * _outgoing(self.prepared, step, self.scales)
                 if search:
                     self._search(step, layer, target)
                 if compensate:
@@ -200,16 +206,13 @@ class _Walk:
             self.ours[step.name] = _fired(self.prepared, step, membrane, self.ours[step.source])
             if step.fires and isinstance(layer, Synapses):
                 yield self._report(step, membrane)
-            for name in {step.source, *step.residuals}:
-                if not any(name in (later.source, *later.residuals) for later in steps[index + 1 :]):
+            for name in set(step.reads):
+                if not any(name in later.reads for later in steps[index + 1 :]):
                     del self.theirs[name], self.ours[name]
 
     def _membrane(self, network: Prepared, step: Step, values: dict[str, Tensor]) -> Tensor:
-        y: Tensor = network.layers[step.name](values[step.source], *(values[name] for name in step.residuals))
+        y: Tensor = network.layers[step.name](*(values[name] for name in step.reads))
         return y
-
-    def _logits(self, step: Step) -> float:
-        return 1 / self.scales[step.residuals[0]] if step.residuals else 1.0
 
     def _search(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Take the weights' scale whose membranes, shifted to the right means, are nearest to ``target``."""
@@ -224,7 +227,8 @@ class _Walk:
 
     def _round(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Give the layer weights that are levels of its scale, by which its membranes come nearest to ``target``."""
-        wanted = target - sum(self.ours[name] for name in step.residuals) if step.residuals else target
+        added = [self.ours[name] for name in (*step.residuals, *step.parts)]
+        wanted = target - sum(added) if added else target
         x = rounding.patches(layer.linear, self.ours[step.source])
         y = rounding.outputs(layer.linear, wanted)
         weight, _ = layer.folded(torch.float64)
