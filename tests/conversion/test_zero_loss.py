@@ -133,11 +133,20 @@ def test_codes_and_biases_are_the_independent_quantisers(
 ) -> None:
     net, shape = drawn
     prepared, snn = converted(net, np.zeros((1, *shape)), formats, 48)
+    network = snn.network
+    biases: dict[str, tuple[list[int], int]] = {}
     for name, layer in prepared.layers.items():
         if isinstance(layer, Synapses):
-            found = snn.network.layer(name)
+            found = network.connection(name)
             assert isinstance(found, Conv2d | Linear)
-            check_layer(layer, found, snn.network, window(prepared, name, snn.network))
+            biases[name] = check_layer(layer, found, network, window(prepared, name, network))
+    for found in network.synaptic:
+        own = [biases[one.name] for one in found.connections if one.name in biases]
+        if own:  # an average has no module of weights
+            finest = max(exponent for _, exponent in own)
+            assert network.exponent(found) == finest
+            sums = zip(*([b << (finest - exponent) for b in bias] for bias, exponent in own), strict=True)
+            assert found.bias.tolist() == [sum(terms) for terms in sums]
 
 
 def window(prepared: Prepared, name: str, network: Network) -> tuple[int, int]:
@@ -150,15 +159,17 @@ def window(prepared: Prepared, name: str, network: Network) -> tuple[int, int]:
         return (1, 1)
     pool = prepared.layers[source.name]
     assert isinstance(pool, AveragePool)
-    before = network.shapes[network.layer(name).source]
+    before = network.shapes[network.connection(name).source]
     if len(before) == 1:  # a flatten of the image itself stands between
-        before = network.shapes[network.layer(network.layer(name).source).source]
+        before = network.shapes[network.layer(network.connection(name).source).source]
     event("merged average")
     return pool.kernel or (before[1], before[2])
 
 
-def check_layer(layer: Synapses, found: Conv2d | Linear, network: Network, merged: tuple[int, int]) -> None:
-    """Weights and bias, the norm folded as docs/reference/numerics.md says, then the nearest level and the nearest integer."""
+def check_layer(
+    layer: Synapses, found: Conv2d | Linear, network: Network, merged: tuple[int, int]
+) -> tuple[list[int], int]:
+    """Weights, the norm folded as docs/reference/numerics.md says, then the nearest level; the bias and its exponent."""
     p = params(network.code, network.weights)
     weight = layer.linear.weight.detach()
     bias = torch.zeros(len(weight), dtype=torch.float64) if layer.linear.bias is None else layer.linear.bias.detach()
@@ -188,8 +199,8 @@ def check_layer(layer: Synapses, found: Conv2d | Linear, network: Network, merge
         best = min(values, key=lambda level: (abs(level - exact), -level))
         assert tables.weight(q, 0, scale, p) == best
         assert sign == (value < 0 and best != 0)
-    exponent = tables.exponent_g(scale, p)
-    assert found.bias.tolist() == [tables.integer_bias(b, exponent) << octaves for b in bias.tolist()]
+    exponent = tables.exponent_of_planes(scale, p) if layer.planes else tables.exponent_g(scale, p)
+    return [tables.integer_bias(b, exponent) << octaves for b in bias.tolist()], exponent + octaves
 
 
 @settings(SLOW, max_examples=30)
