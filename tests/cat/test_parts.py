@@ -56,7 +56,20 @@ def dense(n: Net, x: Tensor) -> Tensor:
     return n.last(functional.max_pool2d(torch.relu(n.wide(joined) + a), 2).flatten(1))
 
 
-BODIES = {"projected": projected, "inception": inception, "flattened": flattened, "dense": dense}
+def unparametrised(n: Net, x: Tensor) -> Tensor:
+    """The shortcut of ResNets for CIFAR-10: every other pixel, channels filled up with zeros."""
+    a = torch.relu(n.first(x))
+    shortcut = functional.pad(a[:, 1:3, ::2, ::2], (0, 0, 0, 0, 1, 1), "constant", 0)
+    return n.last(torch.relu(n.norm(n.conv(a)) + shortcut).flatten(1))
+
+
+BODIES = {
+    "projected": projected,
+    "inception": inception,
+    "flattened": flattened,
+    "dense": dense,
+    "unparametrised": unparametrised,
+}
 
 
 def plain(body: Callable[[Net, Tensor], Tensor]) -> Net:
@@ -88,7 +101,9 @@ def test_converted_and_rebuilt(name: str, planes: bool) -> None:
     prepared.stage = "quantised"
     snn = fs.convert(prepared, example=IMAGES)
     network: Network = snn.network
-    kinds = {"projected": (1, 0), "inception": (0, 1), "flattened": (0, 1), "dense": (1, 1)}[name]
+    kinds = {"projected": (1, 0), "inception": (0, 1), "flattened": (0, 1), "dense": (1, 1), "unparametrised": (0, 2)}[
+        name
+    ]
     parts = sum(len(layer.parts) for layer in network.synaptic)
     assert (parts, sum(isinstance(layer, Channels) for layer in network.layers)) == kinds
     again = rebuild(network)

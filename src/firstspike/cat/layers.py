@@ -278,18 +278,32 @@ class Channels(nn.Module):
 
     Args:
         channels: for every output channel its number among all, -1 for silence; None for all in order.
+        part: which of these are taken.
+        pad: silent channels before and behind.
     """
 
-    def __init__(self, channels: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, channels: tuple[int, ...] | None = None, *, part: slice | None = None, pad: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.part, self.pad = channels, part or slice(None), pad
+
+    def indices(self, total: int) -> tuple[int, ...]:
+        """For every output channel its number among ``total``, or -1.
+
+        >>> Channels(part=slice(1, None, 2), pad=(2, 0)).indices(6)
+        (-1, -1, 1, 3, 5)
+        """
+        chosen = tuple(range(total)) if self.channels is None else self.channels
+        return (-1,) * self.pad[0] + chosen[self.part] + (-1,) * self.pad[1]
 
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         """The rearranged map of maps ``[n, channels, ...]``."""
-        if self.channels is None:
-            return torch.cat((x, *others), dim=1)
-        silent = torch.zeros_like(x[:, :1])  # -1 is the last
-        return torch.cat((x, *others, silent), dim=1)[:, list(self.channels)]
+        joined = torch.cat((x, *others), dim=1) if others else x
+        indices = self.indices(joined.shape[1])
+        if indices == tuple(range(joined.shape[1])):
+            return joined
+        return torch.cat((joined, torch.zeros_like(x[:, :1])), dim=1)[:, list(indices)]  # -1 is the last
 
 
 class AveragePool(nn.Module):

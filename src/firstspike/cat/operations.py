@@ -22,12 +22,15 @@ class Operation:
 
     Attributes:
         kind: "linear" (a convolution or linear layer), "norm", "relu", "add", "maxpool", "flatten", "dropout", "average",
-            "cat" (all of them along the channels), "same" (what it reads) or "size".
+            "cat" (all of them along the channels), "channels" (some of them, every so many pixels), "same" (what it reads)
+            or "size".
         path: of the module, or of the module that calls a function and the function's name.
         inputs: the images it reads.
         module: what computes it, for "linear", "norm", "maxpool", "flatten" and "dropout".
         kernel, stride, padding: of an average; kernel None for the whole image, stride None for the kernel's.
         flattens: an average that gives up the axes of the image.
+        part: of "channels": which are taken; stride: rows and columns from one that is taken to the next.
+        pad: of "channels": silent ones before and behind.
     """
 
     kind: str
@@ -38,6 +41,8 @@ class Operation:
     stride: Pair | None = None
     padding: Pair = (0, 0)
     flattens: bool = False
+    part: slice | None = None
+    pad: Pair = (0, 0)
 
 
 FUNCTIONS: dict[Any, str] = {
@@ -48,7 +53,7 @@ FUNCTIONS: dict[Any, str] = {
     functional.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d",
     functional.avg_pool2d: "avg_pool2d", functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     functional.dropout: "dropout", functional.dropout2d: "dropout2d",
-    getattr: "getattr", operator.getitem: "getitem",
+    functional.pad: "pad", getattr: "getattr", operator.getitem: "getitem",
 }  # fmt: skip
 """Functions that can be converted; a function of the same name from elsewhere is another one."""
 
@@ -64,6 +69,7 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "cat": ("tensors", "dim"),
     "flatten": ("input", "start_dim", "end_dim"),
     "mean": ("input", "dim", "keepdim"),
+    "pad": ("input", "pad", "mode", "value"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     "avg_pool2d": (
         "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
@@ -195,7 +201,7 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
     if name == "getattr":
         raise UnsupportedError(f"{path}: the attribute {node.args[1]!r} of an image cannot be converted; {advice('')}")
     if name == "getitem":
-        raise UnsupportedError(f"{path}: a part of an image cannot be taken; use separate layers for the parts")
+        return _part(node, path)
     if name == "cat":
         return _cat(node, path)
     image = _image(node, path)
@@ -210,6 +216,8 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
         if not isinstance(other, fx.Node) or is_size(other):
             raise UnsupportedError(f"{path}: only two images can be added, not {other!r}; a layer's bias adds a number")
         return Operation(kind="add", path=path, inputs=(image, other))
+    if name == "pad":
+        return _channel_pad(path, image, bound)
     if name == "flatten":
         _check_flatten(path, bound.get("start_dim", 0), bound.get("end_dim", -1))
         return Operation(kind="flatten", path=path, inputs=(image,), module=nn.Flatten())
@@ -230,6 +238,44 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
     if name in ("dropout", "dropout2d"):
         return _dropout(path, name, image, bound, bind(training, name))
     return Operation(kind="same", path=path, inputs=(image,))  # contiguous
+
+
+def _part(node: fx.Node, path: str) -> Operation:
+    """``x[:, first:last:step, ::rows, ::columns]``: some channels, and every so many rows and columns from the first on."""
+    image, given = node.args
+    entries = list(given) if isinstance(given, tuple) else [given]
+    slices = [entry for entry in entries if isinstance(entry, slice)]
+    slices += [slice(None)] * (4 - len(slices))
+    fixed = not any(isinstance(value, fx.Node) for entry in slices for value in (entry.start, entry.stop, entry.step))
+    batch, channels, *size = slices[:4]
+    if (
+        not isinstance(image, fx.Node)
+        or not fixed
+        or not all(isinstance(entry, slice) for entry in entries)
+        or len(entries) > 4
+        or batch != slice(None)
+        or any(entry.start not in (None, 0) or entry.stop is not None for entry in size)
+    ):
+        raise UnsupportedError(
+            f"{path}: of an image only channels and every so many rows and columns can be taken, as x[:, :8, ::2, ::2], not "
+            f"{given!r}; use separate layers for the parts"
+        )
+    stride = (size[0].step or 1, size[1].step or 1)
+    part = None if channels == slice(None) else channels
+    return Operation(kind="channels", path=path, inputs=(image,), part=part, stride=stride)
+
+
+def _channel_pad(path: str, image: fx.Node, bound: dict[str, Any]) -> Operation:
+    given, mode = bound.get("pad"), bound.get("mode", "constant")
+    widths = list(given) if isinstance(given, list | tuple) else []
+    numbers = all(isinstance(width, int) and width >= 0 for width in widths) and len(widths) in (4, 6)
+    if not numbers or any(widths[:4]) or mode != "constant" or bound.get("value") not in (None, 0, 0.0):
+        raise UnsupportedError(
+            f"{path}: pad can only fill up channels with zeros, as F.pad(x, (0, 0, 0, 0, before, behind)), not {given!r} of "
+            f"{mode!r}; give rows and columns to the convolution's padding"
+        )
+    before, behind = widths[4:] or (0, 0)
+    return Operation(kind="channels", path=path, inputs=(image,), pad=(before, behind))
 
 
 def _cat(node: fx.Node, path: str) -> Operation:

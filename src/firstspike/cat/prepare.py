@@ -137,6 +137,8 @@ class _Builder:
             return self._relu(value)
         if kind == "cat":
             return self._cat(found)
+        if kind == "channels":
+            return self._channels(found)
         if kind == "add":
             return self._add(found)
         if kind == "average":
@@ -252,6 +254,16 @@ class _Builder:
         return spikes
 
     # Operations
+
+    def _channels(self, found: Operation) -> _Spikes:
+        """Some channels, at every so many pixels (a window of one pixel with that stride), and silent ones around."""
+        spikes = self._spikes(found.inputs[0], found.path)
+        self._check_numbers(found.path, spikes.name)
+        if (found.stride or (1, 1)) != (1, 1):
+            spikes = self._step(f"{found.path}_pixels", "maxpool", spikes.name, nn.MaxPool2d(1, found.stride))
+        if found.part is not None or found.pad != (0, 0):
+            spikes = self._step(found.path, "channels", spikes.name, Channels(part=found.part, pad=found.pad))
+        return spikes
 
     def _cat(self, found: Operation) -> _Value:
         members: list[_Spikes | _Membrane] = []

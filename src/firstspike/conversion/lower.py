@@ -102,7 +102,7 @@ class _Lowering:
             self._average(step, module)
         elif isinstance(module, Channels):
             source, *others = (self.alias[name] for name in step.reads)
-            channels = module.channels or tuple(range(sum(self.shapes[name][0] for name in (source, *others))))
+            channels = module.indices(sum(self.shapes[name][0] for name in (source, *others)))
             self._add(step, spec.Channels(name=step.name, source=source, others=tuple(others), channels=channels))
         else:
             assert isinstance(module, Synapses)
