@@ -25,7 +25,7 @@ def synaptic(**changes: Any) -> dict[str, Any]:
         "source": 0, "in_shape": IMAGE, "out_shape": (4, 4, 4), "stream": np.zeros(45, dtype=np.uint8), "kernel": (3, 3),
         "stride": (1, 1), "padding": (1, 1), "groups": 1, "fires": True, "silence": 24,
         "spike_values": VALUES, "weights": VALUES[:32], "bias": VALUES[:4],
-        "thresholds": VALUES[:24], "identity": VALUES, "residuals": [],
+        "thresholds": VALUES[:24], "identity": VALUES, "residuals": [], "parts": [], "partial": False,
     } | changes  # fmt: skip
 
 

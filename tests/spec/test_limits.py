@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 from firstspike.arith import Code, LogWeights
-from firstspike.spec import INPUT, Conv2d, Flatten, FormatError, Layer, Linear, MaxPool2d, Network, limits, load
+from firstspike.spec import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    FormatError,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Network,
+    limits,
+    load,
+)
 from firstspike.spec.codes import PackedCodes
 from spec.model_files import forge_small
 
@@ -23,7 +35,8 @@ def zero(*shape: int) -> Any:
 
 def conv(*shape: int, name: str = "a", source: str = INPUT, **options: Any) -> Conv2d:
     bias = np.zeros(shape[0], dtype=np.int64)
-    return Conv2d(name=name, source=source, codes=zero(*shape), scale=0, bias=bias, **({"fires": False} | options))
+    fields = {"fires": False, "scale": 0} | options
+    return Conv2d(name=name, source=source, codes=zero(*shape), bias=bias, **fields)
 
 
 def linear(outputs: int, inputs: int, **options: Any) -> Linear:
@@ -46,6 +59,22 @@ def copies(count: int, size: int) -> tuple[Layer, ...]:
     """``count`` flattenings of a flat input, then a read-out."""
     layers = [Flatten(name=f"f{i}", source=INPUT) for i in range(count)]
     return (*layers, linear(1, size))
+
+
+def parts(count: int, channels: int, name: str = "") -> tuple[Conv2d, ...]:
+    return tuple(conv(1, channels, 1, 1, name=f"part{name}.{i}") for i in range(count))
+
+
+def with_parts(count: int) -> tuple[Layer, ...]:
+    """Layers that fire, of as many parts as there may be."""
+    return tuple(
+        conv(1, 1, 1, 1, name=f"l{i}", fires=True, scale=-96, parts=parts(128, 1, f"{i}")) for i in range(count)
+    )
+
+
+def joined(others: int) -> Channels:
+    """One channel of the input and others like it."""
+    return Channels(name="c", source=INPUT, others=(INPUT,) * others, channels=(0,))
 
 
 WIDE = (4, 1 << 10, 1 << 12)  # as many outputs as there may be
@@ -121,6 +150,26 @@ CASES: list[tuple[Callable[[], Network], Callable[[], Network], str]] = [
         "a network must take at most 68719476736 operations an image, not 13",
     ),
     (
+        lambda: network(conv(1, 1, 1, 1, parts=parts(2, 1)), shape=(1, 1 << 12, 1 << 12)),
+        lambda: network(conv(1, 1, 1, 1, parts=parts(3, 1)), shape=(1, 1 << 12, 1 << 12)),
+        r"layer 'a': outputs times parts must be at most 33554432, not \(1, 4096, 4096\) times 3",
+    ),
+    (
+        lambda: network(conv(1, 1, 1, 1, parts=parts(128, 1)), shape=(1, 1, 1)),
+        lambda: network(conv(1, 1, 1, 1, parts=parts(129, 1)), shape=(1, 1, 1)),
+        "layer 'a': it must have at most 128 parts, not 129",
+    ),
+    (
+        lambda: network(*with_parts(32), conv(1, 1, 1, 1, source="l0"), shape=(1, 1, 1)),
+        lambda: network(*with_parts(32), conv(1, 1, 1, 1, source="l0", parts=parts(1, 1)), shape=(1, 1, 1)),
+        "all layers together must have at most 4096 parts, not 4097",
+    ),
+    (
+        lambda: network(joined(1), conv(1, 1, 1, 1, source="c"), shape=WIDE),
+        lambda: network(joined(2), conv(1, 1, 1, 1, source="c"), shape=WIDE),
+        "layer 'c': its maps together must have at most 33554432 values, not 50331648",
+    ),
+    (
         lambda: network(conv(1, 1, 1, 1, residuals=(INPUT,) * 4094), shape=(1, 1 << 12, 1 << 12)),
         lambda: network(conv(1, 1, 1, 1, residuals=(INPUT,) * 4096), shape=(1, 1 << 12, 1 << 12)),
         "a network must take at most 68719476736 operations an image, not 68736253952",
@@ -156,7 +205,18 @@ def test_files_that_ran_for_ever(tmp_path: Path) -> None:
 
 def test_the_page_states_the_bounds() -> None:
     (table,) = re.findall(r"^\| what \| bound \|.*?\n\n", FORMAT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    for name in ("LAYERS", "EXTENT", "NEURONS", "ALL_NEURONS", "PADDED", "FIELD", "OPERATIONS"):
+    for name in (
+        "LAYERS",
+        "EXTENT",
+        "NEURONS",
+        "ALL_NEURONS",
+        "PADDED",
+        "FIELD",
+        "OPERATIONS",
+        "PARTS",
+        "ALL_PARTS",
+        "SUMS",
+    ):
         value = getattr(limits, f"MAX_{name}")
         assert f" 2^{value.bit_length() - 1} " in table, name
         assert value & (value - 1) == 0

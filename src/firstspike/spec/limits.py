@@ -9,6 +9,15 @@ import math
 MAX_LAYERS = 1 << 12
 """Most layers of a network."""
 
+MAX_PARTS = 1 << 7
+"""Most parts of a layer."""
+
+MAX_ALL_PARTS = 1 << 12
+"""Most parts of all layers together."""
+
+MAX_SUMS = 1 << 25
+"""Most sums that the parts of one layer leave for it, for one image: its outputs times its parts."""
+
 MAX_EXTENT = 1 << 16
 """Most channels, rows or columns of a map, rows or columns of a kernel, and the largest stride."""
 
@@ -19,7 +28,7 @@ MAX_ALL_NEURONS = 1 << 27
 """Most outputs of all layers and the input together, for one image."""
 
 MAX_PADDED = 1 << 25
-"""Most values of the padded input of a window, for one image."""
+"""Most values of the padded input of a window, or of the maps together whose channels are rearranged, for one image."""
 
 MAX_FIELD = 1 << 22
 """Most values of its input that a layer reads for one position: channels times rows times columns of the kernel."""
@@ -81,7 +90,29 @@ def check_field(name: str, size: int) -> None:
         raise ValueError(f"layer {name!r}: its kernel must see at most {MAX_FIELD} values of the input, not {size}")
 
 
-def check_total(neurons: int, operations: int) -> None:
+def check_maps(name: str, size: int) -> None:
+    """Check the size of the maps together whose channels a layer rearranges.
+
+    Raises:
+        ValueError: too large.
+    """
+    if size > MAX_PADDED:
+        raise ValueError(f"layer {name!r}: its maps together must have at most {MAX_PADDED} values, not {size}")
+
+
+def check_parts(name: str, shape: Shape, parts: int) -> None:
+    """Check the parts of a layer and the sums that they leave for it.
+
+    Raises:
+        ValueError: too many.
+    """
+    if parts > MAX_PARTS:
+        raise ValueError(f"layer {name!r}: it must have at most {MAX_PARTS} parts, not {parts}")
+    if math.prod(shape) * parts > MAX_SUMS:
+        raise ValueError(f"layer {name!r}: outputs times parts must be at most {MAX_SUMS}, not {shape!r} times {parts}")
+
+
+def check_total(neurons: int, operations: int, parts: int) -> None:
     """Check the sums over all layers.
 
     Raises:
@@ -89,5 +120,7 @@ def check_total(neurons: int, operations: int) -> None:
     """
     if neurons > MAX_ALL_NEURONS:
         raise ValueError(f"all layers together must have at most {MAX_ALL_NEURONS} outputs, not {neurons}")
+    if parts > MAX_ALL_PARTS:
+        raise ValueError(f"all layers together must have at most {MAX_ALL_PARTS} parts, not {parts}")
     if operations > MAX_OPERATIONS:
         raise ValueError(f"a network must take at most {MAX_OPERATIONS} operations an image, not {operations}")

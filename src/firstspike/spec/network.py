@@ -321,6 +321,7 @@ class Channels(Layer):
         maps = [shapes[name] for name in self.inputs]
         if len({shape[1:] for shape in maps}) > 1:
             raise ValueError(f"layer {self.name!r}: its maps must have the same rows and columns, not {maps!r}")
+        limits.check_maps(self.name, sum(math.prod(shape) for shape in maps))
         total = sum(shape[0] for shape in maps)
         if max(self.channels) >= total:
             raise ValueError(f"layer {self.name!r}: channels must be below {total}, not {max(self.channels)!r}")
@@ -410,6 +411,7 @@ class Network:
                     f"rearranged or as a residual; use Code(input='spike')"
                 )
             if isinstance(layer, Synaptic):
+                limits.check_parts(layer.name, shapes[layer.name], len(layer.parts))
                 for part in layer.parts:
                     found = part.output_shape(shapes[part.source])
                     if found != shapes[layer.name]:
@@ -422,7 +424,8 @@ class Network:
                             f"layer {layer.name!r}: residual {name!r} must have shape {shapes[layer.name]!r}, "
                             f"not {shapes[name]!r}"
                         )
-        limits.check_total(sum(math.prod(shape) for shape in shapes.values()), operations)
+        parts = len(names) - len(shapes)
+        limits.check_total(sum(math.prod(shape) for shape in shapes.values()), operations, parts)
         return shapes
 
     @cached_property
@@ -499,7 +502,13 @@ class Network:
 
     def exponent(self, layer: Synaptic) -> int:
         """``G`` of a layer: its membranes are in units of ``2^-G``, the finest grid of its connections."""
-        return max(self._own_exponent(connection) for connection in layer.connections)
+        found = self._exponents.get(id(layer))
+        return max(map(self._own_exponent, layer.connections)) if found is None else found
+
+    @cached_property
+    def _exponents(self) -> dict[int, int]:
+        """``G`` of the network's layers, by identity: each connection asks for its layer's."""
+        return {id(layer): max(map(self._own_exponent, layer.connections)) for layer in self.synaptic}
 
     def _own_exponent(self, connection: Synaptic) -> int:
         return membrane_exponent(self.code, self.weights, connection.scale, planes=self.planes(connection.source) > 1)

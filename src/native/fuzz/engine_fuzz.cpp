@@ -56,6 +56,7 @@ public:
     Case(FuzzedDataProvider& data, bool wild) : data_(data), wild_(wild), common_(common_from(data, wild)) {
         const Shape input = data.ConsumeBool() ? Shape{extent(300), 1, 1} : Shape{extent(70), extent(20), extent(40)};
         shapes_.push_back(input);
+        partial_.push_back(false);
         const Path path = data.PickValueInArray({Path::automatic, Path::event, Path::dense});
         engine_ = std::make_unique<Engine>(common_, input, path);
     }
@@ -80,7 +81,10 @@ private:
 
     int number() {
         const int last = static_cast<int>(shapes_.size()) - 1;
-        return wild_ ? data_.ConsumeIntegral<int8_t>() : data_.ConsumeBool() ? last : data_.ConsumeIntegralInRange(0, last);
+        if (wild_) return data_.ConsumeIntegral<int8_t>();
+        int number = data_.ConsumeBool() ? last : data_.ConsumeIntegralInRange(0, last);
+        while (partial_[number]) --number;  // sums of a part are no spike times
+        return number;
     }
 
     void add(bool readout) {
@@ -88,7 +92,8 @@ private:
         const bool known = source >= 0 && source < static_cast<int>(shapes_.size());
         const Shape in = known && data_.ConsumeBool() == false ? shapes_[source] : wild_ ? Shape{extent(1), extent(1), extent(1)}
                                                                              : shapes_[source];
-        const int kind = readout ? 0 : data_.ConsumeIntegralInRange(0, 4);
+        const int kind = readout ? 0 : data_.ConsumeIntegralInRange(0, 5);
+        if (kind == 5) return add_channels(in);
         if (kind == 4) {
             engine_->add_flatten(source, in);
             done({static_cast<int>(in.size()), 1, 1}, 1);
@@ -114,6 +119,16 @@ private:
         out.channels = wild_ ? extent(1) : groups * data_.ConsumeIntegralInRange(1, groups > 8 ? 2 : 140);
         const int64_t fan_in = wild_ ? 1 : int64_t(in.channels) / groups * g.kernel_h * g.kernel_w;
         if (!wild_ && (fan_in * out.channels > most_codes || too_much(out, fan_in))) return give_up(readout);
+        std::vector<int> parts;
+        for (int more = data_.PickValueInArray({0, 0, 0, 1, 2}); more > 0; --more) {
+            parts.push_back(static_cast<int>(shapes_.size()));
+            add_connection({source, in, out, g, groups, false, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, {}, true}, fan_in);
+        }
+        add_connection({source, in, out, g, groups, !readout, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, parts, false}, fan_in);
+    }
+
+    void add_connection(SynapticSpec spec, int64_t fan_in) {
+        const Shape out = spec.out;
         const int64_t codes = wild_ ? data_.ConsumeIntegralInRange(0, 4096) : fan_in * out.channels;
         std::minstd_rand random(data_.ConsumeIntegral<uint16_t>());
         streams_.emplace_back((codes * std::clamp(common_.weight_bits, 0, 8) + 7) / 8);
@@ -121,13 +136,33 @@ private:
         for (uint8_t& byte : stream) byte = static_cast<uint8_t>(random());
         if (const int unused = static_cast<int>(stream.size() * 8 - codes * common_.weight_bits); !wild_ && unused > 0)
             stream.back() = static_cast<uint8_t>(stream.back() & (0xff >> unused));
-        SynapticSpec spec{source, in, out, g, groups, !readout, 0, stream.data(), static_cast<int64_t>(stream.size()),
-                          {}, {}, {}, {}, {}, {}};
+        spec.stream = stream.data();
+        spec.stream_bytes = static_cast<int64_t>(stream.size());
         fill(spec, random);
         specs_.push_back({static_cast<int>(shapes_.size()) - 1, spec});
         Watch watch;
         engine_->add(engine_->plan(std::move(spec), watch));
         done(out, fan_in);
+        partial_.back() = specs_.back().second.partial;
+    }
+
+    void add_channels(const Shape& in) {
+        std::vector<int> sources;
+        int all = 0;
+        for (int i = data_.ConsumeIntegralInRange(1, 3); i > 0; --i) {
+            const int source = number();
+            if (!wild_ && (shapes_[source].height != in.height || shapes_[source].width != in.width)) continue;
+            sources.push_back(source);
+            if (!wild_) all += shapes_[source].channels;
+        }
+        const Shape out{data_.ConsumeIntegralInRange(1, 80), in.height, in.width};
+        if (!wild_ && (sources.empty() || too_much(out, 1))) return;
+        std::vector<int> channels;
+        for (int c = 0; c < out.channels; ++c)
+            channels.push_back(wild_ ? data_.ConsumeIntegral<int8_t>() : data_.ConsumeIntegralInRange(-1, all - 1));
+        engine_->add_channels(sources, out, channels);
+        channels_.push_back(channels);
+        done(out, 1);
     }
 
     void fill(SynapticSpec& spec, std::minstd_rand& random) {
@@ -144,7 +179,7 @@ private:
         for (int64_t i = size(spec.fires ? common_.T : 0); i > 0; --i) spec.thresholds.push_back(signed_of(wild_ ? 60 : half));
         std::sort(spec.thresholds.rbegin(), spec.thresholds.rend());
         for (int64_t i = size(256); i > 0; --i) spec.identity.push_back(i > 256 - common_.T ? signed_of(bits) : 0);
-        for (int i = data_.ConsumeIntegralInRange(0, 2); i > 0; --i) {
+        for (int i = spec.partial && !wild_ ? 0 : data_.ConsumeIntegralInRange(0, 2); i > 0; --i) {
             const int residual = number();
             if (wild_ || plain::same(shapes_[residual], spec.out)) spec.residuals.push_back(residual);
         }
@@ -161,6 +196,7 @@ private:
 
     void done(const Shape& out, int64_t each) {
         shapes_.push_back(out);
+        partial_.push_back(false);
         work_ += out.size() * each;
     }
 
@@ -169,16 +205,16 @@ private:
         std::vector<std::vector<uint8_t>> traces;
         std::vector<uint8_t*> pointers;
         for (size_t s = 0; traced && s + 1 < steps.size(); ++s) {
-            traces.emplace_back(n * steps[s].out.size());
+            traces.emplace_back(steps[s].partial ? 0 : n * steps[s].out.size());
             pointers.push_back(traces.back().data());
         }
         std::vector<int64_t> logits(n * steps.back().out.size());
         Watch watch;
         engine_->run(times.data(), n, logits.data(), pointers, threads, watch);
-        plain::Run expected(common_, steps, specs_, times, n);
+        plain::Run expected(common_, steps, specs_, channels_, times, n);
         if (logits != expected.logits) fail("logits differ");
         for (size_t s = 0; s < traces.size(); ++s)
-            if (traces[s] != expected.values[s + 1]) fail("spike times differ");
+            if (!steps[s].partial && traces[s] != expected.values[s + 1]) fail("spike times differ");
         for (size_t i = 0; i < specs_.size(); ++i) {
             const Step& step = steps[specs_[i].first];
             std::vector<uint8_t> stream(stream_size(common_, step));
@@ -197,6 +233,8 @@ private:
     const Common common_;
     std::unique_ptr<Engine> engine_;
     std::vector<Shape> shapes_;
+    std::vector<bool> partial_;
+    std::vector<std::vector<int>> channels_;
     std::deque<std::vector<uint8_t>> streams_;
     std::vector<std::pair<int, SynapticSpec>> specs_;  // number of the step, what it was planned from
     int64_t work_ = 0;

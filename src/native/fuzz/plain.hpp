@@ -28,13 +28,16 @@ struct Run {
     std::vector<int64_t> logits;
 
     Run(const Common& common, const std::deque<Step>& steps, const std::vector<std::pair<int, SynapticSpec>>& specs,
-        const std::vector<uint8_t>& times, int64_t n)
-        : values{times}, common_(common), n_(n) {
+        const std::vector<std::vector<int>>& channels, const std::vector<uint8_t>& times, int64_t n)
+        : values{times}, common_(common), n_(n), sums_(steps.size() + 1) {
         auto spec = specs.begin();
+        auto rearranged = channels.begin();
         for (size_t s = 0; s < steps.size(); ++s) {
             values.emplace_back(n * steps[s].out.size(), 255);
             if (steps[s].kind == Step::Kind::flatten)
                 values.back() = values[steps[s].source];
+            else if (steps[s].kind == Step::Kind::channels)
+                rearrange(steps[s], *rearranged++);
             else if (steps[s].kind == Step::Kind::pool)
                 pool(steps[s]);
             else
@@ -71,6 +74,19 @@ private:
         });
     }
 
+    void rearrange(const Step& step, const std::vector<int>& channels) {
+        const int area = step.out.pixels();
+        each(step.out, [&](int64_t i, int c, int y, int x, int64_t at) {
+            int channel = channels[c];
+            for (int source : step.sources) {
+                const int here = static_cast<int>(values[source].size() / n_) / area;
+                if (channel >= 0 && channel < here)
+                    values.back()[at] = values[source][(i * here + channel) * area + y * step.out.width + x];
+                channel -= here;
+            }
+        });
+    }
+
     void synaptic(const SynapticSpec& spec) {
         const std::vector<uint8_t>& in = values[spec.source];
         const int inputs = spec.in.channels / spec.groups, outputs = spec.out.channels / spec.groups;
@@ -88,6 +104,8 @@ private:
                     u += static_cast<uint64_t>(spec.spike_values[map[input]]) * row[tap];
                 });
             }
+            if (spec.partial) return sums_[values.size() - 1].push_back(u);
+            for (int part : spec.parts) u += sums_[part][at];
             for (int residual : spec.residuals) u += static_cast<uint64_t>(spec.identity[values[residual][at]]);
             const int unused = 64 - common_.accumulator_bits;
             const int64_t membrane = static_cast<int64_t>(u << unused) >> unused;
@@ -102,6 +120,7 @@ private:
 
     const Common& common_;
     const int64_t n_;
+    std::vector<std::vector<uint64_t>> sums_;  // of parts, by number of the activation
 };
 
 }  // namespace plain
