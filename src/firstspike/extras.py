@@ -9,6 +9,7 @@ EXTRAS = {
     "optuna": "explore",
     "pooch": "data",
     "ray": "explore",
+    "safetensors": "train",
     "sklearn": "data",
     "tensorboard": "train",
     "torch": "train",
