@@ -121,29 +121,29 @@ def all_mutants() -> list[Mutant]:
     return found
 
 
-def outcome(mutant: Mutant, *, seconds: float) -> tuple[str, str]:
-    """``killed``, ``survived`` or ``timed out``, and the fault as text."""
-    source, text = mutant.source()
-    tests = next(tests for folder, tests in TESTS.items() if mutant.file.startswith(folder))
+def outcome(mutant: Mutant, *, seconds: float) -> str:
+    """``killed``, ``survived`` or ``timed out``."""
+    source, _ = mutant.source()
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         file.write(source)
         file.flush()
         module = mutant.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        environment = os.environ | {
-            "MUTANT_MODULE": module,
-            "MUTANT_FILE": file.name,
-            "PYTHONPATH": str(ROOT / "scripts"),
-        }
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *tests]
-        try:
-            ended = subprocess.run(
-                command, env=environment, cwd=ROOT, capture_output=True, timeout=seconds, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return "timed out", text
-    return {0: "survived", 1: "killed", 2: "killed"}.get(
-        ended.returncode, f"pytest ended with {ended.returncode}"
-    ), text
+        return tested(_folder(mutant), {"MUTANT_MODULE": module, "MUTANT_FILE": file.name}, seconds=seconds)
+
+
+def tested(folder: str, variables: dict[str, str], *, seconds: float) -> str:
+    """How the tests of a folder end: ``survived`` if they pass."""
+    environment = os.environ | variables | {"PYTHONPATH": str(ROOT / "scripts")}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *TESTS[folder]]
+    try:
+        ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return "timed out"
+    return {0: "survived", 1: "killed", 2: "killed"}.get(ended.returncode, f"pytest ended with {ended.returncode}")
+
+
+def _folder(mutant: Mutant) -> str:
+    return next(folder for folder in TESTS if mutant.file.startswith(folder))
 
 
 def main() -> int:
@@ -159,6 +159,10 @@ def main() -> int:
     mutants = all_mutants()
     chosen = random.Random(options.seed).sample(mutants, min(options.count, len(mutants)))
     print(f"{len(mutants)} faults, {len(chosen)} drawn with seed {options.seed}", flush=True)
+    for folder in sorted({_folder(mutant) for mutant in chosen}):
+        if (how := tested(folder, {}, seconds=options.seconds)) != "survived":
+            print(f"the tests of {folder} must pass without a fault, not end with {how!r}")
+            return 1
     known: dict[str, str] = {}
     options.journal.parent.mkdir(parents=True, exist_ok=True)
     if options.journal.exists():
@@ -166,7 +170,7 @@ def main() -> int:
     for mutant in chosen:
         fault = mutant.source()[1]
         if fault not in known:
-            known[fault], _ = outcome(mutant, seconds=options.seconds)
+            known[fault] = outcome(mutant, seconds=options.seconds)
             with options.journal.open("a") as stream:
                 stream.write(json.dumps({"fault": fault, "how": known[fault]}) + "\n")
         print(f"{known[fault]}: {fault}", flush=True)
