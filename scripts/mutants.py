@@ -2,24 +2,29 @@
 
 ``python scripts/mutants.py --count 20 --seed 0`` draws so many faults of all that there are, runs the tests that are mapped to
 the faulty file, and prints the survivors. A journal, ``build/mutants.jsonl``, holds what was done, to go on from.
-
-The mutated module is handed to the tests by an import hook: this file is a plugin of pytest too (``-p mutants``).
 """
 
 import argparse
 import ast
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import json
 import os
 import random
-import subprocess
+import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import amaranth
+import hypothesis
+import numpy
+import pytest
+
+assert amaranth and hypothesis and numpy  # what tests import takes longer than most tests
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
@@ -124,22 +129,25 @@ def all_mutants() -> list[Mutant]:
 def outcome(mutant: Mutant, *, seconds: float) -> str:
     """``killed``, ``survived`` or ``timed out``."""
     source, _ = mutant.source()
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        file.write(source)
-        file.flush()
-        module = mutant.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        return tested(_folder(mutant), {"MUTANT_MODULE": module, "MUTANT_FILE": file.name}, seconds=seconds)
+    module = mutant.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    return tested(_folder(mutant), _Finder(module, source), seconds=seconds)
 
 
-def tested(folder: str, variables: dict[str, str], *, seconds: float) -> str:
-    """How the tests of a folder end: ``survived`` if they pass."""
-    environment = os.environ | variables | {"PYTHONPATH": str(ROOT / "scripts")}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *TESTS[folder]]
-    try:
-        ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
+def tested(folder: str, finder: "_Finder | None", *, seconds: float) -> str:
+    """How the tests of a folder end, in a fork that has their libraries but not the package: ``survived`` if they pass."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(round(seconds))
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        if finder is not None:
+            sys.meta_path.insert(0, finder)
+        os.chdir(ROOT)
+        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS[folder]])))
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
         return "timed out"
-    return {0: "survived", 1: "killed", 2: "killed"}.get(ended.returncode, f"pytest ended with {ended.returncode}")
+    return "survived" if status == 0 else "killed"
 
 
 def _folder(mutant: Mutant) -> str:
@@ -149,6 +157,7 @@ def _folder(mutant: Mutant) -> str:
 def main() -> int:
     """Run a sample and print how it ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", choices=sorted(TESTS), help="draw from this folder only")
     parser.add_argument("--count", type=int, default=20, help="faults to draw (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     parser.add_argument("--seconds", type=float, default=1800, help="a fault is given up after this time (%(default)s)")
@@ -156,11 +165,11 @@ def main() -> int:
         "--journal", type=Path, default=ROOT / "build/mutants.jsonl", help="what was done (%(default)s)"
     )
     options = parser.parse_args()
-    mutants = all_mutants()
+    mutants = [mutant for mutant in all_mutants() if options.folder in (None, _folder(mutant))]
     chosen = random.Random(options.seed).sample(mutants, min(options.count, len(mutants)))
     print(f"{len(mutants)} faults, {len(chosen)} drawn with seed {options.seed}", flush=True)
     for folder in sorted({_folder(mutant) for mutant in chosen}):
-        if (how := tested(folder, {}, seconds=options.seconds)) != "survived":
+        if (how := tested(folder, None, seconds=options.seconds)) != "survived":
             print(f"the tests of {folder} must pass without a fault, not end with {how!r}")
             return 1
     known: dict[str, str] = {}
@@ -180,34 +189,35 @@ def main() -> int:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the mutated module before anybody else does."""
+    """Finds the faulty module before anybody else does."""
+
+    def __init__(self, module: str, source: str) -> None:
+        self.module, self.source = module, source
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name != os.environ["MUTANT_MODULE"]:
+        """The true module's place, with the faulty text."""
+        if name != self.module:
             return None
         sys.meta_path.remove(self)
-        try:
-            true = importlib.util.find_spec(name)
-        finally:
-            sys.meta_path.insert(0, self)
+        true = importlib.util.find_spec(name)
         assert true is not None and true.origin is not None
-        loader = _Loader(name, true.origin)
+        loader = _Loader(name, true.origin, self.source)
         return importlib.util.spec_from_file_location(
             name, true.origin, loader=loader, submodule_search_locations=true.submodule_search_locations
         )
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads the mutated text under the true name; nothing is cached."""
+    """Loads a text under the name of a file; nothing is cached."""
+
+    def __init__(self, name: str, path: str, source: str) -> None:
+        super().__init__(name, path)
+        self.source = source
 
     def get_code(self, fullname: str) -> Any:
-        return compile(Path(os.environ["MUTANT_FILE"]).read_text(), self.path, "exec")
+        """The text, compiled."""
+        return compile(self.source, self.path, "exec")
 
-
-if "MUTANT_MODULE" in os.environ:
-    import importlib.util
-
-    sys.meta_path.insert(0, _Finder())
 
 if __name__ == "__main__":
     sys.exit(main())
