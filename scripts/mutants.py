@@ -143,7 +143,8 @@ def tested(folder: str, finder: "_Finder | None", *, seconds: float) -> str:
         if finder is not None:
             sys.meta_path.insert(0, finder)
         os.chdir(ROOT)
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS[folder]])))
+        imported = "ignore::pytest.PytestAssertRewriteWarning"  # Hypothesis, before the fork
+        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", imported, *TESTS[folder]])))
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
         return "timed out"
@@ -158,6 +159,7 @@ def main() -> int:
     """Run a sample and print how it ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", choices=sorted(TESTS), help="draw from this folder only")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="tests to run (default: those of the faulty file)")
     parser.add_argument("--count", type=int, default=20, help="faults to draw (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     parser.add_argument("--seconds", type=float, default=1800, help="a fault is given up after this time (%(default)s)")
@@ -165,6 +167,8 @@ def main() -> int:
         "--journal", type=Path, default=ROOT / "build/mutants.jsonl", help="what was done (%(default)s)"
     )
     options = parser.parse_args()
+    if options.tests:
+        TESTS.update(dict.fromkeys(TESTS, tuple(options.tests)))
     mutants = [mutant for mutant in all_mutants() if options.folder in (None, _folder(mutant))]
     chosen = random.Random(options.seed).sample(mutants, min(options.count, len(mutants)))
     print(f"{len(mutants)} faults, {len(chosen)} drawn with seed {options.seed}", flush=True)
