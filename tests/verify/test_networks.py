@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from compiler.test_channels import residual_network
 
 from firstspike.arith import encode_weights
 from firstspike.compiler import mapping
@@ -110,6 +111,15 @@ def test_planes_through_a_flattening_and_groups(simulator: Build) -> None:
     record = run(network, times, parameters.processor, simulator=simulator("planes"))
     assert record.bit_exact and record.cycle_exact, record.differences
     assert Parameters.of(network, parameters.processor).largest_shift == 14
+
+
+def test_rearranged_channels(simulator: Build) -> None:
+    """Concatenated, shuffled and silent channels, as sources and as a residual: the engine runs them, the RTL their readers."""
+    network, parameters = residual_network(), SETS["sources"]
+    times = np.random.default_rng(1).integers(0, 14, (5, 2, 5, 5)).astype(np.uint8)
+    record = run(network, times, parameters.processor, simulator=simulator("sources"))
+    assert record.bit_exact and record.cycle_exact, record.differences
+    assert Parameters.of(network, parameters.processor).shift_base <= parameters.shift_base
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstspike.arith import NO_SPIKE, PLANES
+from firstspike.compiler.channels import resolve
 from firstspike.compiler.descriptor import pack
 from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
@@ -47,6 +48,7 @@ def assemble(network: Network, program: Program, processor: ProcessorSpec) -> Me
     Raises:
         ValueError: a value does not fit its descriptor field.
     """
+    network = resolve(network)
     width = processor.word_bits // 8
     descriptor_words = words_of_descriptor(processor.word_bits)
     payload_start = descriptor_words * (len(program.operations) + 1)

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from firstspike.arith import NO_SPIKE, PLANES
+from firstspike.compiler.channels import resolve
 from firstspike.compiler.stages import LOGITS, operations, region, stages
 from firstspike.compiler.storage import origins
-from firstspike.spec.network import INPUT, Channels, Network
+from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Load, Operation, Program, Store
 
@@ -21,9 +22,7 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
             f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
             f"not {processor.accumulator_bits!r}"
         )
-    for layer in network.layers:
-        if isinstance(layer, Channels):
-            raise ValueError(f"layer {layer.name!r}: the processor has no operation that rearranges channels")
+    network = resolve(network)
     if network.code.planes and (PLANES - 1) * network.code.tau >= NO_SPIKE:
         raise ValueError(
             f"the processor keeps plane j of a pixel as the time j * tau, which must be below 255: tau must be at most 32, "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from firstspike.compiler import mapping
+from firstspike.compiler.channels import resolve
 from firstspike.compiler.stages import payload_words
 from firstspike.processor.plan import DRAIN, EVENTS, ISSUE, LATENCY, NEXT, PIXEL, Plan
 from firstspike.processor.walks import Walks
@@ -28,6 +29,7 @@ def plan(network: Network, processor: ProcessorSpec, program: Program | None = N
     Raises:
         ValueError: the network does not fit the processor.
     """
+    network = resolve(network)
     operations = (program or mapping.program(network, processor)).operations
     return _Planner(network=network, processor=processor).plan(operations)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from firstspike.arith import PLANES, Code, LogWeights, shift_base
+from firstspike.compiler.channels import resolve
 from firstspike.spec.network import Network
 from firstspike.spec.processor import ProcessorSpec
 
@@ -43,6 +44,7 @@ class Parameters:
     @classmethod
     def of(cls, network: Network, processor: ProcessorSpec) -> "Parameters":
         """The parameters of a processor that runs this network."""
+        network = resolve(network)
         shifts = {network.shift(layer, part) for layer in network.synaptic for part in layer.connections}
         wired = shifts == {shift_base(network.code, network.weights)}
         return cls(

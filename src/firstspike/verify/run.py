@@ -9,6 +9,7 @@ import numpy as np
 
 from firstspike import engine
 from firstspike.compiler import mapping
+from firstspike.compiler.channels import resolve
 from firstspike.compiler.image import assemble, store_input, store_map
 from firstspike.compiler.stages import Stage, stages
 from firstspike.processor import cycles, planner
@@ -112,6 +113,7 @@ def run(
     expected = {INPUT: network.neuron_times(times), **engine.create(network, engine_name).layers(times)}
     for name in network.input_maps - {INPUT}:  # the input's own map, in another order
         expected[name] = expected[INPUT].reshape(len(times), -1)
+    network = resolve(network)  # what runs; the engine ran the network as it is
     whole = len(times) // processor.images * processor.images
     parts = []
     for begin, end, size in ((0, whole, processor.images), (whole, len(times), len(times) - whole)):

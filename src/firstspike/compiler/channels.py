@@ -1,0 +1,187 @@
+"""Rearranged channels on the processor: they are no operation, their readers read the maps behind them.
+
+A connection that reads concatenated, chosen, shuffled or silent channels becomes one connection for each map behind them,
+with its codes at the channels of that map and weight zero elsewhere. A residual through them becomes a part of weight 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from firstspike.arith import membrane_exponent
+from firstspike.spec.network import Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+
+_Pick = tuple[str, int] | None
+"""Name of a map and a channel there, or None for silence."""
+
+
+def resolve(network: Network) -> Network:
+    """The same network without rearranged channels: the same spikes and logits. One that has none is returned as it is.
+
+    Raises:
+        ValueError: max pooling, or a residual of vectors, reads rearranged channels; or a residual's weight of 1 does not fit
+            the layer's grid.
+    """
+    if not any(isinstance(layer, Channels) for layer in network.layers):
+        return network
+    resolving = _Resolving(network)
+    layers = [made for layer in network.layers for made in resolving.layer(layer)]
+    return replace(network, layers=tuple(layers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picked:
+    """What a map of rearranged channels is made of, a map of its size, and whether this is its flattening."""
+
+    channels: tuple[_Pick, ...]
+    like: str
+    flattened: bool = False
+
+
+class _Resolving:
+    """Walks the layers in order; adds a flattening of a map where a linear layer needs one."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.picked: dict[str, _Picked] = {}
+        self.flat: dict[str, str] = {}
+        self.new: list[Layer] = []
+
+    def layer(self, layer: Layer) -> list[Layer]:
+        """What takes the place of a layer."""
+        self.new = []
+        if isinstance(layer, Channels):
+            behind: list[_Pick] = []
+            for name in layer.inputs:
+                behind += self._channels(name)
+            like = self.picked[layer.source].like if layer.source in self.picked else layer.source
+            channels = tuple(None if c < 0 else behind[c] for c in layer.channels)
+            self.picked[layer.name] = _Picked(channels=channels, like=like)
+            return []
+        if isinstance(layer, Flatten) and layer.source in self.picked:
+            self.picked[layer.name] = replace(self.picked[layer.source], flattened=True)
+            return []
+        if isinstance(layer, MaxPool2d) and layer.source in self.picked:
+            raise ValueError(
+                f"layer {layer.name!r}: the processor pools no rearranged channels; pool the maps before {layer.source!r}"
+            )
+        if isinstance(layer, Synaptic) and self.picked.keys() & set(layer.inputs):
+            made = self._synaptic(layer)
+            return [*self.new, made]
+        return [layer]
+
+    def _channels(self, name: str) -> tuple[_Pick, ...]:
+        if name in self.picked:
+            return self.picked[name].channels
+        return tuple((name, channel) for channel in range(self.network.shapes[name][0]))
+
+    def _synaptic(self, layer: Synaptic) -> Synaptic:
+        connections = [made for connection in layer.connections for made in self._connection(layer, connection)]
+        through = [name for name in layer.residuals if name in self.picked]
+        connections += [part for number, name in enumerate(through) for part in self._residual(layer, name, number)]
+        own, *parts = connections
+        residuals = tuple(name for name in layer.residuals if name not in self.picked)
+        return replace(
+            own, name=layer.name, bias=layer.bias, fires=layer.fires, residuals=residuals, parts=tuple(parts)
+        )
+
+    def _connection(self, layer: Synaptic, connection: Synaptic) -> list[Synaptic]:
+        alone = replace(connection, bias=np.zeros_like(layer.bias), fires=False, residuals=(), parts=())
+        if connection.source not in self.picked:
+            return [alone]
+        picked = self.picked[connection.source]
+        codes = self._dense(connection)
+        if isinstance(connection, Linear):
+            pixels = codes.shape[1] // len(picked.channels) if picked.flattened else 1
+            codes = codes.reshape(len(codes), len(picked.channels), pixels)
+        made = []
+        # silence alone still decides the layer's grid: a map of its size through weights of zero
+        for number, (name, places) in enumerate(_places(picked.channels) or [(picked.like, {})]):
+            rows = self._spread(codes, name, places)
+            source = name
+            if isinstance(connection, Linear):
+                rows = rows.reshape(len(rows), -1)
+                source = self._flat(name) if picked.flattened else name
+            if isinstance(alone, Conv2d):
+                alone = replace(alone, groups=1)
+            made.append(replace(alone, name=f"{connection.name}@{number}", source=source, codes=rows))
+        return made
+
+    def _dense(self, connection: Synaptic) -> np.ndarray:
+        """Codes ``[out, in, ...]`` over all input channels, weight zero between groups."""
+        codes = connection.codes
+        groups = connection.groups if isinstance(connection, Conv2d) else 1
+        if groups == 1:
+            return codes
+        inside, across = codes.shape[1], connection.outputs // groups
+        dense = np.full(
+            (len(codes), inside * groups, *codes.shape[2:]), self.network.weights.zero_level, dtype=np.uint8
+        )
+        for group in range(groups):
+            rows = slice(group * across, (group + 1) * across)
+            dense[rows, group * inside : (group + 1) * inside] = codes[rows]
+        return dense
+
+    def _spread(self, codes: np.ndarray, name: str, places: dict[int, int]) -> np.ndarray:
+        """Codes over the channels of a map: from ``places``, channel there to channel among the rearranged."""
+        shape = (len(codes), self.network.shapes[name][0], *codes.shape[2:])
+        rows = np.full(shape, self.network.weights.zero_level, dtype=np.uint8)
+        for there, here in places.items():
+            rows[:, there] = codes[:, here]
+        return rows
+
+    def _flat(self, name: str) -> str:
+        """A flattening of a map, made once."""
+        if len(self.network.shapes[name]) == 1:
+            return name
+        if name not in self.flat:
+            self.flat[name] = f"{name}@flat"
+            self.new.append(Flatten(name=self.flat[name], source=name))
+        return self.flat[name]
+
+    def _residual(self, layer: Synaptic, name: str, number: int) -> list[Synaptic]:
+        """Parts of weight 1 that add what a residual through rearranged channels would."""
+        network, picked = self.network, self.picked[name]
+        if len(network.shapes[name]) != 3:
+            raise ValueError(
+                f"layer {layer.name!r}: the processor adds no residual of rearranged vectors, not {name!r}"
+            )
+        weights = network.weights
+        grid = network.exponent(layer)
+        level = next(
+            (q for q in range(weights.q_max + 1) if membrane_exponent(network.code, weights, -q) <= grid), None
+        )
+        if level is None:
+            raise ValueError(
+                f"layer {layer.name!r}: a residual through rearranged channels needs a weight of 1 on its grid, 2^-{grid}, which "
+                f"is too coarse; use more levels an octave or fewer octaves of weights"
+            )
+        made: list[Synaptic] = []
+        for index, (source, places) in enumerate(_places(picked.channels)):
+            codes = np.full((layer.outputs, network.shapes[source][0], 1, 1), weights.zero_level, dtype=np.uint8)
+            for there, here in places.items():
+                codes[here, there] = level
+            made.append(
+                Conv2d(
+                    name=f"{layer.name}@{name}@{number}@{index}",
+                    source=source,
+                    codes=codes,
+                    scale=-level,
+                    bias=np.zeros_like(layer.bias),
+                    fires=False,
+                )
+            )
+        return made
+
+
+def _places(channels: tuple[_Pick, ...]) -> list[tuple[str, dict[int, int]]]:
+    """For each map, channels there to channels here; a map again for each further time that one of its channels is taken."""
+    found: dict[tuple[str, int], dict[int, int]] = {}
+    for here, pick in enumerate(channels):
+        if pick is not None:
+            name, there = pick
+            again = 0
+            while there in found.setdefault((name, again), {}):
+                again += 1
+            found[name, again][there] = here
+    return [(name, places) for (name, _), places in found.items()]
