@@ -32,12 +32,12 @@ def command(*arguments: str) -> str:
 def main() -> None:
     """Load every network of the zoo, run one by two engines, price it, and start the command line."""
     assert CHECKOUT not in Path(fs.__file__).resolve().parents, f"the installed package, not {fs.__file__}"
-    images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
     for name in fs.zoo.names():
         fs.zoo.load(name)
     snn = fs.zoo.load("vgg16-cifar10", engine="native")
     logits = snn(images)
-    assert (logits == ReferenceEngine(snn.network).logits(snn.encode(images)).reshape(3, 10)).all()
+    assert (logits == ReferenceEngine(snn.network).logits(snn.encode(images)).reshape(1, 10)).all()
     cost = fs.Processor().run(snn, images)
     assert cost.energy_uj > 0
     for module in UNNEEDED:
