@@ -279,9 +279,9 @@ def _scale(layer: Synapses, *, incoming: float, outgoing: float) -> None:
     affine: nn.Module = layer.linear
     if layer.norm is not None:
         affine = _affine(layer.norm)
-    affine.weight.mul_(outgoing)  # type: ignore[operator, union-attr]
+    affine.weight.mul_(outgoing)  # type: ignore[operator]
     if affine.bias is not None:
-        affine.bias.mul_(outgoing)  # type: ignore[operator, union-attr]
+        affine.bias.mul_(outgoing)  # type: ignore[operator]
 
 
 def _shift(layer: Synapses, change: Tensor) -> None:

@@ -25,7 +25,7 @@ def patches(linear: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     if isinstance(linear, nn.Linear):
         return _spread(x.flatten(0, -2)).double()[None]
     n = len(x)
-    columns = functional.unfold(x, linear.kernel_size, linear.dilation, _padding(linear), linear.stride)  # type: ignore[arg-type]
+    columns = functional.unfold(x, linear.kernel_size, linear.dilation, _padding(linear), linear.stride)
     columns = columns.view(n, linear.groups, -1, columns.shape[-1]).permute(1, 0, 3, 2).flatten(1, 2)
     return torch.stack([_spread(group).double() for group in columns])
 
