@@ -46,11 +46,11 @@ class Workload:
         if self.layer not in names:
             raise ValueError(f"layer must be one of {', '.join(names)}, not {self.layer!r}")
 
-    def job(self) -> machine.Job:
+    def setup(self) -> machine.Setup:
         """What the machine runs: the whole program, recorded from the layer's first operation to its last."""
         names = [operation.layer for operation in self.program.operations]
         last = len(names) - names[::-1].index(self.layer)
-        return machine.Job(
+        return machine.Setup(
             image=assemble(self.network, self.program, self.processor),
             processor=self.processor,
             inputs=store_input(self.network, self.network.neuron_times(self.times), self.processor).tobytes(),
@@ -77,7 +77,7 @@ def layer_power(
         macros: prices the memories at 28 nm.
         progress: called every 1000 cycles.
     """
-    run = machine.run(synthesis.netlist, library, work.job(), progress=progress)
+    run = machine.run(synthesis.netlist, library, work.setup(), progress=progress)
     report = power.integrate(synthesis.netlist, library, run.waves, clock_ns=synthesis.clock_ns, warmup=0)
     node = scaling.node_of(library.name)
     factor = None if node is None else scaling.scaling(node, library.voltage).energy

@@ -46,7 +46,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class Setup:
     """What runs, and of which cycles the nets are kept.
 
     Attributes:
@@ -66,19 +66,19 @@ class Job:
     to_the_end: bool = False
 
 
-def run(netlist: Netlist, library: Library, job: Job, *, progress: Callable[[int], None] | None = None) -> Run:
+def run(netlist: Netlist, library: Library, setup: Setup, *, progress: Callable[[int], None] | None = None) -> Run:
     """Run one image.
 
     Args:
         netlist: of `synthesise.design("processor", ...)`.
         library: its cells.
-        job: what runs.
+        setup: what runs.
         progress: called every 1000 cycles.
 
     Raises:
         RuntimeError: the processor broke a rule of the port, or did not take the first operation.
     """
-    machine = _Machine(netlist, library, job)
+    machine = _Machine(netlist, library, setup)
     recorded: list[np.ndarray] = []
     taken: list[int] = []
     accesses: dict[str, Access] = {path: Access() for path in netlist.memories}
@@ -89,7 +89,7 @@ def run(netlist: Netlist, library: Library, job: Job, *, progress: Callable[[int
             progress(cycle)
         if machine.bit("operation"):
             taken.append(cycle)
-        recording = job.operations[0] < len(taken) <= job.operations[1] and len(recorded) < job.limit
+        recording = setup.operations[0] < len(taken) <= setup.operations[1] and len(recorded) < setup.limit
         if recording:
             if not recorded:
                 first = cycle
@@ -101,10 +101,10 @@ def run(netlist: Netlist, library: Library, job: Job, *, progress: Callable[[int
                 else:
                     accesses[path].writes += 1
         finished = bool(machine.bit("done"))
-        if finished or (recorded and not recording and not job.to_the_end):
+        if finished or (recorded and not recording and not setup.to_the_end):
             break
     if not recorded:
-        raise RuntimeError(f"operation {job.operations[0]} must be taken before the HALT, but was not")
+        raise RuntimeError(f"operation {setup.operations[0]} must be taken before the HALT, but was not")
     return Run(
         waves=Waves(nets=np.stack(recorded), streams=1, clocks=machine.program.clocks),
         first=first,
@@ -120,12 +120,12 @@ def run(netlist: Netlist, library: Library, job: Job, *, progress: Callable[[int
 class _Machine:
     """Netlist, memories and DRAM; iterating gives the nets of cycle after cycle."""
 
-    def __init__(self, netlist: Netlist, library: Library, job: Job) -> None:
-        self.netlist, self.processor, image = netlist, job.processor, job.image
+    def __init__(self, netlist: Netlist, library: Library, setup: Setup) -> None:
+        self.netlist, self.processor, image = netlist, setup.processor, setup.image
         self.program = CompiledNetlist(netlist, library)
         self.dram = bytearray(image.data)
         start = image.regions["input"] * image.word_bytes
-        self.dram[start : start + len(job.inputs)] = job.inputs
+        self.dram[start : start + len(setup.inputs)] = setup.inputs
         self.width = image.word_bytes
         self.words = {path: [0] * macro.parameters["DEPTH"] for path, macro in netlist.memories.items()}
         self.held = dict.fromkeys(netlist.memories, 0)

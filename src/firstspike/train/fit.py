@@ -23,7 +23,7 @@ from firstspike.train.checkpoint import CheckpointError, read_checkpoint
 from firstspike.train.distillation import Teacher, Teachers
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import PLANS, Recipe
-from firstspike.train.run import Run
+from firstspike.train.run import TrainingRun
 from firstspike.train.warm_start import warm_start
 
 WARM_START_IMAGES = 1000
@@ -110,7 +110,7 @@ def fit(
     with torch.device("meta"):
         size = _plain(recipe, shape, classes)
     threads.suit(size, shape, batch=recipe.training.batch_size)
-    run = Run(
+    run = TrainingRun(
         recipe=recipe,
         out=Path(out),
         resume=resume,

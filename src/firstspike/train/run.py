@@ -34,7 +34,7 @@ CHECKPOINT = "last.ckpt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """A run of a recipe in a folder.
 
     Attributes:
