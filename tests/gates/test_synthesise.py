@@ -37,9 +37,7 @@ def library(pattern: str) -> Library:
     return Library(files)
 
 
-def every_product(
-    result: synthesise.Synthesis, chosen: Library, parameters: Parameters, prefix: str = ""
-) -> np.ndarray:
+def every_product(result: synthesise.Synthesis, chosen: Library, parameters: Parameters) -> np.ndarray:
     """Final membranes of the netlist after all products, one stream a weight code, minus what they must be."""
     code, weights = parameters.code, parameters.weights
     codes = np.arange(1 << weights.bits)
@@ -52,12 +50,16 @@ def every_product(
         "enable": np.repeat(enable[:, None], len(codes), axis=1),
         "rst": np.repeat(reset[:, None], len(codes), axis=1),
     }
-    planes = {name: activity.pack(values, len(result.netlist.inputs[name])) for name, values in rows.items()}
+    inputs, membrane = result.netlist.inputs, "membrane"
+    if result.top == "firstspike_lane":  # one lane of the array's interfaces
+        ports = {"time": "synapses__time", "code": "synapses__codes", "enable": "synapses__enable", "rst": "rst"}
+        rows, membrane = {ports[name]: values for name, values in rows.items()}, "sums__membranes"
+    planes = {name: activity.pack(values, len(inputs[name])) for name, values in rows.items()}
     waves = activity.simulate(result.netlist, chosen, planes, streams=len(codes))
     bits = parameters.processor.accumulator_bits
     expected = product_table(code, weights, 0).sum(axis=0)
     expected = (expected + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
-    difference: np.ndarray = waves.word(result.netlist.outputs["membrane"], signed=True)[-1] - expected
+    difference: np.ndarray = waves.word(result.netlist.outputs[membrane], signed=True)[-1] - expected
     return difference
 
 

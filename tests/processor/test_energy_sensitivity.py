@@ -13,7 +13,7 @@ TECHNOLOGY = technology.default()
 def counts(seed: int = 1) -> Counts:
     events = np.random.default_rng(seed).integers(1, 1 << 24, (len(EVENTS), 3))
     layer = LayerCounts(name="a", kind="conv2d", **dict(zip(EVENTS, events, strict=True)))
-    return Counts(layers=(layer,), processor=spec.Processor())
+    return Counts(layers=(layer,), processor=spec.ProcessorSpec())
 
 
 @pytest.mark.parametrize("dram", ["flat-4pj", "lpddr3"])

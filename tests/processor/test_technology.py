@@ -126,7 +126,7 @@ def _set(document: dict, path: str, value: object) -> None:
 BAD = [
     ("format", 2, r"x\.toml: format must be 1, not 2"),
     ("format", None, r"x\.toml: format is missing"),
-    ("name", "", r"x\.toml: name must be a text that says something, not ''"),
+    ("name", "", r"x\.toml: name must be a name of letters, digits, spaces and .*, not ''"),
     ("speed", 3, r"x\.toml: speed is not a known key \(value 3\)"),
     ("logic/pe_operation/unit", "nJ", r"logic\.pe_operation\.unit must be 'pJ', not 'nJ'"),
     ("logic/pe_operation/unit", None, r"logic\.pe_operation\.unit is missing"),
