@@ -4,10 +4,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from firstspike import config
+from firstspike import config, names
 from firstspike.arith import checks
-
-_FOLDER = Path(__file__).parents[2] / "recipes" / "teachers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,7 @@ class TeacherRecipe:
 
 def teacher_recipe_names() -> tuple[str, ...]:
     """Names of the teachers' recipes that come with the package."""
-    return tuple(_named())
+    return names.teachers()
 
 
 def find_teacher_recipe(name: str) -> TeacherRecipe:
@@ -115,10 +113,12 @@ def find_teacher_recipe(name: str) -> TeacherRecipe:
     """
     path = _named().get(name, Path(name))
     if not path.is_file():
-        known = ", ".join(teacher_recipe_names())
-        raise FileNotFoundError(f"recipe must be one of {known} or a TOML file, not {name!r}")
+        known = teacher_recipe_names()
+        raise FileNotFoundError(
+            f"recipe must be one of {', '.join(known)} or a TOML file, not {name!r}{names.meant(name, known)}"
+        )
     return config.load(path, named=_named()).build(TeacherRecipe)
 
 
 def _named() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
+    return {name: names.RECIPES / "teachers" / f"{name}.toml" for name in names.teachers()}
