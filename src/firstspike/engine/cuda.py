@@ -21,7 +21,10 @@ from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d,
 
 LIMB_BITS = 7
 IMAGES = 256
-"""Images on the device at once."""
+"""Most images on the device at once."""
+
+VALUES = 1 << 32
+"""Most outputs of all layers on the device at once, if they are not of one image."""
 
 
 class CudaEngine:
@@ -74,10 +77,12 @@ class CudaEngine:
         kept = [layer.name for layer in network.layers] if trace else [last]
         shapes = {name: (len(times), *network.shapes[name]) for name in kept}
         found = {name: np.empty(shape, dtype=np.int64 if name == last else np.uint8) for name, shape in shapes.items()}
-        for start in range(0, len(times), IMAGES):
-            for name, values in self._batch(times[start : start + IMAGES]).items():
+        each = sum(math.prod(shape) for shape in network.shapes.values())
+        images = max(1, min(IMAGES, VALUES // each))
+        for start in range(0, len(times), images):
+            for name, values in self._batch(times[start : start + images]).items():
                 if name in found:
-                    found[name][start : start + IMAGES] = values.cpu().numpy()
+                    found[name][start : start + images] = values.cpu().numpy()
         return found
 
     def _batch(self, times: np.ndarray) -> dict[str, Tensor]:
