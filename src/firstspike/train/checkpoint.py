@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, read as numbers and text only."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
             if stored and sum(entry.file_size for entry in entries) <= size:
                 stream.seek(0)
-                state = torch.load(stream, map_location="cpu", weights_only=True)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # PyTorch's, of what only a damaged file holds
+                    state = torch.load(stream, map_location="cpu", weights_only=True)
                 if isinstance(state, dict) and all(isinstance(part, str) for part in state):
                     return state
     except (OSError, MemoryError):
