@@ -108,7 +108,7 @@ def setup(names: tuple[str, ...] = tuple(COMMANDS)) -> None:
     _state["start"] = start
     for arguments in (
         ["train", "--recipe", "mine.toml", "--out", "run"],
-        ["convert", "run/last.ckpt", "--recipe", "mine.toml", "--out", "net.safetensors"],
+        ["convert", "run/last.ckpt", "--recipe", "mine.toml", "--save", "net.safetensors"],
     ):
         ended = child(start, arguments)
         assert ended.status == 0, ended.err

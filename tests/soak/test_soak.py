@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soak import inputs, models, networks
+from firstspike.cli.arguments import parser
+from soak import commands, inputs, models, networks
 from soak.campaign import Campaign, run
 
 pytest.importorskip("firstspike._native", reason="the extension is not built")
@@ -26,6 +27,12 @@ def test_a_few_cases(name: str) -> None:
     assert totals.done == CASES[name] == totals.outcomes.total()
     if name == "models":
         assert totals.outcomes["ran, equal"] > 20  # not all is refused before it reaches an engine
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_commands_of_the_campaign_are_commands(name: str) -> None:
+    options = parser().parse_args(commands.COMMANDS[name])
+    assert options.json or name == "emit"
 
 
 def bad(seed: int) -> str:
