@@ -58,7 +58,7 @@ COMMANDS: dict[str, list[str]] = {
         "run/last.ckpt",
         "--recipe",
         "mine.toml",
-        "--out",
+        "--save",
         "out/net.safetensors",
         "--json",
         "out/c.json",
