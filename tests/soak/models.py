@@ -180,7 +180,7 @@ def _change(description: Any, tensors: dict[str, np.ndarray], rng: np.random.Gen
     old = holder[key]
     kind = rng.random()
     if kind < 0.5 and type(old) is int:
-        holder[key] = int(old + rng.choice([-2, -1, 1, 2])) if rng.random() < 0.5 else int(rng.integers(0, 300))
+        holder[key] = old + int(rng.choice([-2, -1, 1, 2])) if rng.random() < 0.5 else int(rng.integers(0, 300))
     elif kind < 0.9:
         holder[key] = deepcopy(ODD[rng.integers(len(ODD))])
     elif isinstance(holder, dict):

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -195,7 +196,13 @@ def _locked(out: Path, rank: int) -> Iterator[None]:
     with files.locked(out) if rank == 0 else nullcontext():
         if rank == 0:
             files.clear(out / CHECKPOINT)
-        yield
+        hook = threading.excepthook
+        # TensorBoard's thread dies of a full disk with a traceback; its next call raises the error here too.
+        threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else hook(args)
+        try:
+            yield
+        finally:
+            threading.excepthook = hook
 
 
 def _devices(world: int) -> dict[str, Any]:
