@@ -167,8 +167,8 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "NaN": (changed(float("nan")), ValueError, r"images must hold values in \[0, 1\], not nan"),
     "NaN, float16": (changed(float("nan"), torch.float16), ValueError, r"images must hold values in \[0, 1\], not nan"),
     "infinite": (changed(float("inf")), ValueError, r"images must hold values in \[0, 1\], not inf"),
-    "above 1": (changed(1.0000001, torch.float64), ValueError, r"images must hold values in \[0, 1\], not 1.0000001"),
-    "below 0": (changed(-1e-40, torch.float64), ValueError, r"images must hold values in \[0, 1\], not -1e-40"),
+    "above 1": (changed(1.000001, torch.float64), ValueError, r"images must hold values in \[0, 1\], not 1.000001; do not"),
+    "below 0": (changed(-1e-6, torch.float64), ValueError, r"images must hold values in \[0, 1\], not -1e-06; .*images.clip"),
     "pixels of 255": (images() * 255, ValueError, r"images must hold values in \[0, 1\], not 2\d\d\."),
     "one image": (images()[0], ValueError, SHAPE + r"\(2, 6, 6\)"),
     "channels": (torch.rand(5, 3, 6, 6), ValueError, SHAPE + r"\(5, 3, 6, 6\)"),
@@ -197,6 +197,14 @@ def test_bad_images(snn: fs.SpikingNetwork, label: str) -> None:
     for run in (snn, snn.trace, snn.encode, snn.classify, lambda y: fs.Processor().run(snn, y)):
         with pytest.raises(error, match=text):
             run(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pixels_that_resizing_left_a_little_outside_are_0_and_1(snn: fs.SpikingNetwork, dtype: torch.dtype) -> None:
+    inside = torch.tensor([0.0, 1.0], dtype=dtype).repeat(36).reshape(1, 2, 6, 6)
+    outside = inside * (1 + 2.0**-21) - (1 - inside) * 2.0**-22
+    assert not torch.equal(inside, outside)
+    assert torch.equal(snn(outside), snn(inside))
 
 
 def test_negative_zero_is_zero(snn: fs.SpikingNetwork) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firstspike import zoo
     from firstspike.arith import Code, LogWeights
     from firstspike.cat import models
+    from firstspike.cat.adapt import adapt
     from firstspike.cat.calibrate import calibrate
     from firstspike.cat.prepare import UnsupportedError, prepare
     from firstspike.cat.prepared import Prepared
@@ -40,6 +41,7 @@ __all__ = [
     "Trace",
     "UnsupportedError",
     "__version__",
+    "adapt",
     "calibrate",
     "convert",
     "load",
@@ -62,6 +64,7 @@ _PLACES = {
     "TechnologyError": "firstspike.processor",
     "Trace": "firstspike.spec",
     "UnsupportedError": "firstspike.cat.prepare",
+    "adapt": "firstspike.cat.adapt",
     "calibrate": "firstspike.cat.calibrate",
     "convert": "firstspike.converter",
     "load": "firstspike.spiking",

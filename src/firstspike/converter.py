@@ -1,9 +1,12 @@
 """`convert`: a prepared network becomes a network of integers, proved equal on an example."""
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from firstspike.cat.health import saturation
 from firstspike.cat.prepared import Prepared
 from firstspike.conversion import ConversionError, first_difference, lower
 from firstspike.engine.images import to_float
@@ -17,7 +20,7 @@ def convert(
     """Convert a prepared network in stage ``"quantised"`` to integers and prove it on an example.
 
     The trained network in float64 and the integer network must have the same spike in every neuron and the same logits
-    on ``example``, with ``==``.
+    on ``example``, with ``==``. A warning tells of layers of which more than a few per cent saturate.
 
     Args:
         prepared: made by `firstspike.prepare` and trained.
@@ -42,4 +45,8 @@ def convert(
     difference = first_difference(prepared, network, images, outputs)
     if difference is not None:
         raise ConversionError(f"convert: the integer network differs on the example: {difference}")
+    shares = {layer.name: float((outputs[layer.name] == 0).mean()) for layer in network.synaptic if layer.fires}
+    warning = saturation(shares)  # a spike at t = 0 stands for 1 and all above
+    if warning:
+        warnings.warn(f"convert: {warning}", UserWarning, stacklevel=2)
     return snn

@@ -37,9 +37,10 @@ class SpikingNetwork:
         engine: what runs it.
     """
 
-    def __init__(self, network: Network, *, engine: str | None = None) -> None:
+    def __init__(self, network: Network, *, engine: str | None = None, owned: bool = False) -> None:
+        """Make an engine for a network, which stays as it is; or let it hold the codes alone if the network is ``owned``."""
         self.network = network
-        self.engine: Engine = create(network, engine) if engine else create(network)
+        self.engine: Engine = create(network, engine, owned=owned)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.network, self.engine.name)  # an engine holds memory of its own
@@ -101,7 +102,7 @@ class SpikingNetwork:
 
 def _again(network: Network, engine: str) -> SpikingNetwork:
     """What a pickle calls: the same engine, made anew."""
-    return SpikingNetwork(network, engine=engine)
+    return SpikingNetwork(network, engine=engine, owned=True)
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> SpikingNetwork:
@@ -111,7 +112,7 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None) -> SpikingN
         FileNotFoundError: there is no such file.
         firstspike.FormatError: it is damaged, of a newer version, or breaks a rule of the format.
     """
-    return SpikingNetwork(load_network(Path(path)), engine=engine)
+    return SpikingNetwork(load_network(Path(path)), engine=engine, owned=True)
 
 
 def _batches(times: np.ndarray) -> Iterator[np.ndarray]:

@@ -192,6 +192,7 @@ def test_health_counts_saturated_and_silent_neurons() -> None:
     assert (layer.saturated, layer.silent) == (1 / 8, 0.5)  # one neuron above 1 in one image of two; two never fire
     assert "calibrate" in layer.advice
     assert cat.training
-    over, _ = health(cat, 2 * x)
+    with pytest.warns(UserWarning, match="images should hold values in"):
+        over, _ = health(cat, 2 * x)
     assert over.advice == "scale the images to [0, 1]"
     assert math.isclose(over.saturated, 0.75)

@@ -60,7 +60,7 @@ def test_folded_is_the_layer_with_its_norm(label: str) -> None:
     layer.double().eval()
     plain = layer.linear(x.double())
     expected = plain if layer.norm is None else layer.norm(plain)
-    assert torch.equal(layer(x.double()), expected)
+    assert torch.equal(layer(x.double(), stage="ttfs"), expected)
     weight, bias = layer.folded()
     folded = deepcopy(layer.linear)
     folded.weight, folded.bias = nn.Parameter(weight), nn.Parameter(bias)
@@ -72,8 +72,7 @@ def test_folded_is_the_layer_with_its_norm(label: str) -> None:
 def test_last_stage_is_the_oracles_quantiser(label: str) -> None:
     layer, x = layers()[label]
     layer.eval()
-    layer.choose_scale()
-    layer.stage = "quantised"
+    layer.scale.fill_(layer.fitting_scale())
     scale = int(layer.scale)
     exponent = tables.exponent_g(scale, PARAMS)
     assert layer.exponent == exponent
@@ -101,78 +100,73 @@ def test_last_stage_is_the_oracles_quantiser(label: str) -> None:
         expected = functional.conv2d(x, values, exact_bias, c.stride, c.padding, 1, c.groups)
     else:
         expected = functional.linear(x, values, exact_bias)
-    assert torch.equal(double(x), expected)
+    assert torch.equal(double(x, stage="quantised"), expected)
     residual = torch.rand(expected.shape, dtype=torch.float64)
-    assert torch.equal(double(x, residual, residual), expected + residual + residual)
+    assert torch.equal(double(x, residual, residual, stage="quantised"), expected + residual + residual)
 
 
 def test_cached_weights_follow_every_change() -> None:
     layer, x = layers()["convolution, norm"]
     layer.eval()
-    layer.choose_scale()
-    layer.stage = "quantised"
+    layer.scale.fill_(layer.fitting_scale())
 
     def agrees() -> bool:
         fresh = deepcopy(layer)
         fresh.eval()
-        return torch.equal(layer(x), fresh(x))
+        return torch.equal(layer(x, stage="quantised"), fresh(x, stage="quantised"))
 
-    before = layer(x)
-    assert torch.equal(layer(x), before)
+    before = layer(x, stage="quantised")
+    assert torch.equal(layer(x, stage="quantised"), before)
     optimiser = torch.optim.SGD(layer.parameters(), lr=1e-3)
-    assert not layer(x).requires_grad  # cached weights have no gradient
+    assert layer(x, stage="quantised").requires_grad  # the values are kept; gradients pass straight through
+    with torch.no_grad():
+        assert torch.equal(layer(x, stage="quantised"), before)
     layer.train()
-    layer(x).square().sum().backward()
+    layer(x, stage="quantised").square().sum().backward()
     layer.eval()
     optimiser.step()
     assert agrees()
-    assert not torch.equal(layer(x), before)
+    assert not torch.equal(layer(x, stage="quantised"), before)
     for change in (layer.linear.weight, layer.norm.running_mean, layer.norm.weight):  # type: ignore[union-attr]
-        before = layer(x)
+        before = layer(x, stage="quantised")
         with torch.no_grad():
             change[1:].mul_(0.3)
         assert agrees()
-        assert not torch.equal(layer(x), before)
-    before = layer(x)
+        assert not torch.equal(layer(x, stage="quantised"), before)
+    before = layer(x, stage="quantised")
     layer.scale.add_(3)
-    assert not torch.equal(layer(x), before)
+    assert not torch.equal(layer(x, stage="quantised"), before)
     layer.load_state_dict(layers()["convolution, norm"][0].state_dict())
     assert agrees()
     for label in ("convolution, norm", "linear"):  # in another type
         layer, x = layers()[label]
-        layer.stage = "quantised"
         layer.eval()
-        single = layer(x)
+        single = layer(x, stage="quantised")
         layer.double()
-        torch.testing.assert_close(layer(x.double()), single.double(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(layer(x.double(), stage="quantised"), single.double(), rtol=1e-4, atol=1e-4)
 
 
 def test_training_reaches_all_parameters_in_the_last_stage() -> None:
     layer, x = layers()["convolution, bias, norm"]
     layer.norm = nn.BatchNorm2d(6)
-    layer.choose_scale()
-    layer.stage = "quantised"
+    layer.scale.fill_(layer.fitting_scale())
     layer.train()
-    assert not layer.norm.training  # its statistics are frozen
+    assert layer.norm.training  # its mode is its own, but its statistics are frozen
     before = deepcopy(layer.norm.state_dict())
-    layer(x).square().sum().backward()
+    layer(x, stage="quantised").square().sum().backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
     assert all(torch.equal(before[key], value) for key, value in layer.norm.state_dict().items())
-    layer.stage = "ttfs"
-    layer.train()
-    assert layer.norm.training
 
 
 def test_straight_through_gradient_of_weight_is_that_of_the_quantised_layer() -> None:
     layer, x = layers()["linear"]
-    layer.choose_scale()
-    layer.stage = "quantised"
+    layer.scale.fill_(layer.fitting_scale())
     layer.train()
     x.requires_grad_()
     gradient = torch.randn(7, 5)
-    layer(x).backward(gradient)
+    layer(x, stage="quantised").backward(gradient)
     weight, _ = layer.quantised()
     assert layer.linear.weight.grad is not None
     assert x.grad is not None
@@ -229,18 +223,16 @@ def test_activation_of_each_stage(first: str) -> None:
     expected = {"relu": u.relu(), "clip": clip(u), "spikes": ttfs(u, kernel_levels(Code()).float())}
     kinds = {stage: "spikes" if STAGES.index(stage) >= STAGES.index(first) else "clip" for stage in STAGES[1:]}
     for stage, kind in {"relu": "relu", **kinds}.items():
-        fire.stage = stage
-        assert torch.equal(fire(u), expected[kind]), stage
+        assert torch.equal(fire(u, stage), expected[kind]), stage
 
 
 def test_activity_and_spikes_are_counted_when_observed() -> None:
     fire = Fire(Code(), "ttfs")
-    fire.stage = "ttfs"
     u = torch.tensor([[0.5, 0.01, 2.0], [0.0, 0.3, 0.0]], requires_grad=True)
-    x = fire(u)
+    x = fire(u, "ttfs")
     assert fire.activity is None
     fire.observe = fire.count_spikes = True
-    fire(u)
+    fire(u, "ttfs")
     assert fire.neurons == 3
     assert fire.activity is not None
     assert fire.spikes is not None
@@ -253,13 +245,12 @@ def test_activity_and_spikes_are_counted_when_observed() -> None:
 
 def test_codes_that_a_type_does_not_hold_are_refused() -> None:
     fire = Fire(Code(T=255, tau=128, mantissa_bits=12), "ttfs")
-    fire.stage = "ttfs"
-    assert fire(torch.rand(3)).dtype == torch.float32
+    assert fire(torch.rand(3), "ttfs").dtype == torch.float32
     for dtype in (torch.bfloat16, torch.float16):
         with pytest.raises(
             ValueError, match=rf"Code\(T=255.* must have kernel values that are exact in {dtype}; use float32"
         ):
-            fire(torch.rand(3).to(dtype))
+            fire(torch.rand(3).to(dtype), "ttfs")
 
 
 def test_stages_have_an_order() -> None:

@@ -23,8 +23,7 @@ WEIGHTS = LogWeights(mantissa_bits=2)
 
 def encoded(x: torch.Tensor, stage: str = "input") -> torch.Tensor:
     module = Planes(PLANAR, "input")
-    module.stage = stage
-    return module(x)
+    return module(x, stage)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -90,7 +89,7 @@ def test_only_layers_of_the_input_have_its_grid() -> None:
             b = torch.relu(self.flat(torch.flatten(x, 1)) + torch.flatten(a, 1))
             return self.last(b)
 
-    net = prepare(Net().double().eval(), code=PLANAR, weights=WEIGHTS)
+    net = prepare(Net().double().eval(), example=torch.zeros(1, 2, 6, 6), code=PLANAR, weights=WEIGHTS)
     net.stage = "quantised"
     layers = {name: layer.planes for name, layer in net.layers.items() if isinstance(layer, Synapses)}
     assert layers == {"conv": True, "flat": True, "last": False}

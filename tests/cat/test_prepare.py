@@ -306,12 +306,11 @@ def test_parameters_tied_between_modules_stay_tied() -> None:
 # ---- the prepared network -----------------------------------------------------------------------------------------
 
 
-def test_stage_is_followed_by_all_layers_and_kept_in_the_state() -> None:
+def test_stage_is_kept_in_the_state() -> None:
     prepared = prepare(Net(residual), code=Code(T=16), weights=LogWeights(bits=6))
     for stage in STAGES:
         prepared.stage = stage
         assert prepared.stage == stage
-        assert {m.stage for m in prepared.modules() if hasattr(m, "from_stage") or isinstance(m, Synapses)} == {stage}
     other = prepare(Net(residual), code=Code(T=16), weights=LogWeights(bits=6))
     other.load_state_dict(prepared.state_dict())
     assert other.stage == "quantised"

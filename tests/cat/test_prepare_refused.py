@@ -133,10 +133,9 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
     "avgpool, pad not counted": (lambda n, x: n.small(n.pool(block(n, x)).flatten(1)),
                                  {"pool": nn.AvgPool2d(2, padding=1, count_include_pad=False), "small": nn.Linear(64, 5)},
         "pool: average pooling must"),
-    "F.avg_pool2d by size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size(2)))(block(n, x)).flatten(1)), {},
-                             r"avg_pool2d: windows must be given as numbers, not .*; nn.AdaptiveAvgPool2d\(1\) averages"),
-    "adaptive, larger": (lambda n, x: n.small(n.pool(block(n, x)).flatten(1)), {"pool": nn.AdaptiveAvgPool2d(3)},
-                         "pool: adaptive average pooling must have output size 1, not 3; use AvgPool2d"),
+    "adaptive, to a size of its own": (lambda n, x: n.out(n.pool(block(n, x)).flatten(1)),
+        {"pool": nn.AdaptiveAvgPool2d(3), "out": nn.Linear(36, 5)},
+        "network Net: what it computes depends on the size of an image; give prepare"),
     "mean of channels": (lambda n, x: n.small(block(n, x).mean(1).flatten(1)), {},
         r"mean: mean must be over the image, dim=\(2, 3\), not 1"),
     "mean of all": (lambda n, x: block(n, x).mean(), {}, "mean: mean must be over the image"),
@@ -194,12 +193,13 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
     "transposed": (lambda n, x: readout(n, block(n, x).transpose(2, 3)), {},
         "transpose: the function 'transpose' cannot be converted"),
     "flatten of the batch": (lambda n, x: readout(n, block(n, x)).flatten(), {},
-        r"flatten_1: flatten must be from axis 1 to the last, not \(0, -1\)"),
+        r"flatten: flatten must be from axis 1 to the last, not \(0, -1\)"),
     "Flatten(2)": (lambda n, x: n.out(n.flat(block(n, x))), {"flat": nn.Flatten(2), "out": nn.Linear(36, 5)},
         r"flat: flatten must be from axis 1"),
     "view to a fixed batch": (lambda n, x: n.fc(block(n, x).view(3, -1)), {},
         r"view: view can only flatten, as x.view\(x.size\(0\), -1\), not to \[3, -1\]"),
-    "view to features": (lambda n, x: n.fc(block(n, x).view(-1, 144)), {}, "view: view can only flatten"),
+    "view across images": (lambda n, x: n.fc(block(n, x).view(-1, 2, 72).flatten(0, 1).view(-1, 144)), {},
+        r"view: view can only flatten, .*no size of a square image fits; give prepare\(net, example=images\)"),
     "view by channels": (lambda n, x: n.out((lambda y: y.reshape(y.size(1), -1))(block(n, x))),
         {"out": nn.Linear(108, 5)}, "reshape: reshape can only flatten"),
     "functional conv": (lambda n, x: readout(n, F.relu(F.conv2d(x, n.conv.weight, padding=1))), {},
@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
         "max_pool2d: the last layer must be linear .* or pools"),
     "two outputs": (lambda n, x: (n.conv(x), n.down(x)), {}, "output: a network must return one tensor"),
     "a dict": (lambda n, x: {"logits": n.conv(x)}, {}, "output: a network must return one tensor"),
-    "a size": (lambda n, x: block(n, x).size(), {}, "output: a network must return an image or logits, not a size"),
+    "a size": (lambda n, x: block(n, x).size(), {}, "output: a network must return one tensor"),
     "control flow": (control_flow, {}, "network Net: torch.fx cannot trace it: .*must be a fixed sequence of layers"),
     "modes differ": (modes_differ, {},
         "network Net: its forward must compute the same in training and in evaluation"),
@@ -275,6 +275,50 @@ def test_functions_of_the_same_name_are_other_functions() -> None:
 @torch.fx.wrap
 def relu(x: Tensor) -> Tensor:
     return x.clamp(0, 6)
+
+
+PATCHED: dict[str, tuple[Any, str, Any, str]] = {
+    "class": (nn.ReLU, "forward", lambda self, x: x.clamp(0, 0.25), "relu: forward of ReLU was replaced"),
+    "convolution": (nn.Conv2d, "_conv_forward", lambda self, x, w, b: x, "_conv_forward of Conv2d was replaced"),
+    "call": (nn.Conv2d, "__call__", lambda self, x: x, "__call__ of Conv2d was replaced"),
+    "function": (F, "relu", lambda x, inplace=False: x, "torch.nn.functional.relu was replaced"),
+}
+
+
+@pytest.mark.parametrize("label", PATCHED)
+def test_replaced_forwards_of_torch_are_refused(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, function, text = PATCHED[label]
+    net = Net(lambda n, x: readout(n, n.relu(n.conv(x))))
+    prepare(net)
+    monkeypatch.setattr(owner, name, function, raising=False)
+    with pytest.raises(UnsupportedError, match=text):
+        prepare(net)
+    monkeypatch.undo()
+    prepare(net)
+
+
+@pytest.mark.parametrize("path", ["conv", "relu", "flatten", "fc", ""])
+def test_forwards_replaced_on_an_instance_are_refused(path: str) -> None:
+    net = Net(lambda n, x: readout(n, n.relu(n.conv(x))))
+    module = net.get_submodule(path)
+    forward = module.forward
+    module.forward = lambda x: forward(x) * 0.5
+    with pytest.raises(UnsupportedError, match=f"{path or 'Net'}: its forward was replaced on the instance"):
+        prepare(net)
+    del module.forward
+    prepare(net)
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])
+def test_global_hooks_are_refused(kind: str) -> None:
+    net = Net(lambda n, x: readout(n, n.relu(n.conv(x))))
+    handle = getattr(nn.modules.module, f"register_module_{kind}")(lambda module, *rest: None)
+    try:
+        with pytest.raises(UnsupportedError, match=r"global module hooks .* cannot be converted; remove them"):
+            prepare(net)
+    finally:
+        handle.remove()
+    prepare(net)
 
 
 def test_hooks_are_refused() -> None:

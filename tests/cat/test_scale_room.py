@@ -83,7 +83,7 @@ def test_scale_is_the_best_that_leaves_room(
     with torch.no_grad():
         layer.linear.weight.copy_(torch.from_numpy(weight))
         layer.linear.bias.copy_(torch.from_numpy(bias))  # type: ignore[union-attr]
-    layer.choose_scale(residuals=residuals, octaves=octaves)
+    layer.scale.fill_(layer.fitting_scale(residuals=residuals, octaves=octaves))
     assert int(layer.scale) == expected
 
 
@@ -104,7 +104,7 @@ def test_what_takes_room(rows: float, bias: float, residuals: int, octaves: int,
     with torch.no_grad():
         layer.linear.weight.copy_(torch.from_numpy(weight))
         layer.linear.bias.copy_(torch.from_numpy(b))  # type: ignore[union-attr]
-    layer.choose_scale(residuals=residuals, octaves=octaves)
+    layer.scale.fill_(layer.fitting_scale(residuals=residuals, octaves=octaves))
     assert int(layer.scale) == oracle(weight, b, bits=32, residuals=residuals, octaves=octaves)[0] == scale
 
 
@@ -114,7 +114,7 @@ def test_a_finer_scale_than_the_best_may_fit_where_that_does_not() -> None:
     layer = Synapses(nn.Linear(4441, 1, bias=False), None, code=Code(), weights=LogWeights(), accumulator_bits=32)
     with torch.no_grad():
         layer.linear.weight.copy_(torch.from_numpy(weight))
-    layer.choose_scale()
+    layer.scale.fill_(layer.fitting_scale())
     assert int(layer.scale) == oracle(weight, np.zeros(1), bits=32, residuals=0, octaves=0)[0] == 11
 
 
@@ -135,21 +135,31 @@ def test_a_merged_global_average_leaves_room(seed: int) -> None:
     assert ROOM * max(-low, high) < 1 << 31
 
 
-def test_room_follows_the_last_image_size() -> None:
-    """15 x 15 pixels do not merge, so nothing more is needed than before any run."""
+def test_room_is_for_the_first_image_size_whatever_runs_later() -> None:
+    """15 x 15 pixels do not merge, so nothing more is needed than without an average."""
+
+    def scale(*sizes: int, example: int | None = None) -> int:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+        with torch.no_grad():
+            net[-1].weight.fill_(2.0**-14)  # type: ignore[union-attr, operator]
+        cat = fs.prepare(net, example=None if example is None else torch.zeros(1, 3, example, example))
+        for size in sizes:
+            cat(torch.rand(1, 3, size, size))
+        cat.stage = "quantised"
+        return int(cat.layers["4"].scale)  # type: ignore[arg-type]
+
+    assert scale(16) == scale(16, 15) == scale(16, 64) == scale(example=16) == scale(15, example=16)
+    assert scale(16) < scale(15) == scale(15, 16) == scale(example=15)
+
+
+def test_a_size_that_is_needed_and_not_known_is_asked_for() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     cat = fs.prepare(net)
-    scales = []
-    for size in (0, 16, 15):
-        cat.stage = "ttfs"
-        if size:
-            cat(torch.rand(1, 3, size, size))
-        with torch.no_grad():
-            net[-1].weight.fill_(1 / 64)  # type: ignore[union-attr, operator]
-            cat.layers["4"].linear.weight.fill_(2.0**-14)  # type: ignore[union-attr, operator]
+    text = r"stage 'quantised' needs the size of an image, .* average '2' .*; run one batch before it, or give prepare"
+    with pytest.raises(ValueError, match=text):
         cat.stage = "quantised"
-        scales.append(int(cat.layers["4"].scale))  # type: ignore[arg-type]
-    assert scales[1] < scales[0] == scales[2]
+    assert cat.stage == "relu"
 
 
 def test_a_wide_layer_fits() -> None:

@@ -92,6 +92,46 @@ def test_test_is_preferred_to_val(place):
     check_cats_and_dogs(load(str(write(place, files)), split="test"))
 
 
+SPLITS = [
+    ("train", "test"), ("train", "val"), ("train", "valid", "test"), ("training", "testing"), ("Train", "Test"),
+    ("train", "validation"), ("train", "valid"), ("train", "dev"), ("train", "test", "unlabeled"), ("TRAIN", "Extra", "VAL"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", SPLITS, ids="-".join)
+def test_usual_names_of_splits(place, folders):
+    """Roboflow, Kaggle, mnist_png and others: a split is never taken for a class."""
+    files = {f"{folder}/{own}/0.png": picture(n) for n, folder in enumerate(folders) for own in ("cat", "dog")}
+    write(place, files)
+    train, test = (load(place, split=split) for split in ("train", "test"))
+    assert train.classes == test.classes == ("cat", "dog")
+    assert not train.whole
+    last = folders.index("test") if "test" in folders else len(folders) - 1
+    assert np.array_equal(np.asarray(train.images)[0], picture(0).transpose(2, 0, 1))
+    assert np.array_equal(np.asarray(test.images)[0], picture(last).transpose(2, 0, 1))
+
+
+def test_folders_of_splits_and_others_are_refused(place):
+    write(place, {f"{folder}/a/0.png": picture(0) for folder in ("train", "valid", "bus")})
+    with pytest.raises(
+        ValueError, match=r"not 'bus' beside 'train' and 'valid'; move it away, or rename it to one of train, "
+    ):
+        load(place)
+
+
+def test_a_zip_of_a_program_that_writes_backslashes(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for own in ("cat", "dog"):
+            archive.writestr(zipfile.ZipInfo(f"train\\{own}\\0.png"), encode(picture(0)))
+    assert load(tmp_path / "set.zip").classes == ("cat", "dog")
+
+
+def test_one_image_is_no_data_set(tmp_path):
+    (tmp_path / "one.png").write_bytes(encode(picture(0)))
+    with pytest.raises(ValueError, match="put images into a folder for each class"):
+        load(tmp_path / "one.png")
+
+
 def test_one_split_folder_alone(place):
     write(place, {f"val/{name}": data for name, data in CATS_AND_DOGS.items()})
     check_cats_and_dogs(load(str(place), split="test"))

@@ -54,15 +54,22 @@ def test_arrays_of_network_and_engine() -> None:
     size = MODEL.stat().st_size
     network = load(MODEL)
     assert 0.9 * size < sum(array.nbytes for array in arrays(network).values()) < 1.05 * size  # the file's own bytes
-    engine = NativeEngine(network)
+    engine = NativeEngine(network, owned=True)
     assert 0.9 * size < engine.weight_bytes
     assert engine.weight_bytes + sum(array.nbytes for array in arrays(network, engine).values()) < 1.1 * size
-    other = NativeEngine(network)
+    other = NativeEngine(network, owned=True)
     del engine
     assert other.weight_bytes + sum(array.nbytes for array in arrays(network, other).values()) < 1.1 * size
     again = load(MODEL)
     for layer, twin in zip(network.synaptic, again.synaptic, strict=True):
         assert np.array_equal(layer.codes, twin.codes)
+
+
+def test_a_network_that_others_hold_stays_as_it_is() -> None:
+    network = load(MODEL)
+    before = arrays(network)
+    NativeEngine(network)
+    assert arrays(network).keys() == before.keys()
 
 
 @pytest.mark.parametrize("instructions", native.instruction_sets())
@@ -75,7 +82,7 @@ def test_codes_come_back_from_the_engine(instructions: str, tmp_path_factory: py
         path = folder / "model.safetensors"
         save(network, path)
         loaded = load(path)
-        NativeEngine(loaded, instructions=instructions)
+        NativeEngine(loaded, instructions=instructions, owned=True)
         for layer, source in zip(loaded.synaptic, network.synaptic, strict=True):
             assert np.array_equal(layer.codes, source.codes)
             assert np.array_equal(layer.packed(network.weights.bits), pack(source.codes, network.weights.bits))

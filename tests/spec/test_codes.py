@@ -32,9 +32,12 @@ def test_a_layer_of_packed_codes() -> None:
 def test_a_layer_of_an_array() -> None:
     array = CODES.copy()
     plain = layer(array)
-    assert plain.codes is array
+    assert np.shares_memory(plain.codes, array)
+    assert array.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        plain.codes[0, 0] = 1
     plain.keep_codes_in(lambda: pack(np.zeros_like(CODES), 5), 5)
-    assert plain.codes is array
+    assert np.array_equal(plain.codes, CODES)
     assert np.array_equal(plain.packed(5), pack(CODES, 5))
 
 

@@ -479,6 +479,6 @@ def test_padding_bits_are_zero(path: Path) -> None:
 def test_both_zeros_are_read(path: Path) -> None:
     """Writers use sign 0 for a weight of zero; a reader keeps what it finds."""
     network = small_network()
-    network.layers[0].codes[0, 0, 0] = [15, 31, 15]  # type: ignore[attr-defined]
+    vars(network.layers[0])["codes"][0, 0, 0] = [15, 31, 15]
     save(network, path)
     assert load(path).synaptic[0].codes[0, 0, 0].tolist() == [15, 31, 15]

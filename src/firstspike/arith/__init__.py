@@ -13,6 +13,7 @@ from firstspike.arith.log_weight import (
 from firstspike.arith.planes import PLANES, decode_planes, encode_planes, pixel_boundaries, plane_times, planes_kernel
 from firstspike.arith.spike_time import (
     NO_SPIKE,
+    PIXEL_TOLERANCE,
     Code,
     decode,
     encode,
@@ -24,6 +25,7 @@ from firstspike.arith.spike_time import (
 
 __all__ = [
     "NO_SPIKE",
+    "PIXEL_TOLERANCE",
     "PLANES",
     "Code",
     "LogWeights",

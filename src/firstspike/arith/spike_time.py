@@ -13,6 +13,9 @@ from firstspike.arith.tables import ceil_scaled, mantissas
 NO_SPIKE = 255
 """Stored spike time of a neuron that stays silent."""
 
+PIXEL_TOLERANCE = 2.0**-21
+"""How far a pixel may lie outside [0, 1], as resizing makes it: four units in the last place of float32 above 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Code:

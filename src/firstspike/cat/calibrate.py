@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +93,29 @@ def calibrate(
         raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
     if len(images) == 0:
         raise ValueError("calibrate needs at least one image, not none")
+    if prepared.input_shape is None:
+        prepared.set_input_shape(images.shape[1:])
     prepared.eval()
     with torch.no_grad():
+        _part(prepared)
         reference = deepcopy(prepared)
         scales = _rescale(prepared, reference.spike_values(images), percentile)
-        prepared.stage = "quantised"
-        return tuple(
-            _Walk(prepared, reference, images, scales).run(
-                progress, correct=correct, search=search, compensate=compensate
-            )
-        )
+        prepared.set_stage("quantised")
+        walk = _Walk(prepared, reference, images, scales)
+        found = tuple(walk.run(progress, correct=correct, search=search, compensate=compensate))
+        prepared.set_stage("quantised", scales=walk.weight_scales)
+        return found
+
+
+def _part(prepared: Prepared) -> None:
+    """Give layers that share weights or batch norm their own, since each is scaled by itself."""
+    seen: set[int] = set()
+    for _, layer in prepared.synapses():
+        if id(layer.linear) in seen or id(layer.linear.weight) in seen:
+            layer.linear = deepcopy(layer.linear)
+        if layer.norm is not None and id(layer.norm) in seen:
+            layer.norm = deepcopy(layer.norm)
+        seen |= {id(layer.linear), id(layer.linear.weight), id(layer.norm)}
 
 
 def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -> dict[str, float]:
@@ -183,15 +197,17 @@ class _Walk:
     def __init__(self, prepared: Prepared, reference: Prepared, images: Tensor, scales: dict[str, float]) -> None:
         self.prepared, self.reference, self.scales = prepared, reference, scales
         self.factor = gain(prepared.code)
-        self.ours = {INPUT: prepared.encode(images)}
-        self.theirs = {INPUT: reference.encode(images)}
+        self.ours = {INPUT: prepared.encode(images, "quantised")}
+        self.theirs = {INPUT: reference.encode(images, "relu")}
+        self.octaves = prepared.merged_octaves()
+        self.weight_scales = {name: int(layer.scale) for name, layer in prepared.synapses()}
 
     def run(
         self, progress: Callable[[Sequence[Step]], Iterator[Step]], *, correct: bool, search: bool, compensate: bool
     ) -> Iterator[LayerCalibration]:
         steps = self.prepared.steps
         for index, step in enumerate(progress(steps)):
-            wanted = self._membrane(self.reference, step, self.theirs)
+            wanted = self.reference.compute(step, self.theirs, "relu")
             layer = self.prepared.layers[step.name]
             if isinstance(layer, Synapses):
                 target = wanted * _outgoing(self.prepared, step, self.scales)
@@ -200,30 +216,38 @@ class _Walk:
                 if compensate:
                     self._round(step, layer, target)
                 if correct:
-                    _shift(layer, _channel_means(target - self._membrane(self.prepared, step, self.ours)))
-            membrane = self._membrane(self.prepared, step, self.ours)
-            self.theirs[step.name] = _fired(self.reference, step, wanted, self.theirs[step.source])
-            self.ours[step.name] = _fired(self.prepared, step, membrane, self.ours[step.source])
+                    _shift(layer, _channel_means(target - self._membrane(step)))
+            membrane = self._membrane(step)
+            self.theirs[step.name] = _fired(self.reference, step, wanted, self.theirs[step.source], "relu")
+            self.ours[step.name] = _fired(self.prepared, step, membrane, self.ours[step.source], "quantised")
             if step.fires and isinstance(layer, Synapses):
                 yield self._report(step, membrane)
             for name in set(step.reads):
                 if not any(name in later.reads for later in steps[index + 1 :]):
                     del self.theirs[name], self.ours[name]
 
-    def _membrane(self, network: Prepared, step: Step, values: dict[str, Tensor]) -> Tensor:
-        y: Tensor = network.layers[step.name](*(values[name] for name in step.reads))
-        return y
+    def _membrane(self, step: Step) -> Tensor:
+        return self.prepared.compute(step, self.ours, "quantised")
 
     def _search(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Take the weights' scale whose membranes, shifted to the right means, are nearest to ``target``."""
+        owner = next((other for other in self.prepared.steps if step.name in other.parts), step)
+        room: dict[str, Any] = {
+            "residuals": len(owner.residuals),
+            "octaves": self.octaves.get(step.source, 0),
+            "beside": self.prepared.beside(owner, step),
+        }
         chosen, best, least = int(layer.scale), int(layer.scale), math.inf
         for scale in range(max(-256, chosen - NEARBY_SCALES), min(256, chosen + NEARBY_SCALES) + 1):
+            if not layer.fits(scale, **room):
+                continue
             layer.scale.fill_(scale)
-            rest = target - self._membrane(self.prepared, step, self.ours)
+            rest = target - self._membrane(step)
             error = float((rest - _spread(_channel_means(rest), rest)).square().mean())
             if error < least:
                 best, least = scale, error
         layer.scale.fill_(best)
+        self.weight_scales[step.name] = best
 
     def _round(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Give the layer weights that are levels of its scale, by which its membranes come nearest to ``target``."""
@@ -265,11 +289,11 @@ def _spread(means: Tensor, like: Tensor) -> Tensor:
     return means.reshape(1, -1, *[1] * (like.dim() - 2))
 
 
-def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor) -> Tensor:
+def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor, stage: str) -> Tensor:
     """What a step hands on: its membrane, or the spikes' values where it fires."""
     size = source.shape[-2:]
     averages = step.merges and not network.merged(step, (int(size[0]), int(size[1])))
-    value: Tensor = network.fire[step.name](membrane) if step.fires or averages else membrane
+    value: Tensor = network.fire[step.name](membrane, stage) if step.fires or averages else membrane
     return value
 
 

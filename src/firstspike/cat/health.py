@@ -1,11 +1,14 @@
 """`health`: which layers of a prepared network saturate or stay silent, and what to do about it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from firstspike.cat.prepared import Prepared
+if TYPE_CHECKING:
+    from firstspike.cat.prepared import Prepared
 
 SATURATED = 0.03
 """Share of membranes above 1 from which on a layer loses accuracy that calibration would keep."""
@@ -31,7 +34,7 @@ class LayerHealth:
     advice: str
 
 
-def health(prepared: Prepared, images: Tensor) -> tuple[LayerHealth, ...]:
+def health(prepared: "Prepared", images: Tensor) -> tuple[LayerHealth, ...]:
     """Saturated and silent neurons of every layer that fires, in the network's present stage.
 
     Args:
@@ -52,13 +55,14 @@ def health(prepared: Prepared, images: Tensor) -> tuple[LayerHealth, ...]:
 
         return hook
 
+    modes = [(module, module.training) for module in prepared.modules()]
     handles = [fire.register_forward_hook(look(name)) for name, fire in prepared.fires.items()]
-    training = prepared.training
     try:
         with torch.no_grad():
             prepared.eval()(images)
     finally:
-        prepared.train(training)
+        for module, mode in modes:
+            module.training = mode
         for handle in handles:
             handle.remove()
     return tuple(found)
@@ -72,3 +76,12 @@ def _advice(name: str, saturated: float, silent: float) -> str:
     if silent > SILENT:
         return "activations are too small for the code: firstspike.calibrate, or more steps (Code.T)"
     return ""
+
+
+def saturation(shares: Mapping[str, float]) -> str:
+    """One line about the layers of which too much saturates, the worst first; empty if all is well. ``shares`` by name."""
+    bad = sorted((name for name in shares if shares[name] > SATURATED), key=lambda name: -shares[name])
+    told = ", ".join(f"{name} ({100 * shares[name]:.0f} %)" for name in bad[:5])
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    remedy = _advice("", 1.0, 0.0)
+    return f"values of layers {told}{more} stand at 1, the largest that a spike can say: {remedy}" if bad else ""

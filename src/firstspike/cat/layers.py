@@ -1,18 +1,27 @@
 """Layers of a prepared network: one per layer of the integer network, each computing the function of the current stage."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.prune import is_pruned
 
 from firstspike.arith import Code, LogWeights, membrane_exponent, pixel_boundaries
 from firstspike.cat.activation import kernel_levels, summed_clip, summed_ttfs
 from firstspike.cat.convolution import convolve
-from firstspike.cat.quantiser import best_scale, level_index, quantise, rising_levels, round_bias
+from firstspike.cat.patches import run_weight_hooks
+from firstspike.cat.quantiser import (
+    best_scale,
+    level_index,
+    quantise,
+    rising_levels,
+    round_bias,
+    straight_through,
+)
 
 STAGES = ("relu", "clip", "input", "ttfs", "quantised")
 """Stages of conversion-aware training, each containing the ones before it: plain ReLU; clipping to [0, 1]; the input image
@@ -36,6 +45,8 @@ def stage_rank(stage: str) -> int:
 class Fire(nn.Module):
     """The activation of a stage: ReLU, clip or decode(encode(u)), and the spike statistics of training.
 
+    It holds no stage: the network says in which one it runs.
+
     Attributes:
         from_stage: first stage in which values are spikes.
         activity: sum of the last output per image (with gradient), for the spike penalty; None before a run.
@@ -46,13 +57,17 @@ class Fire(nn.Module):
         super().__init__()
         self.code = code
         self.from_stage = from_stage
-        self.stage = "relu"
         self.observe = False
         self.count_spikes = False
         self.activity: Tensor | None = None
         self.spikes: Tensor | None = None
         self.neurons = 0
         self._levels: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has: not what the last run left, which may hold its graph."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "activity": None, "spikes": None, "_levels": {}}
 
     def follow_code(self, code: Code) -> None:
         """Take another spike code."""
@@ -68,17 +83,18 @@ class Fire(nn.Module):
         key = (like.device, like.dtype)
         if key not in self._levels:
             exact = kernel_levels(self.code)
-            levels = exact.to(like)
+            with torch.inference_mode(False):  # what is kept must serve gradients later
+                levels = exact.to(device=like.device, dtype=like.dtype)
             if not torch.equal(levels.double().cpu(), exact):
                 raise ValueError(f"{self.code} must have kernel values that are exact in {like.dtype}; use float32")
             self._levels[key] = levels
         return self._levels[key]
 
-    def forward(self, u: Tensor) -> Tensor:
-        """The activation of membranes ``u`` of any shape in the stage at hand; values in [0, 1] from "clip" on."""
-        if stage_rank(self.stage) >= stage_rank(self.from_stage):
+    def forward(self, u: Tensor, stage: str) -> Tensor:
+        """The activation of membranes ``u`` of any shape in a stage; values in [0, 1] from "clip" on."""
+        if stage_rank(stage) >= stage_rank(self.from_stage):
             x, total = summed_ttfs(u, self.levels(u), summed=self.observe)
-        elif self.stage == "relu":
+        elif stage == "relu":
             x = functional.relu(u)
             total = x.sum(dtype=torch.float32) if self.observe else None
         else:
@@ -97,9 +113,9 @@ class Planes(Fire):
     ``p = round_half_even(255 x)``; its ones are spikes.
     """
 
-    def forward(self, u: Tensor) -> Tensor:
+    def forward(self, u: Tensor, stage: str) -> Tensor:
         """The activation of membranes ``u`` of any shape in the stage at hand; in [0, 1] from "clip" on."""
-        coded = stage_rank(self.stage) >= stage_rank(self.from_stage)
+        coded = stage_rank(stage) >= stage_rank(self.from_stage)
         if not coded and not (self.observe and self.count_spikes):
             return functional.relu(u)
         pixels = self._pixels(u.detach())
@@ -131,9 +147,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
 class Synapses(nn.Module):
     """A convolution or linear layer with its batch norm: membrane values, plus residual inputs of weight exactly 1.
 
-    Up to stage ``ttfs`` it is the float layer. In stage ``quantised`` batch norm is folded (running statistics, frozen),
-    weights are the nearest logarithmic levels and the bias is rounded: exactly the integer layer's numbers. Evaluation
-    mode folds in float64 whatever the parameters' type, so that codes never depend on it.
+    Up to stage ``ttfs`` it is the float layer. In stage ``quantised`` batch norm is folded (running statistics, which
+    then stay), weights are the nearest logarithmic levels and the bias is rounded: exactly the integer layer's numbers.
+    Evaluation mode folds in float64 whatever the parameters' type, so that codes never depend on it. Gradients pass
+    straight through in both modes. It holds no stage: the network says in which one it runs.
+
+    Pruning and parametrizations of ``linear`` and ``norm`` hold in every stage.
 
     Attributes:
         planes: whether it reads input planes, on a grid of their own (numerics, section 6); set by the network.
@@ -154,7 +173,6 @@ class Synapses(nn.Module):
         self.linear = linear
         self.norm = norm
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
-        self.stage = "relu"
         self.planes = False
         self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
         self._evaluated: tuple[list[Tensor], Tensor, Tensor] | None = None
@@ -162,13 +180,15 @@ class Synapses(nn.Module):
     @property
     def exponent(self) -> int:
         """``G`` of the layer: the bias lies on the grid ``2^-G``."""
-        return self._exponent(int(self.scale))
+        return self.exponent_at(int(self.scale))
 
-    def _exponent(self, scale: int) -> int:
+    def exponent_at(self, scale: int) -> int:
+        """``G`` of the layer at a scale."""
         return membrane_exponent(self.code, self.weights, scale, planes=self.planes)
 
     def folded(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """Weight and bias with batch norm folded by its running statistics, in ``dtype`` (default: as they are)."""
+        self._run_weight_hooks()
         weight, bias = self.linear.weight, self.linear.bias
         weight = weight.to(dtype or weight.dtype)
         bias = weight.new_zeros(len(weight)) if bias is None else bias.to(weight.dtype)
@@ -191,33 +211,51 @@ class Synapses(nn.Module):
         rows, bias = weight.detach().flatten(1), bias.detach()
         return rows.clamp(min=0).sum(dim=1) + bias, rows.clamp(max=0).sum(dim=1) + bias
 
-    def choose_scale(
+    def fitting_scale(
         self, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None
-    ) -> None:
-        """Set the scale that quantises the folded weights with the least squared error among those that fit.
-
-        A scale fits if the largest membrane that its codes allow, half as much again for what training still changes,
-        stays within ``accumulator_bits`` (numerics, section 3).
+    ) -> int:
+        """The scale that quantises the folded weights with the least squared error among those that `fits` accepts.
 
         Args:
             residuals: residual inputs, each of which adds up to 1 to a membrane.
             octaves: of a layer that takes in an average of ``2^octaves`` inputs, whose membranes are so much finer.
             beside: greatest and least sums that other connections of the same layer add to each output.
         """
+        folded = self.folded(torch.float64)
+        return best_scale(
+            folded[0].detach(),
+            self.code,
+            self.weights,
+            accumulator_bits=self.accumulator_bits - octaves,
+            planes=self.planes,
+            fits=lambda scale: self._fits(folded, scale, residuals, octaves, beside),
+        )
+
+    def fits(
+        self, scale: int, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None
+    ) -> bool:
+        """Whether membranes have room at a scale.
+
+        They do if the largest that its codes allow, half as much again for what training still changes, stays within
+        ``accumulator_bits`` (numerics, section 3). Arguments as for `fitting_scale`.
+        """
+        return self._fits(self.folded(torch.float64), scale, residuals, octaves, beside)
+
+    def _fits(
+        self,
+        folded: tuple[Tensor, Tensor],
+        scale: int,
+        residuals: int,
+        octaves: int,
+        beside: tuple[Tensor, Tensor] | None,
+    ) -> bool:
         above, below = beside or (torch.zeros(()), torch.zeros(()))
-        weight, bias = self.folded(torch.float64)
-        weight, bias = weight.detach(), bias.detach()
-
-        def fits(scale: int) -> bool:
-            rows = quantise(weight, self.weights, scale).flatten(1)
-            high = (rows.clamp(min=0).sum(dim=1) + bias + above).max() + residuals
-            low = (rows.clamp(max=0).sum(dim=1) + bias + below).min()
-            reach = MARGIN * max(float(high), -float(low), 1.0)
-            return reach * 2.0 ** (self._exponent(scale) + octaves) < 2.0 ** (self.accumulator_bits - 1)
-
-        bits = self.accumulator_bits - octaves
-        scale = best_scale(weight, self.code, self.weights, accumulator_bits=bits, planes=self.planes, fits=fits)
-        self.scale.fill_(scale)
+        weight, bias = (value.detach() for value in folded)
+        rows = quantise(weight, self.weights, scale).flatten(1)
+        high = (rows.clamp(min=0).sum(dim=1) + bias + above).max() + residuals
+        low = (rows.clamp(max=0).sum(dim=1) + bias + below).min()
+        reach = MARGIN * max(float(high), -float(low), 1.0)
+        return reach * 2.0 ** (self.exponent_at(scale) + octaves) < 2.0 ** (self.accumulator_bits - 1)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""
@@ -226,51 +264,71 @@ class Synapses(nn.Module):
         return level_index(weight, boundaries.to(weight.device)), weight < 0, round_bias(bias, self.exponent)
 
     def quantised(self) -> tuple[Tensor, Tensor]:
-        """Quantised weight and rounded bias: with gradients while training, cached and exact in evaluation."""
+        """Quantised weight and rounded bias; straight-through gradients where they are wanted.
+
+        In training mode they are made anew, in the parameters' type; in evaluation mode they are exact, and kept.
+        """
         scale = int(self.scale)
         if self.training:
+            self._evaluated = None
             weight, bias = self.folded()
             return quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
         now = [*self.parameters(), *self.buffers()]
         if self._evaluated is None or not all(map(_same, self._evaluated[0], now)):  # also after writes to .data
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():  # what is kept must serve gradients later
                 weight, bias = self.folded(torch.float64)
                 weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
-            kept = [tensor.detach().clone() for tensor in now]
-            self._evaluated = (kept, weight.to(self.linear.weight.dtype), bias.to(self.linear.weight.dtype))
-        return self._evaluated[1], self._evaluated[2]
+                kept = [tensor.detach().clone() for tensor in now]
+                dtype = self.linear.weight.dtype
+                self._evaluated = (kept, weight.to(dtype), bias.to(dtype))
+        _, weight, bias = self._evaluated
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters()):
+            real_weight, real_bias = self.folded()
+            return straight_through(real_weight, weight), straight_through(real_bias, bias)
+        return weight, bias
+
+    def _run_weight_hooks(self) -> None:
+        for module in (self.linear, self.norm):
+            if module is not None:
+                run_weight_hooks(module)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Synapses":
         self._evaluated = None  # another type or device
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call,no-any-return]
 
-    def train(self, mode: bool = True) -> "Synapses":
-        """Set the mode; in stage "quantised" the folded batch norm stays as in evaluation."""
-        super().train(mode)
-        self._evaluated = None
-        if self.stage == "quantised" and self.norm is not None:
-            self.norm.eval()
-        return self
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Synapses":
+        with torch.no_grad():  # a pruned weight with a graph behind it could not be copied
+            self._run_weight_hooks()
+        copy = type(self).__new__(type(self))
+        memo[id(self)] = copy
+        copy.__dict__ = deepcopy(self.__dict__, memo)
+        return copy
 
-    def forward(self, x: Tensor, *residuals: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *residuals: Tensor, stage: str) -> Tensor:
         """Membranes of inputs ``[n, c_in, ...]``: ``[n, c_out, ...]``, each residual ``[n, c_out, ...]`` added."""
-        if self.stage == "quantised":
-            weight, bias = self.quantised()
-            if isinstance(self.linear, nn.Conv2d):
-                u = convolve(self.linear, x, weight, bias)
-            else:
-                u = functional.linear(x, weight, bias)
+        if stage == "quantised":
+            return self.membranes(x, *self.quantised(), *residuals)
+        linear = self.linear
+        hooks = linear._forward_pre_hooks or linear._forward_hooks
+        if type(linear) is nn.Conv2d and linear.padding_mode == "zeros" and not hooks:
+            u = convolve(linear, x, linear.weight, linear.bias)
         else:
-            linear = self.linear
-            if type(linear) is nn.Conv2d and linear.padding_mode == "zeros" and not is_pruned(linear):
-                u = convolve(linear, x, linear.weight, linear.bias)
-            else:
-                u = linear(x)
-            if self.norm is not None:
-                u = self.norm(u)
-        for residual in residuals:
-            u = u + residual
-        return u
+            u = linear(x)
+        if self.norm is not None:
+            u = self.norm(u)
+        return _sum(u, residuals)
+
+    def membranes(self, x: Tensor, weight: Tensor, bias: Tensor | None, *residuals: Tensor) -> Tensor:
+        """Membranes with a weight and bias in place of its own, batch norm folded into them."""
+        if isinstance(self.linear, nn.Conv2d):
+            return _sum(convolve(self.linear, x, weight, bias), residuals)
+        return _sum(functional.linear(x, weight, bias), residuals)
+
+
+def _sum(u: Tensor, residuals: tuple[Tensor, ...]) -> Tensor:
+    for residual in residuals:
+        u = u + residual
+    return u
 
 
 class Channels(nn.Module):
@@ -323,7 +381,6 @@ class AveragePool(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding, self.weights = kernel, stride, padding, weights
-        self.stage = "relu"
 
     def window(self, size: tuple[int, int]) -> tuple[int, int]:
         """The window for an image of ``size`` pixels."""

@@ -12,8 +12,20 @@ from torch.nn import functional
 Pair = tuple[int, int]
 
 
+class Extent(int):
+    """A number of pixels, rows or images that was read from a value's shape."""
+
+
 class UnsupportedError(ValueError):
     """A network holds something that has no spiking counterpart here; the text names it and what could replace it."""
+
+
+class MisfitError(UnsupportedError):
+    """A layer does not take what it reads, at this size of image; ``larger`` says which way it would, if known."""
+
+    def __init__(self, text: str, larger: bool | None = None) -> None:
+        super().__init__(text)
+        self.larger = larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +33,19 @@ class Operation:
     """One node of the graph.
 
     Attributes:
-        kind: "linear" (a convolution or linear layer), "norm", "relu", "add", "maxpool", "flatten", "dropout", "average",
-            "cat" (all of them along the channels), "channels" (some of them, every so many pixels), "same" (what it reads)
-            or "size".
+        kind: "linear" (a convolution or linear layer), "norm", "relu", "add", "maxpool", "dropout", "average", "mean" (over
+            some axes), "cat" (all of them along the channels), "channels" (some of them, every so many
+            pixels), "reshape" (the same values in the same order) or "same"
+            (what it reads).
         path: of the module, or of the module that calls a function and the function's name.
         inputs: the images it reads.
-        module: what computes it, for "linear", "norm", "maxpool", "flatten" and "dropout".
+        module: what computes it, for "linear", "norm", "maxpool" and "dropout".
         kernel, stride, padding: of an average; kernel None for the whole image, stride None for the kernel's.
-        flattens: an average that gives up the axes of the image.
         part: of "channels": which are taken; stride: rows and columns from one that is taken to the next.
         pad: of "channels": silent ones before and behind.
+        axes: of a mean.
+        rule: what a "reshape" or "mean" must be, for the error if it is not.
+        owner: path of the module that calls a dropout's function, whose mode it follows; None for others.
     """
 
     kind: str
@@ -40,16 +55,19 @@ class Operation:
     kernel: Pair | None = None
     stride: Pair | None = None
     padding: Pair = (0, 0)
-    flattens: bool = False
     part: slice | None = None
     pad: Pair = (0, 0)
+    axes: tuple[int, ...] = ()
+    rule: str = ""
+    owner: str | None = None
 
 
 FUNCTIONS: dict[Any, str] = {
     torch.relu: "relu", torch.relu_: "relu_", functional.relu: "relu", functional.relu_: "relu_",
     operator.add: "add", operator.iadd: "iadd", torch.add: "add",
     torch.cat: "cat", torch.concat: "cat", torch.concatenate: "cat",
-    torch.flatten: "flatten", torch.reshape: "reshape", torch.mean: "mean",
+    torch.flatten: "flatten", torch.reshape: "reshape", torch.squeeze: "squeeze", torch.unsqueeze: "unsqueeze",
+    torch.mean: "mean", torch.clone: "clone", torch.detach: "detach",
     functional.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d",
     functional.avg_pool2d: "avg_pool2d", functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     functional.dropout: "dropout", functional.dropout2d: "dropout2d",
@@ -57,7 +75,9 @@ FUNCTIONS: dict[Any, str] = {
 }  # fmt: skip
 """Functions that can be converted; a function of the same name from elsewhere is another one."""
 
-METHODS = ("relu", "relu_", "add", "add_", "flatten", "reshape", "view", "mean", "contiguous", "size", "dim")
+RESHAPES = ("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten", "reshape_as", "view_as")
+SAME = ("contiguous", "clone", "detach", "float", "double", "to", "type", "type_as", "cuda", "cpu")
+METHODS = ("relu", "relu_", "add", "add_", "mean", *RESHAPES, *SAME)
 """Methods of a tensor that can be converted."""
 
 _SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -77,7 +97,6 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "adaptive_avg_pool2d": ("input", "output_size"),
     "dropout": ("input", "p", "training", "inplace"),
     "dropout2d": ("input", "p", "training", "inplace"),
-    "contiguous": ("input",),
 }  # fmt: skip
 
 
@@ -88,22 +107,16 @@ def function_name(node: fx.Node) -> str | None:
     return str(node.target) if node.op == "call_method" and node.target in METHODS else None
 
 
-def is_size(node: fx.Node) -> bool:
-    """Whether a node is a size, not an image."""
-    name = function_name(node)
-    if name == "getattr":
-        return node.args[1] == "shape"
-    if name == "getitem":
-        return isinstance(node.args[0], fx.Node) and is_size(node.args[0])
-    return name in ("size", "dim")
+def name_of(path: str) -> str:
+    """A module's path in the network itself, which is ``net`` in what is traced."""
+    return "" if path == "net" else path.removeprefix("net.")
 
 
 def path_of(node: fx.Node) -> str:
     """The module path, or that of the calling module and the node's name."""
     if node.op == "call_module":
-        return str(node.target)
-    callers = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
-    return ".".join([*callers[-1:], node.name])
+        return name_of(str(node.target))
+    return ".".join(filter(None, [caller_of(node), node.name]))
 
 
 def bind(node: fx.Node, name: str) -> dict[str, Any]:
@@ -132,8 +145,6 @@ def operation(node: fx.Node, modules: Callable[[str], nn.Module], training: fx.N
     Raises:
         UnsupportedError: it cannot be converted.
     """
-    if is_size(node):
-        return Operation(kind="size", path=path_of(node))
     if node.op == "call_module":
         return _module(node, modules(str(node.target)))
     return _function(node, training)
@@ -166,10 +177,11 @@ def _module(node: fx.Node, module: nn.Module) -> Operation:
         divisor = (module.ceil_mode, module.count_include_pad, module.divisor_override)
         return _average(path, image, module.kernel_size, module.stride, module.padding, *divisor)
     if isinstance(module, nn.AdaptiveAvgPool2d) and kind is nn.AdaptiveAvgPool2d:
-        return _global_average(path, image, module.output_size)
+        return _adaptive_average(path, image, module.output_size)
     if isinstance(module, nn.Flatten) and kind is nn.Flatten:
-        _check_flatten(path, module.start_dim, module.end_dim)
-        return found("flatten", nn.Flatten())
+        return _flatten(path, image, module.start_dim, module.end_dim)
+    if kind is nn.Unflatten:
+        return _reshape(path, image, "Unflatten", "back from a flattened image", node)
     if kind in (nn.Dropout, nn.Dropout2d):
         return found("dropout", module)
     if kind is nn.Identity:
@@ -198,34 +210,45 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
     if name is None:
         called = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
         raise UnsupportedError(f"{path}: the function {called!r} cannot be converted; {advice(called)}")
-    if name == "getattr":
-        raise UnsupportedError(f"{path}: the attribute {node.args[1]!r} of an image cannot be converted; {advice('')}")
     if name == "getitem":
         return _part(node, path)
+    if name == "add" and len(node.args) == 2 and type(node.args[0]) is int and node.args[0] == 0:  # as sum() begins
+        return Operation(kind="same", path=path, inputs=tuple(node.all_input_nodes))
     if name == "cat":
         return _cat(node, path)
     image = _image(node, path)
-    if name in ("view", "reshape"):
-        _check_view(node, path, name)
-        return Operation(kind="flatten", path=path, inputs=(image,), module=nn.Flatten())
+    if name == "getattr":
+        if node.args[1] == "data":
+            return Operation(kind="same", path=path, inputs=(image,))
+        raise UnsupportedError(f"{path}: the attribute {node.args[1]!r} of an image cannot be converted; {advice('')}")
+    if name in SAME:
+        return _same(node, path, image, name)
+    if name in RESHAPES and name != "flatten":
+        shape = [argument for argument in node.args[1:] if not isinstance(argument, fx.Node)]
+        shape = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        return _reshape(path, image, name, f"to {shape!r}", node)
     bound = bind(node, name)
     if name in ("relu", "relu_"):
         return Operation(kind="relu", path=path, inputs=(image,))
     if name in ("add", "add_", "iadd"):
         other = bound.get("other")
-        if not isinstance(other, fx.Node) or is_size(other):
+        if not isinstance(other, fx.Node):
             raise UnsupportedError(f"{path}: only two images can be added, not {other!r}; a layer's bias adds a number")
         return Operation(kind="add", path=path, inputs=(image, other))
     if name == "pad":
         return _channel_pad(path, image, bound)
     if name == "flatten":
-        _check_flatten(path, bound.get("start_dim", 0), bound.get("end_dim", -1))
-        return Operation(kind="flatten", path=path, inputs=(image,), module=nn.Flatten())
+        return _flatten(path, image, bound.get("start_dim", 0), bound.get("end_dim", -1))
     if name == "mean":
         axes = bound.get("dim")
-        if not isinstance(axes, list | tuple) or sorted(axis % 4 for axis in axes if isinstance(axis, int)) != [2, 3]:
-            raise UnsupportedError(f"{path}: mean must be over the image, dim=(2, 3), not {axes!r}")
-        return Operation(kind="average", path=path, inputs=(image,), flattens=not bound.get("keepdim", False))
+        rule = f"mean must be over the image, dim=(2, 3), not {axes!r}"
+        axes = (axes,) if isinstance(axes, int) else axes
+        if not isinstance(axes, list | tuple) or not all(isinstance(axis, int) for axis in axes):
+            raise UnsupportedError(f"{path}: {rule}")
+        rank = len(image.meta["shape"])
+        return Operation(
+            kind="mean", path=path, inputs=(image,), axes=tuple(sorted(axis % rank for axis in axes)), rule=rule
+        )
     if name == "max_pool2d":
         options = (bound.get("dilation", 1), bound.get("ceil_mode", False), bound.get("return_indices", False))
         module = _max_pool(path, bound["kernel_size"], bound.get("stride"), bound.get("padding", 0), *options)
@@ -234,10 +257,9 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
         divisor = (bound.get("ceil_mode"), bound.get("count_include_pad", True), bound.get("divisor_override"))
         return _average(path, image, bound["kernel_size"], bound.get("stride"), bound.get("padding", 0), *divisor)
     if name == "adaptive_avg_pool2d":
-        return _global_average(path, image, bound["output_size"])
-    if name in ("dropout", "dropout2d"):
-        return _dropout(path, name, image, bound, bind(training, name))
-    return Operation(kind="same", path=path, inputs=(image,))  # contiguous
+        return _adaptive_average(path, image, bound["output_size"])
+    assert name in ("dropout", "dropout2d")
+    return _dropout(node, name, image, bound, bind(training, name))
 
 
 def _part(node: fx.Node, path: str) -> Operation:
@@ -281,14 +303,29 @@ def _channel_pad(path: str, image: fx.Node, bound: dict[str, Any]) -> Operation:
 def _cat(node: fx.Node, path: str) -> Operation:
     bound = bind(node, "cat")
     images = bound.get("tensors")
-    if not isinstance(images, list | tuple) or not all(isinstance(i, fx.Node) and not is_size(i) for i in images):
+    if not isinstance(images, list | tuple) or not all(isinstance(i, fx.Node) for i in images):
         raise UnsupportedError(f"{path}: cat must be given a list of images, not {images!r}")
     if bound.get("dim", 0) != 1:
         raise UnsupportedError(f"{path}: cat must be along the channels, dim=1, not {bound.get('dim', 0)!r}")
     return Operation(kind="cat", path=path, inputs=tuple(images))
 
 
-def _dropout(path: str, name: str, image: fx.Node, bound: dict[str, Any], training: dict[str, Any]) -> Operation:
+def _same(node: fx.Node, path: str, image: fx.Node, name: str) -> Operation:
+    """What copies an image, or moves it to another device or type of floating point."""
+    dtype = node.meta.get("dtype")
+    if dtype not in (torch.float32, torch.float64):
+        raise UnsupportedError(f"{path}: {name} must keep single or double precision, not make {dtype}; leave it out")
+    return Operation(kind="same", path=path, inputs=(image,))
+
+
+def caller_of(node: fx.Node) -> str:
+    """Path of the module whose forward calls a function; empty for the network itself."""
+    callers = [name_of(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
+    return callers[-1] if callers else ""
+
+
+def _dropout(node: fx.Node, name: str, image: fx.Node, bound: dict[str, Any], training: dict[str, Any]) -> Operation:
+    path = path_of(node)
     if bound.get("training", True):
         raise UnsupportedError(f"{path}: {name} must be given training=self.training, or it drops in evaluation too")
     if not training.get("training", True):
@@ -299,41 +336,28 @@ def _dropout(path: str, name: str, image: fx.Node, bound: dict[str, Any], traini
         path=path,
         inputs=(image,),
         module=nn.Dropout(share) if name == "dropout" else nn.Dropout2d(share),
+        owner=caller_of(node),
     )
 
 
 def _image(node: fx.Node, path: str) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs.get("input")
-    if not isinstance(source, fx.Node) or is_size(source):
+    if not isinstance(source, fx.Node):
         raise UnsupportedError(f"{path}: its first argument must be an image, not {source!r}")
     return source
 
 
-def _check_flatten(path: str, start: Any, end: Any) -> None:
-    if (start, end) != (1, -1):
-        raise UnsupportedError(
-            f"{path}: flatten must be from axis 1 to the last, not ({start!r}, {end!r}); use (1, -1)"
-        )
+def _flatten(path: str, image: fx.Node, start: Any, end: Any) -> Operation:
+    rule = f"flatten must be from axis 1 to the last, not ({start!r}, {end!r}); use (1, -1)"
+    return Operation(kind="reshape", path=path, inputs=(image,), rule=rule)
 
 
-def _check_view(node: fx.Node, path: str, name: str) -> None:
-    shape = node.args[1:]
-    if len(shape) == 1 and isinstance(shape[0], tuple | list):
-        shape = tuple(shape[0])
-    batch = bool(shape) and isinstance(shape[0], fx.Node) and _is_batch(shape[0])
-    if len(shape) != 2 or node.kwargs or not batch or not isinstance(shape[1], int):
-        raise UnsupportedError(
-            f"{path}: {name} can only flatten, as x.{name}(x.size(0), -1), not to {list(shape)!r}; use nn.Flatten()"
-        )
-
-
-def _is_batch(node: fx.Node) -> bool:
-    """Whether a node is the number of images: ``x.size(0)``, ``x.size()[0]`` or ``x.shape[0]``."""
-    name = function_name(node)
-    if name == "getitem" and isinstance(node.args[0], fx.Node):
-        whole = function_name(node.args[0]) == "getattr" or len(node.args[0].args) == 1
-        return bool(is_size(node.args[0]) and whole and node.args[1] == 0)
-    return name == "size" and (*node.args[1:], *node.kwargs.values()) == (0,)
+def _reshape(path: str, image: fx.Node, name: str, what: str, node: fx.Node) -> Operation:
+    call = "view" if name == "view" else "reshape"
+    rule = f"{name} can only flatten, as x.{call}(x.size(0), -1), not {what}; use nn.Flatten()"
+    if any(source is not image for source in node.all_input_nodes) and name not in ("reshape_as", "view_as"):
+        raise UnsupportedError(f"{path}: {rule}")
+    return Operation(kind="reshape", path=path, inputs=(image,), rule=rule)
 
 
 # ---- pooling ------------------------------------------------------------------------------------------------------
@@ -355,20 +379,33 @@ def _average(
         raise UnsupportedError(
             f"{path}: average pooling must have ceil_mode=False, divisor_override=None and count_include_pad=True"
         )
-    return Operation(
-        kind="average",
-        path=path,
-        inputs=(image,),
-        kernel=_two(path, kernel),
-        stride=_two(path, stride or kernel),
-        padding=pad,
-    )
+    window, step = _two(path, kernel), _two(path, stride or kernel)
+    given = kernel if isinstance(kernel, tuple | list) else (kernel,)
+    if all(isinstance(extent, Extent) for extent in given) and window == step == _size(image) and pad == (0, 0):
+        return Operation(kind="average", path=path, inputs=(image,))  # of whatever size the image is
+    return Operation(kind="average", path=path, inputs=(image,), kernel=window, stride=step, padding=pad)
 
 
-def _global_average(path: str, image: fx.Node, size: Any) -> Operation:
-    if size not in (1, (1, 1), [1, 1]):
-        raise UnsupportedError(f"{path}: adaptive average pooling must have output size 1, not {size!r}; use AvgPool2d")
-    return Operation(kind="average", path=path, inputs=(image,))
+def _adaptive_average(path: str, image: fx.Node, size: Any) -> Operation:
+    if size in (1, (1, 1), [1, 1]):
+        return Operation(kind="average", path=path, inputs=(image,))
+    wanted = size if isinstance(size, tuple | list) else (size, size)
+    found = _size(image)
+    outputs = [extent if count is None else count for count, extent in zip(wanted, found, strict=False)]
+    if len(wanted) != 2 or not all(isinstance(count, int) and count > 0 for count in outputs):
+        raise UnsupportedError(f"{path}: adaptive average pooling must have one or two output sizes, not {size!r}")
+    if any(extent % count for extent, count in zip(found, outputs, strict=True)):
+        raise MisfitError(
+            f"{path}: adaptive average pooling must have an output size that divides the image, "
+            f"{found[0]} x {found[1]} pixels, not {size!r}; use AvgPool2d"
+        )
+    kernel = (found[0] // outputs[0], found[1] // outputs[1])
+    return Operation(kind="average", path=path, inputs=(image,), kernel=kernel, stride=kernel)
+
+
+def _size(image: fx.Node) -> Pair:
+    shape = image.meta.get("shape", ())
+    return (int(shape[-2]), int(shape[-1])) if len(shape) > 2 else (1, 1)
 
 
 def _two(path: str, value: Any) -> Pair:

@@ -1,11 +1,16 @@
 """`prepare`: rebuild a traced ReLU network from layers that can be converted, or say what cannot be."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
 from typing import Any
 
-from torch import fx, nn
+import numpy as np
+from torch import Tensor, fx, nn
 
 from firstspike.arith import Code, LogWeights, checks
+from firstspike.cat import tracing
+from firstspike.cat.fitting import check_fits, example_shape, fitting
 from firstspike.cat.layers import AveragePool, Channels, Synapses
 from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
 from firstspike.cat.prepared import INPUT, Prepared, Step
@@ -50,24 +55,31 @@ _Value = _Spikes | _Membrane | _Joined
 
 
 def prepare(
-    net: nn.Module, *, code: Code | None = None, weights: LogWeights | None = None, accumulator_bits: int = 32
+    net: nn.Module,
+    *,
+    example: Tensor | np.ndarray | None = None,
+    code: Code | None = None,
+    weights: LogWeights | None = None,
+    accumulator_bits: int = 32,
 ) -> Prepared:
     """A copy of ``net`` for conversion-aware training, in stage ``"relu"``: the same function, ready for the other stages.
 
     Supported, as modules or functions: Conv2d (zero padding, groups), Linear, BatchNorm1d/2d after them, ReLU, MaxPool2d,
     AvgPool2d, AdaptiveAvgPool2d(1), mean over the image, Flatten, Dropout, Identity, and addition of a residual. An
     average over a number of pixels that is no power of two takes the weight level nearest to ``1/n`` from the start. A
-    module that is called twice is two layers with tied weights.
+    module that is called twice is two layers with tied weights. Every module keeps its own mode, training or evaluation.
 
     Args:
         net: any module that torch.fx can trace, with one input and one output; left as it is.
+        example: images ``[n, *shape]``, of which only the shape counts; without it the network's first batch says how
+            large an image is (`Prepared.input_shape`).
         code: spike code, by default ``Code()``.
         weights: weight format, by default ``LogWeights()``.
         accumulator_bits: ``A``, bits of a membrane, 8..48.
 
     Raises:
-        TypeError: ``net`` is no module, or ``code`` or ``weights`` is of another type.
-        ValueError: ``accumulator_bits`` is out of range.
+        TypeError: ``net`` is no module, ``example`` no images, or ``code`` or ``weights`` is of another type.
+        ValueError: ``accumulator_bits`` is out of range, or the network takes no image of the example's shape.
         UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
     """
     if not isinstance(net, nn.Module):
@@ -80,11 +92,40 @@ def prepare(
     checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
     if isinstance(net, Prepared):
         raise TypeError("net must be a plain network, not one that is prepared already")
-    builder = _Builder(Traced(net), code, weights, accumulator_bits)
-    builder.run()
+    network = tracing.Network(net)
+    build = partial(_build, network, code, weights, accumulator_bits)
+    builder = fitting(network, build) if example is None else build(example_shape(example))
     prepared = Prepared(builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits)
     prepared.train(net.training)
+    network.restore_modes()
+    for module, owner in builder.owners:
+        module.train(network.mode(owner))
+    if example is not None:
+        prepared.set_input_shape(example.shape[1:])
     return prepared
+
+
+def _build(
+    network: tracing.Network, code: Code, weights: LogWeights, accumulator_bits: int, shape: tuple[int, ...]
+) -> "_Builder":
+    builder = _Builder(network.traced(shape), code, weights, accumulator_bits)
+    builder.run()
+    return builder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """The shape of a value without the images' axis.
+
+    Attributes:
+        map: as a map of spikes or membranes, ``(channels, height, width)`` or ``(features,)``.
+        seen: as the network sees it: the same numbers in the same order, or their means where an average is under way.
+        rule: what it must not be read as, while the two differ.
+    """
+
+    map: tuple[int, ...]
+    seen: tuple[int, ...]
+    rule: str = ""
 
 
 class _Builder:
@@ -95,34 +136,42 @@ class _Builder:
         self.steps: list[Step] = []
         self.layers: dict[str, nn.Module] = {}
         self.values: dict[fx.Node, _Value] = {}
+        self.forms: dict[fx.Node, _Form] = {}
         self.used: set[str] = set()
         self.planes = {INPUT} if code.planes else set()  # values that are the bits of the input
+        self.owners: list[tuple[nn.Module, str]] = []  # dropouts made of functions, and whose mode they follow
 
     def run(self) -> None:
         for node in self.traced.nodes:
             if self.traced.changes(node):
                 self._check_in_place(node)
             if node.op == "placeholder":
-                if self.values:
-                    raise UnsupportedError(f"input {node.target!r}: a network must have one input, not several")
                 self.values[node] = _Spikes(name=INPUT)
+                self.forms[node] = _form(node)
             elif node.op == "output":
                 self._output(node)
-            elif not self.traced.live(node):
-                continue
-            else:
-                found = operation(node, self.traced.net.get_submodule, self.traced.training[node])
-                if found.kind != "size":
-                    self.values[node] = self._operation(found)
+            elif self.traced.live(node):
+                found = operation(node, self.traced.module, self.traced.training[node])
+                check_fits(node, found)
+                self.forms[node] = _form(node)
+                self.values[node] = self._operation(node, found)
+
+    def blueprint(self) -> list[tuple[Any, ...]]:
+        """All that tells one network of the same modules from another."""
+        windows = {
+            name: (layer.kernel, layer.stride, layer.padding) if isinstance(layer, AveragePool) else repr(layer)
+            for name, layer in self.layers.items()
+        }
+        return [(step, windows[step.name]) for step in self.steps]
 
     def _check_in_place(self, node: fx.Node) -> None:
         """A ReLU changes nothing in spikes, and a concatenation is a copy; anything else must not be seen elsewhere."""
         spikes = all(isinstance(self.values.get(source), _Spikes | _Joined) for source in node.all_input_nodes)
-        relu = self.traced.live(node) and operation(node, self.traced.net.get_submodule, node).kind == "relu"
+        relu = self.traced.live(node) and operation(node, self.traced.module, node).kind == "relu"
         if not (spikes and relu):
             self.traced.check_in_place(node)
 
-    def _operation(self, found: Operation) -> _Value:
+    def _operation(self, node: fx.Node, found: Operation) -> _Value:
         kind, path, source = found.kind, found.path, found.inputs[0]
         if kind == "linear":
             assert found.module is not None
@@ -130,8 +179,11 @@ class _Builder:
             return _Membrane(path=path, source=spikes.name, linear=found.module)
         if kind == "norm":
             return self._norm(found)
-        if kind == "relu":
-            value = self._value(source, path)
+        if kind in ("relu", "same"):
+            value = self._value(source, path, any_form=True)
+            self.forms[node] = self.forms[source]
+            if kind == "same":
+                return value
             if isinstance(value, _Joined):
                 return replace(value, members=tuple(self._relu(member) for member in value.members))
             return self._relu(value)
@@ -143,9 +195,13 @@ class _Builder:
             return self._add(found)
         if kind == "average":
             return self._average(found)
-        if kind == "same":
-            return self._value(source, path)
-        return self._reshaping(found)
+        if kind == "reshape":
+            return self._reshape(node, found)
+        if kind == "mean":
+            return self._mean(node, found)
+        if kind == "dropout" and found.module is not None and found.owner is not None:
+            self.owners.append((found.module, found.owner))
+        return self._waiting(found)
 
     # Steps
 
@@ -196,9 +252,14 @@ class _Builder:
 
     # Values
 
-    def _value(self, node: fx.Node, path: str) -> _Value:
-        """The value of a node for one of its readers: a membrane has no other, and an average that has fires by itself."""
-        value = self.values[node]
+    def _value(self, node: fx.Node, path: str, *, any_form: bool = False) -> _Value:
+        """The value of a node for one of its readers: a membrane has no other, and an average that has fires by itself.
+
+        Only a reader that takes ``any_form`` may find it seen as something else than a map.
+        """
+        value, form = self.values[node], self.forms[node]
+        if form.seen != form.map and not any_form:
+            raise UnsupportedError(form.rule)
         readers = self.traced.readers(node)
         if isinstance(value, _Joined) and len(readers) > 1:
             return self._join(node, value, path)
@@ -220,9 +281,9 @@ class _Builder:
         self.values[node] = spikes
         return spikes
 
-    def _spikes(self, node: fx.Node, path: str, *, linear: bool = False) -> _Spikes:
+    def _spikes(self, node: fx.Node, path: str, *, linear: bool = False, any_form: bool = False) -> _Spikes:
         """The value of a node as spikes; an average fires by itself, or merges into the linear layer that reads it."""
-        value = self._value(node, path)
+        value = self._value(node, path, any_form=any_form)
         if isinstance(value, _Spikes):
             return value
         if isinstance(value, _Joined):
@@ -278,8 +339,6 @@ class _Builder:
         result = node.args[0]
         if not isinstance(result, fx.Node):
             raise UnsupportedError(f"output: a network must return one tensor, not {result!r}")
-        if result not in self.values:
-            raise UnsupportedError("output: a network must return an image or logits, not a size")
         value = self._value(result, "output")
         if not isinstance(value, _Membrane) or any(kind not in ("flatten", "dropout") for _, kind, _ in value.after):
             if isinstance(value, _Membrane):
@@ -311,11 +370,11 @@ class _Builder:
             )
         return replace(value, norm=module)
 
-    def _reshaping(self, found: Operation) -> _Value:
+    def _waiting(self, found: Operation, *, any_form: bool = False) -> _Value:
         """Max pooling, flattening, dropout: on spikes a step; before a ReLU they wait until it has fired, as they commute."""
         assert found.module is not None
         path, source = found.path, found.inputs[0]
-        value = self._value(source, path)
+        value = self._value(source, path, any_form=any_form)
         if isinstance(value, _Joined):
             return replace(value, members=tuple(self._reshaped(found, member) for member in value.members))
         if isinstance(value, _Membrane) and value.pools and found.kind == "maxpool":
@@ -341,10 +400,37 @@ class _Builder:
                 f"Code(input='spike')"
             )
 
-    def _average(self, found: Operation) -> _Membrane:
-        source = self._spikes(found.inputs[0], found.path)
+    def _reshape(self, node: fx.Node, found: Operation) -> _Value:
+        """The same numbers seen in another shape: a flattening, or nothing that spikes would notice, if it is undone."""
+        before, seen = self.forms[found.inputs[0]], self.forms[node].seen
+        rule = f"{found.path}: {found.rule}"
+        if len(seen) == 1 and seen[0] == prod(before.map):
+            return self._waiting(replace(found, kind="flatten", module=nn.Flatten()), any_form=True)
+        value = self._value(found.inputs[0], found.path, any_form=True)
+        self.forms[node] = _Form(map=before.map, seen=seen, rule=before.rule or rule)
+        return value
+
+    def _mean(self, node: fx.Node, found: Operation) -> _Value:
+        """A mean over the whole image, at once or axis by axis; the channels' axis stays first."""
+        source = found.inputs[0]
+        before, seen = self.forms[source], self.forms[node].seen
+        rule = f"{found.path}: {found.rule}"
+        channels = before.map[0]
+        if {0, 1} & set(found.axes) or len(before.map) != 3 or before.seen[:1] != (channels,):
+            raise UnsupportedError(rule)
+        if prod(seen) != channels:
+            value = self._value(source, found.path, any_form=True)
+            self.forms[node] = _Form(map=before.map, seen=seen, rule=rule)
+            return value
+        flattens = len(seen) == 1
+        if not flattens:
+            self.forms[node] = _Form(map=(channels, 1, 1), seen=seen, rule=rule)
+        return self._average(found, flattens=flattens, any_form=True)
+
+    def _average(self, found: Operation, *, flattens: bool = False, any_form: bool = False) -> _Membrane:
+        source = self._spikes(found.inputs[0], found.path, any_form=any_form)
         pool = AveragePool(found.kernel, found.stride, found.padding, weights=self.weights)
-        after = (((f"{found.path}_flatten", "flatten", nn.Flatten())),) if found.flattens else ()
+        after = (((f"{found.path}_flatten", "flatten", nn.Flatten())),) if flattens else ()
         return _Membrane(path=found.path, source=source.name, linear=pool, after=after)
 
     def _add(self, found: Operation) -> _Value:
@@ -379,3 +465,8 @@ class _Builder:
             identity = AveragePool((1, 1), (1, 1), (0, 0), weights=self.weights)
             return _Membrane(path=path, source=spikes[0], linear=identity, residuals=(spikes[1],))
         return replace(membranes[0], residuals=(*membranes[0].residuals, spikes[0]))
+
+
+def _form(node: fx.Node) -> _Form:
+    shape = tuple(int(extent) for extent in node.meta["shape"][1:])
+    return _Form(map=shape, seen=shape)

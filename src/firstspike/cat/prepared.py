@@ -1,16 +1,25 @@
 """The prepared network: a graph of spiking layers with a stage, made by `prepare`, trained as any module."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from firstspike.arith import Code, LogWeights, checks
+from firstspike.arith import PIXEL_TOLERANCE, Code, LogWeights, checks
+from firstspike.cat.health import LayerHealth, health
 from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, encoder, stage_rank
+from firstspike.cat.patches import check_global, check_module
 
 INPUT = "input"
+
+AXES = 3
+"""Most axes of an image: channels, height, width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +52,21 @@ class Step:
         return (self.source, *self.others, *self.residuals, *self.parts)
 
 
+class StateError(RuntimeError):
+    """A prepared network's stage and scales are not those of any network: they were averaged or written one by one."""
+
+
 class Prepared(nn.Module):
-    """A network in which every activation and weight follows the current ``stage``; see `prepare`."""
+    """A network in which every activation and weight follows the current ``stage``; see `prepare`.
+
+    Stage, layers' scales and the shape of an image lie in buffers, and nowhere else: whatever copies a network's state
+    copies them, in place or not. What would average these integers (``AveragedModel(..., use_buffers=True)``) makes a
+    network that refuses to run: a checksum beside them no longer fits.
+    """
 
     _stage: Tensor
+    _input_shape: Tensor
+    _seal: Tensor
 
     def __init__(
         self,
@@ -64,16 +84,17 @@ class Prepared(nn.Module):
         self.encode = encoder(code)
         self.fire = nn.ModuleDict({step.name: Fire(code, "ttfs") for step in steps if step.fires or step.merges})
         self.register_buffer("_stage", torch.tensor(0, dtype=torch.int64))
-        self.register_load_state_dict_post_hook(_follow_stage)  # type: ignore[no-untyped-call]
+        self.register_buffer("_input_shape", torch.zeros(AXES, dtype=torch.int64))
+        self.register_buffer("_seal", torch.tensor(0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
+        self._write({})
         self._mark_planes()
         last_use: dict[str, int] = {}
         for index, step in enumerate(self.steps):
             for name in step.reads:
                 last_use[name] = index
         self._last_use = last_use
-        self._octaves: dict[
-            str, int
-        ] = {}  # of the averages that merged in the last run, and of what only passes them on
+        self._warned = False
 
     def _mark_planes(self) -> None:
         """Tell the layers that read the input, or what only passes it on, whether it is planes."""
@@ -96,7 +117,6 @@ class Prepared(nn.Module):
             elif isinstance(module, Synapses):
                 module.code = code
         self._mark_planes()
-        self._follow_stage()
 
     @property
     def accumulator_bits(self) -> int:
@@ -114,59 +134,190 @@ class Prepared(nn.Module):
 
     @property
     def stage(self) -> str:
-        """Stage of conversion-aware training: one of `STAGES`. Setting ``"quantised"`` chooses every layer's scale.
-
-        Where an average merges, its reader's scale leaves room for that from the network's first run on, which shows the
-        window.
+        """Stage of conversion-aware training, one of `STAGES`; setting it calls `set_stage`.
 
         Raises:
-            ValueError: the value set is no stage, or weights to be quantised are not finite.
+            StateError: stage and scales were averaged or written one by one.
+            ValueError: as `set_stage` does.
         """
-        return STAGES[int(self._stage)]
+        return STAGES[self._integers()["_stage"][0]]
 
     @stage.setter
     def stage(self, stage: str) -> None:
-        rank = stage_rank(stage)
-        if stage == "quantised" and self.stage != "quantised":
-            self._choose_scales()
-        self._stage.fill_(rank)
-        self._follow_stage()
+        self.set_stage(stage)
 
-    def _choose_scales(self) -> None:
-        """Choose every layer's scale; connections of one layer leave room for each other."""
-        by_name = {step.name: step for step in self.steps}
+    def set_stage(self, stage: str, *, scales: Mapping[str, int] | None = None) -> None:
+        """Enter a stage. Entering ``"quantised"`` from another one chooses every layer's scale anew, by its weights now.
+
+        Where an average merges into the layer that reads it, that layer's scale leaves room for it, which depends on the
+        size of an image.
+
+        Args:
+            stage: one of `STAGES`.
+            scales: of every layer with weights, by name, where they are known and not to be chosen.
+
+        Raises:
+            ValueError: there is no such stage; or ``"quantised"`` needs the size of an image before one is known, or
+                meets weights that are not finite.
+            UnsupportedError: ``"quantised"`` meets a layer with a hook, which would be lost.
+        """
+        rank = stage_rank(stage)
+        if scales is None:
+            enters = stage == "quantised" and self.stage != "quantised"
+            scales = self._fitting_scales() if enters else {}
+        self._write({"_stage": [rank], **{f"layers.{name}.scale": [scale] for name, scale in scales.items()}})
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one image, ``(channels, height, width)`` or ``(features,)``; None before it is known.
+
+        `prepare` takes it from its example, else the network from the first batch that it runs on. It then stays.
+        """
+        shape = self._integers()["_input_shape"]
+        return tuple(extent for extent in shape if extent) or None
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one image's logits.
+
+        Raises:
+            ValueError: the size of an image is not known.
+        """
+        shape = self.input_shape
+        if shape is None:
+            raise ValueError(
+                "the shape of the logits needs that of an image: run one batch, or prepare(net, example=images)"
+            )
+        return tuple(self._shapes(shape)[self.steps[-1].name][1:])
+
+    def set_input_shape(self, shape: Sequence[int]) -> None:
+        """Say how large an image is.
+
+        Raises:
+            ValueError: the network takes no such image.
+        """
+        shape = tuple(int(extent) for extent in shape)
+        if not 1 <= len(shape) <= AXES or min(shape) < 1:
+            raise ValueError(f"an image must have 1 to {AXES} axes of 1 or more, not shape {shape!r}")
+        try:
+            self._shapes(shape)
+        except RuntimeError as error:
+            raise ValueError(f"an image must have a shape that the network takes, not {shape!r}: {error}") from error
+        self._write({"_input_shape": [*shape, *[0] * (AXES - len(shape))]})
+
+    def _numbers(self) -> dict[str, Tensor]:
+        """The integers of the state by their names in it, the seal aside."""
+        scales = {f"layers.{name}.scale": layer.scale for name, layer in self.synapses()}
+        return {"_stage": self._stage, "_input_shape": self._input_shape, **scales}
+
+    def _integers(self) -> dict[str, list[int]]:
+        numbers = self._numbers()
+        flat = torch.cat([number.reshape(-1) for number in (self._seal, *numbers.values())]).tolist()
+        seal, values = flat[0], iter(flat[1:])
+        integers = {key: [next(values) for _ in range(number.numel())] for key, number in numbers.items()}
+        if seal != _checksum(integers):
+            raise StateError(_MIXED)
+        return integers
+
+    def _write(self, values: Mapping[str, list[int]]) -> None:
+        """Set integers of the state by their names in it, and the seal to fit."""
+        numbers = self._numbers()
+        with torch.no_grad():
+            for key, value in values.items():
+                numbers[key].copy_(torch.tensor(value).reshape(numbers[key].shape))
+            self._seal.fill_(_checksum({key: number.reshape(-1).tolist() for key, number in numbers.items()}))
+
+    def synapses(self) -> Iterable[tuple[str, Synapses]]:
+        """The layers with weights, by name."""
+        return [(name, layer) for name, layer in self.layers.items() if isinstance(layer, Synapses)]
+
+    def check_layers(self) -> None:
+        """Refuse what stage "quantised" would not run: hooks on a layer's parts, forwards that were replaced.
+
+        Raises:
+            UnsupportedError: there is one; the text names the part.
+        """
+        check_global()
+        for name, layer in self.synapses():
+            for part, module in (("linear", layer.linear), ("norm", layer.norm)):
+                if module is not None:
+                    check_module(f"layers.{name}.{part}", module, weight_hooks=True)
+
+    def _fitting_scales(self) -> dict[str, int]:
+        """The scale of every layer by its weights; connections of one layer leave room for each other."""
+        self.check_layers()
+        octaves = self.merged_octaves()
+        steps = {step.name: step for step in self.steps}
         parts = {name for step in self.steps for name in step.parts}
+        scales = {}
         for step in self.steps:
             if step.name in parts or not isinstance(self.layers[step.name], Synapses):
                 continue
-            connections = [by_name[name] for name in (step.name, *step.parts)]
-            for one in connections:
+            for one in (steps[name] for name in (step.name, *step.parts)):
                 layer = self.layers[one.name]
                 assert isinstance(layer, Synapses)
-                others = [self.layers[other.name] for other in connections if other is not one]
-                reach = [other.reach() for other in others if isinstance(other, Synapses)]
-                beside = None
-                if reach:
-                    high, low = (torch.stack(sums).sum(dim=0) for sums in zip(*reach, strict=True))
-                    beside = high, low
                 try:
-                    layer.choose_scale(
-                        residuals=len(step.residuals), octaves=self._octaves.get(one.source, 0), beside=beside
+                    scales[one.name] = layer.fitting_scale(
+                        residuals=len(step.residuals),
+                        octaves=octaves.get(one.source, 0),
+                        beside=self.beside(step, one),
                     )
                 except ValueError as error:
                     raise ValueError(f"layer {one.name!r}: {error}") from error
+        return scales
 
-    def _follow_stage(self) -> None:
-        stage = self.stage
-        for module in self.modules():
-            if isinstance(module, Fire | Synapses | AveragePool):
-                module.stage = stage
-        self.train(self.training)
+    def beside(self, step: Step, one: Step) -> tuple[Tensor, Tensor] | None:
+        """Greatest and least sums that the connections of a layer other than ``one`` add to each output; None for none."""
+        others = [self.layers[name] for name in (step.name, *step.parts) if name != one.name]
+        reach = [other.reach() for other in others if isinstance(other, Synapses)]
+        if not reach:
+            return None
+        high, low = (torch.stack(sums).sum(dim=0) for sums in zip(*reach, strict=True))
+        return high, low
+
+    def firing(self) -> frozenset[str]:
+        """Names of the steps that fire, for images of `input_shape`; averages that merge into their reader do not."""
+        octaves = self.merged_octaves()
+        return frozenset(step.name for step in self.steps if step.fires or (step.merges and step.name not in octaves))
+
+    def merged_octaves(self) -> dict[str, int]:
+        """Of the averages that merge, and of what only passes values on: the binary logarithm of their pixels.
+
+        Raises:
+            ValueError: an average might merge, and the size of an image is not known.
+        """
+        averages = [step for step in self.steps if step.merges]
+        if not averages:
+            return {}
+        shape = self.input_shape
+        if shape is None:
+            raise ValueError(
+                f"stage 'quantised' needs the size of an image, by which the average {averages[0].name!r} merges or not; "
+                f"run one batch before it, or give prepare(net, example=images)"
+            )
+        octaves: dict[str, int] = {}
+        shapes = self._shapes(shape)
+        for step in self.steps:
+            if step.kind in ("flatten", "dropout"):
+                octaves[step.name] = octaves.get(step.source, 0)
+            elif step.merges and self.merged(step, _size(shapes[step.source])):
+                window = _pixels(shapes[step.source]) // _pixels(shapes[step.name])
+                octaves[step.name] = window.bit_length() - 1
+        return octaves
+
+    def _shapes(self, shape: Sequence[int]) -> dict[str, torch.Size]:
+        """Shape of the input's and every step's value, for one image; nothing fires, no state changes."""
+        parameter = next(self.parameters(), torch.zeros(()))
+        with evaluating(self), torch.no_grad():
+            values = {INPUT: parameter.new_zeros((1, *shape))}
+            for step in self.steps:
+                values[step.name] = self.compute(step, values, "relu")
+        return {name: value.shape for name, value in values.items()}
 
     @property
     def fires(self) -> dict[str, Fire]:
         """All firing activations by step name, the input's under ``"input"``."""
-        return {INPUT: self.encode, **{name: module for name, module in self.fire.items() if isinstance(module, Fire)}}
+        return {INPUT: self.encode, **{name: fire for name, fire in self.fire.items() if isinstance(fire, Fire)}}
 
     def observe(self, active: bool, *, spikes: bool = False) -> None:
         """Keep each activation's sum (`activity`) in the following runs, and its spike count if ``spikes``."""
@@ -211,24 +362,23 @@ class Prepared(nn.Module):
         """Output of every step by name, the encoded input under ``"input"``: decoded spikes, and the logits."""
         return self._run(x, keep=True)
 
+    def health(self, images: Tensor) -> tuple[LayerHealth, ...]:
+        """Which layers saturate or stay silent on some images, in this stage, and what to do; see `firstspike.cat.health`."""
+        return health(self, images)
+
     def _run(self, x: Tensor, *, keep: bool) -> dict[str, Tensor]:
         if isinstance(x, np.ndarray):
             raise TypeError("images must be a tensor here, not an array; use torch.from_numpy(images)")
-        values = {INPUT: self.encode(x)}
+        integers = self._integers()
+        if not any(integers["_input_shape"]) and 1 < x.dim() <= AXES + 1 and len(x):
+            self._write({"_input_shape": [*x.shape[1:], *[0] * (AXES + 1 - x.dim())]})
+        self._check_pixels(x)
+        stage = STAGES[integers["_stage"][0]]
+        values = {INPUT: self.encode(x, stage)}
         for index, step in enumerate(self.steps):
-            source = values[step.source]
-            y = self.layers[step.name](*(values[name] for name in step.reads))
-            if step.kind in ("flatten", "dropout"):
-                self._octaves[step.name] = self._octaves.get(step.source, 0)
-            elif step.merges:
-                size = (int(source.shape[-2]), int(source.shape[-1]))
-                merges = self.merged(step, size)
-                pixels = size[0] * size[1] // (int(y.shape[-2]) * int(y.shape[-1]))
-                self._octaves[step.name] = pixels.bit_length() - 1 if merges else 0
-                if not merges:
-                    y = self.fire[step.name](y)
-            if step.fires:
-                y = self.fire[step.name](y)
+            y = self.compute(step, values, stage)
+            if step.fires or (step.merges and not self.merged(step, _size(values[step.source].shape))):
+                y = self.fire[step.name](y, stage)
             values[step.name] = y
             if not keep:
                 for name in set(step.reads):
@@ -236,8 +386,68 @@ class Prepared(nn.Module):
                         del values[name]
         return values
 
+    def _check_pixels(self, x: Tensor) -> None:
+        """Warn once of images that no spikes could stand for: they are cut to [0, 1]."""
+        if self._warned or not x.numel():
+            return
+        low, high = (float(extreme) for extreme in torch.aminmax(x.detach()))
+        if low < -PIXEL_TOLERANCE or high > 1 + PIXEL_TOLERANCE:
+            self._warned = True
+            warnings.warn(
+                f"images should hold values in [0, 1], not {low:g}..{high:g}: spikes stand for no others, and values below 0 "
+                f"are 0 in every stage; do not normalise images, or clamp them: images.clamp(0, 1)",
+                UserWarning,
+                stacklevel=3,
+            )
 
-def _follow_stage(module: nn.Module, _: object) -> None:
-    """A hook that can be pickled: the stage may have come with the state."""
+    def compute(self, step: Step, values: Mapping[str, Tensor], stage: str) -> Tensor:
+        """A step's value before it fires."""
+        layer = self.layers[step.name]
+        inputs = [values[name] for name in step.reads]
+        y: Tensor = layer(*inputs, stage=stage) if isinstance(layer, Synapses) else layer(*inputs)
+        return y
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; then each module is in its own mode again."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+_MIXED = (
+    "the stage and scales of this network must be those that were set or loaded together, not averages or single writes of "
+    "them: average its parameters only (AveragedModel with use_buffers=False) and copy integers as they are"
+)
+
+
+def _checksum(integers: Mapping[str, Sequence[int]]) -> int:
+    """24 bits, which float32 holds too, over integers by name."""
+    return crc32(repr(sorted((key, list(map(int, value))) for key, value in integers.items())).encode()) & 0xFFFFFF
+
+
+def _complete(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """A hook before a state is loaded: one of before shapes and seals gets them, one whose seal does not fit is refused."""
     assert isinstance(module, Prepared)
-    module._follow_stage()
+    own = module._numbers()
+    whole = all(prefix + key in state for key in (*own, "_seal"))
+    state.setdefault(f"{prefix}_input_shape", own["_input_shape"].clone())
+    numbers = {key: state.get(prefix + key, number).reshape(-1).tolist() for key, number in own.items()}
+    seal = _checksum(numbers)
+    if whole and int(state[f"{prefix}_seal"]) != seal:
+        raise StateError(_MIXED)
+    state[f"{prefix}_seal"] = torch.tensor(seal)
+
+
+def _size(shape: Sequence[int]) -> tuple[int, int]:
+    return int(shape[-2]), int(shape[-1])
+
+
+def _pixels(shape: Sequence[int]) -> int:
+    height, width = _size(shape)
+    return height * width

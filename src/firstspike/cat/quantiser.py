@@ -24,6 +24,18 @@ class _Quantise(torch.autograd.Function):
         return gradient, None, None
 
 
+class _StraightThrough(torch.autograd.Function):
+    """Values computed elsewhere, with the gradient passed unchanged to those that they stand for."""
+
+    @staticmethod
+    def forward(ctx: Any, real: Tensor, rounded: Tensor) -> Tensor:
+        return rounded.view_as(rounded)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return gradient, None
+
+
 class _RoundBias(torch.autograd.Function):
     """``round_half_even(b * 2^G) * 2^-G`` with a straight-through gradient."""
 
@@ -66,6 +78,17 @@ def round_bias(bias: Tensor, exponent: int) -> Tensor:
     [0.0, 2.0, 0.0]
     """
     return _RoundBias.apply(bias, exponent)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def straight_through(real: Tensor, rounded: Tensor) -> Tensor:
+    """``rounded``, whose gradient goes to ``real``.
+
+    >>> real = torch.tensor([0.3], requires_grad=True)
+    >>> straight_through(real, torch.tensor([0.25])).backward()
+    >>> real.grad.tolist()
+    [1.0]
+    """
+    return _StraightThrough.apply(real, rounded)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def best_scale(

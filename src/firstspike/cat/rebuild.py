@@ -52,13 +52,10 @@ def rebuild(network: Network) -> Prepared:
             assert isinstance(layer, Flatten)
             modules[layer.name] = nn.Flatten()
             steps.append(Step(name=layer.name, kind="flatten", source=layer.source))
-    prepared = Prepared(steps, modules, **formats)
-    prepared.stage = "quantised"
-    for connection in network.connections:
-        module = prepared.layers[connection.name]
-        assert isinstance(module, Synapses)
-        module.scale.fill_(connection.scale)
-    return prepared.double().eval()
+    prepared = Prepared(steps, modules, **formats).double()
+    prepared.set_input_shape(network.input_shape)
+    prepared.set_stage("quantised", scales={one.name: one.scale for one in network.connections})
+    return prepared.eval()
 
 
 def reformat(
@@ -74,7 +71,7 @@ def reformat(
         ValueError: the weights are not finite.
     """
     copy = deepcopy(prepared).eval()
-    copy.stage = "ttfs"
+    copy.set_stage("ttfs")
     copy.follow_code(code or copy.code)
     copy.weights = weights or copy.weights
     copy.accumulator_bits = accumulator_bits or copy.accumulator_bits
@@ -83,7 +80,7 @@ def reformat(
             module.weights, module.accumulator_bits = copy.weights, copy.accumulator_bits
         elif isinstance(module, AveragePool):
             module.weights = copy.weights
-    copy.stage = "quantised"
+    copy.set_stage("quantised")
     return copy
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from firstspike import records, zoo
 from firstspike.data import ImageSet, load
+from firstspike.data.arrays import is_array, random_images
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
 from firstspike.spec.trace import Sums, join
@@ -54,13 +55,20 @@ def chosen_processor(options: argparse.Namespace) -> Processor:
 def chosen_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
     """The test images that the arguments name, of the network's shape; ``limit`` of them, None: all."""
     shape = snn.network.input_shape
+    if (options.data is None) == (options.random is None):
+        raise ValueError("images must be given by --data SPEC, or by --random N")
+    if options.random is not None:
+        return random_images(options.random, shape)
     images = load(
         options.data,
         split="test",
         data_root=options.data_root,
         expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
     )
-    check_classes(snn, images, options.data)
+    if is_array(options.data) and len(images.classes) < len(snn.network.classes):  # numbers name no classes
+        images = replace(images, classes=tuple(map(str, range(len(snn.network.classes)))))
+    if not is_array(options.data):
+        check_classes(snn, images, options.data)
     return images.limit(limit) if limit else images
 
 

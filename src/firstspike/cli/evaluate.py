@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> None:
         "network": str(options.network),
         "dataset": images.name,
         "engine": snn.engine.name,
-        "accuracy": sums.accuracy,
+        "accuracy": sums.accuracy if images.labelled else None,
         "images": len(images),
         "split": "all" if images.whole else "test",
         "images_per_second": len(images) / seconds,
@@ -35,13 +35,14 @@ def run(options: argparse.Namespace) -> None:
     }
     title = f"{options.network} on {images.name}: {len(images)} {'' if images.whole else 'test '}images"
     shown = table(title, ["quantity"], ["value"])
-    shown.add_row("accuracy", f"{100 * sums.accuracy:.2f} %")
+    if images.labelled:
+        shown.add_row("accuracy", f"{100 * sums.accuracy:.2f} %")
     shown.add_row("latency", f"{sums.latency_steps} steps")
     shown.add_row("spikes per neuron", f"{sums.spikes_per_neuron:.4f}")
     shown.add_row("synaptic operations", f"{sums.sops_per_image / 1e6:.3f} million/image")
     shown.add_row("speed", f"{len(images) / seconds:.1f} images/s (engine {snn.engine.name})")
     console.print(shown)
-    if images.whole:
+    if images.whole and images.labelled:
         console.print(
             f"{images.name} has no folders train and test, so these are all its images: this is a test only of a network "
             f"that was trained on none of them", soft_wrap=True,

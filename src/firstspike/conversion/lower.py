@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from firstspike import spec
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
 from firstspike.cat.layers import AveragePool, Channels, Synapses, nearest_level
-from firstspike.cat.prepared import Prepared, Step
+from firstspike.cat.prepared import Prepared, Step, evaluating
 from firstspike.spec.limits import Shape
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network
 
@@ -39,13 +39,15 @@ def lower(prepared: Prepared, shape: Shape, *, classes: tuple[str, ...] = ()) ->
     Raises:
         TypeError: ``prepared`` was not made by `firstspike.prepare`.
         ConversionError: the stage is another one, or a layer does not fit (its membrane, its shapes).
+        UnsupportedError: a layer has a hook or a replaced forward, which would be lost.
     """
     if not isinstance(prepared, Prepared):
         raise TypeError(f"convert needs a network made by firstspike.prepare, not {type(prepared).__name__}")
+    prepared.check_layers()
     if prepared.stage != "quantised":
         raise ConversionError(f"convert needs stage 'quantised' (set network.stage), not {prepared.stage!r}")
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(prepared):
             return _Lowering(prepared, shape).network(classes)
     except ConversionError:
         raise

@@ -64,9 +64,10 @@ def _connection(layer: Synaptic, network: Network, code: Code, weights: LogWeigh
 
 def _averaged(layer: Synaptic, weights: LogWeights) -> int:
     """Inputs of a layer that `firstspike.convert` makes of an average: one channel a group, all weights one level; or 0."""
-    if not isinstance(layer, Conv2d) or layer.codes.shape[1] != 1 or layer.groups != layer.outputs or layer.bias.any():
+    codes = layer.codes
+    if not isinstance(layer, Conv2d) or codes.shape[1] != 1 or layer.groups != layer.outputs or layer.bias.any():
         return 0
-    pixels = layer.codes[0, 0].size
+    pixels = codes[0, 0].size
     level = nearest_level(pixels, weights)
     q = min(level, weights.q_max)
-    return pixels if layer.scale == level - q and (layer.codes == q).all() else 0
+    return pixels if layer.scale == level - q and bool((codes == q).all()) else 0

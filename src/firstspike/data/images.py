@@ -29,7 +29,7 @@ class ImageSet:
 
     images: uint8 [N, C, H, W], C = 1 (grey) or 3 (RGB); labels: int64 [N], each below ``len(classes)``;
     classes: names, position = label; name: what messages and records call this set; whole: its source has no splits, so
-    these are all its images, whichever split was asked for.
+    these are all its images, whichever split was asked for; labelled: the labels say something.
     """
 
     images: np.ndarray
@@ -37,6 +37,7 @@ class ImageSet:
     classes: tuple[str, ...]
     name: str
     whole: bool = False
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         rules = (("images", self.images, np.uint8, 4), ("labels", self.labels, np.int64, 1))

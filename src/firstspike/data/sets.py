@@ -1,12 +1,14 @@
 """Data sets by name or path: ``load`` and what works on its result."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 
 from firstspike.data.archives import NAMED, Arrays, obtain, read_cifar, read_fashion
+from firstspike.data.arrays import is_array, load_arrays
 from firstspike.data.decode import decode_cached, resize_all
 from firstspike.data.images import ImageSet, stratified
 from firstspike.data.sources import SPLIT_FOLDERS, Split, list_images, open_source
@@ -41,7 +43,8 @@ def load(
     """Load one split of a data set into memory.
 
     spec: ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``tiny-imagenet`` (its validation images are the
-        test split), or the path of a folder or zip archive with one sub-folder per class.
+        test split), or the path of a folder or zip archive with one sub-folder per class, or of an ``.npy`` or
+        ``.npz`` file (`firstspike.data.arrays.load_arrays`).
     split: ``train`` or ``test``. What has no folders ``train``, ``test`` or ``val`` is taken whole for either.
     data_root: where named sets lie, see ``data_folder``: ``NAME/train/CLASS/*`` and ``NAME/test/CLASS/*`` (``val``),
         else ``NAME-train.zip`` and ``NAME-test.zip`` (or ``-val``), else the official archive, which is downloaded to
@@ -68,8 +71,12 @@ def load(
         images, labels, classes = _named(spec, split, root, download, size)
     else:
         if not Path(spec).exists():
-            known = f"{list(names())}, a folder or a zip archive"
+            known = f"{list(names())}, a folder, a zip archive or a NumPy file"
             raise FileNotFoundError(f"data must be one of {known}, not {spec!r}{meant(spec, names())}")
+        if is_array(spec):
+            found = load_arrays(Path(spec), split, shape=expect_shape)
+            pixels = found.images if size is None else resize_all(found.images, size)
+            return replace(found, images=pixels if expect_shape is None else _in_shape(pixels, expect_shape, spec))
         keep = data_root is not None or bool(os.environ.get("FIRSTSPIKE_DATA"))
         (images, labels, classes), whole = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
     if expect_shape is not None:

@@ -15,7 +15,15 @@ from firstspike import files
 Split = Literal["train", "test"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".pbm", ".pgm", ".ppm", ".gif", ".tif", ".tiff", ".webp"})
-SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "val")}
+SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "val", "valid", "validation", "dev"),
+}
+"""Folders of a split in any case of letters, the first that is there before the others."""
+
+UNUSED_FOLDERS = ("unlabeled", "unlabelled", "extra")
+"""Folders beside those of splits that are left out."""
+
 ANNOTATIONS = "val_annotations.txt"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_DEPTH = 64
@@ -95,8 +103,10 @@ class ZipSource:
         self.path = path
         self._archive = archive
         self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in archive.infolist():
-            name = entry.filename.removeprefix("./")
+        entries = archive.infolist()
+        backslashes = not any("/" in entry.filename for entry in entries)  # as some programs for Windows write them
+        for entry in entries:
+            name = (entry.filename.replace("\\", "/") if backslashes else entry.filename).removeprefix("./")
             if name.count("/") > MAX_DEPTH:
                 raise ValueError(f"{path} must hold at most {MAX_DEPTH} folders within one another, not more")
             if name and not any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
@@ -146,7 +156,8 @@ def _opened(path: Path, opened: ExitStack) -> Source:
     try:
         archive = opened.enter_context(zipfile.ZipFile(stream))
     except _BROKEN_ZIP as error:
-        raise ValueError(f"data must be a folder or a whole zip archive, not {str(path)!r}: {error}") from error
+        one = "; put images into a folder for each class" if path.suffix.lower() in IMAGE_SUFFIXES else ""
+        raise ValueError(f"data must be a folder or a whole zip archive, not {str(path)!r}: {error}{one}") from error
     return ZipSource(path, archive)
 
 
@@ -200,9 +211,11 @@ def _tree(names: list[str]) -> _Folder:
 def list_images(source: Source, split: Split) -> Listing:
     """Find the class folders of one split.
 
-    A folder that holds a single folder is a wrapper and is entered. A level whose folders are all named ``train``,
-    ``test`` or ``val`` holds splits: ``test`` is taken from ``test``, else from ``val``. Otherwise its folders are
-    classes, numbered in alphabetical order, and every image below a class folder belongs to it. A ``val`` folder with a
+    A folder that holds a single folder is a wrapper and is entered. A level whose folders are all named as splits are
+    (``train``, ``training``; ``test``, ``testing``, ``val``, ``valid``, ``validation``, ``dev``, in any case of letters;
+    ``unlabeled`` and ``extra`` beside them are left out) holds splits: ``test`` is taken from ``test``, else from the next
+    of these names. One that holds folders of both splits and others is refused. Otherwise its folders are classes,
+    numbered in alphabetical order, and every image below a class folder belongs to it. A ``val`` folder with a
     file ``val_annotations.txt`` (Tiny-ImageNet: file name, class, box) takes its classes from there. Files that are no
     images by their suffix are left out.
 
@@ -211,16 +224,16 @@ def list_images(source: Source, split: Split) -> Listing:
     """
     level = _tree(source.names())
     known = {name for names in SPLIT_FOLDERS.values() for name in names}
-    while len(level.folders) == 1 and not level.images() and not level.folders.keys() & known:
+    while len(level.folders) == 1 and not level.images() and not {*map(str.lower, level.folders)} & known:
         (inner,) = level.folders.values()
         if not inner.folders:
             break
         level = inner
-    if not level.folders or not level.folders.keys() <= known:
+    folders = _splits(level, source.path)
+    if not folders:
         return replace(_listing(_classes(level, source.path)), whole=True)
     splits: dict[Split, dict[str, list[str]]] = {}
-    for candidate, names in SPLIT_FOLDERS.items():
-        present = [level.folders[name] for name in names if name in level.folders]
+    for candidate, present in folders.items():
         annotated = [folder for folder in present if ANNOTATIONS in folder.files]
         if annotated:
             splits[candidate] = _annotated(annotated[0], source)
@@ -233,6 +246,29 @@ def list_images(source: Source, split: Split) -> Listing:
         if differing := sorted(first.keys() ^ other.keys()):
             raise ValueError(f"{source.path} must have the same classes in train and test, not {differing[0]!r} in one")
     return _listing(splits[split])
+
+
+def _splits(level: _Folder, where: Path) -> dict[Split, list[_Folder]]:
+    """The folders of each split, in order of preference; none where the level's folders are classes."""
+    names = {name.lower(): name for name in level.folders}
+    known = {
+        split: [level.folders[names[own]] for own in owns if own in names] for split, owns in SPLIT_FOLDERS.items()
+    }
+    spelled = [own for owns in SPLIT_FOLDERS.values() for own in owns if own in names]
+    others = sorted(name for own, name in names.items() if own not in (*spelled, *UNUSED_FOLDERS))
+    if len(names) < len(level.folders) and spelled:
+        raise ValueError(
+            f"{where} must have one folder for each split, not {sorted(level.folders)!r}; rename or remove one"
+        )
+    if spelled and not others:
+        return known
+    if known["train"] and known["test"]:
+        raise ValueError(
+            f"{where} must hold either folders of splits or of classes, not {others[0]!r} beside "
+            f"{names[spelled[0]]!r} and {names[spelled[-1]]!r}; move it away, or rename it to one of "
+            f"{', '.join((*SPLIT_FOLDERS['train'], *SPLIT_FOLDERS['test']))} if it is a split"
+        )
+    return {}
 
 
 def _listing(files: dict[str, list[str]]) -> Listing:

@@ -14,13 +14,14 @@ NAMES = names.ENGINES
 """Engines that can be asked for by name."""
 
 
-def create(network: Network, name: str | None = None, *, threads: int | None = None) -> Engine:
+def create(network: Network, name: str | None = None, *, threads: int | None = None, owned: bool = False) -> Engine:
     """An engine for a network.
 
     Args:
         network: the network to run.
         name: one of `NAMES`; None for "native" where it is built, else for "reference" with a warning.
         threads: threads of the native engine; None for one per processor.
+        owned: nobody else holds ``network``, so that the engine may take over where its codes are kept.
 
     Raises:
         ValueError: there is no engine of that name.
@@ -46,7 +47,7 @@ def create(network: Network, name: str | None = None, *, threads: int | None = N
             stacklevel=2,
         )
         return ReferenceEngine(network)
-    return NativeEngine(network, threads=threads)
+    return NativeEngine(network, threads=threads, owned=owned)
 
 
 def encode(values: np.ndarray, code: Code) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from firstspike.arith import NO_SPIKE
+from firstspike.arith import NO_SPIKE, PIXEL_TOLERANCE
 from firstspike.engine import encode
 from firstspike.spec.network import Network
 
@@ -49,6 +49,9 @@ def encode_images(network: Network, x: Any) -> np.ndarray:
         low, high = float(array.min()), float(array.max())
         if np.isnan(low) or np.isnan(high):
             raise ValueError("images must hold values in [0, 1], not nan")
-        if low < 0 or high > 1:
-            raise ValueError(f"images must hold values in [0, 1], not {low if low < 0 else high!r}")
+        if low < -PIXEL_TOLERANCE or high > 1 + PIXEL_TOLERANCE:
+            raise ValueError(
+                f"images must hold values in [0, 1], not {low if low < -PIXEL_TOLERANCE else high!r}; "
+                f"do not normalise them, or clamp them: images.clip(0, 1)"
+            )
     return encode(array, network.code)

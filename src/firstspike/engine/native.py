@@ -20,8 +20,7 @@ class NativeEngine:
     """Bit-exact inference by compiled kernels; see `Engine` for the interface.
 
     Attributes:
-        network: the network it runs. The engine holds its weights as packed codes, ``B_w`` bits each; codes that the
-            network held packed are let go there and read from here.
+        network: the network it runs. The engine holds its weights as packed codes, ``B_w`` bits each.
         threads: how many threads one call uses; over images where there are enough, else over parts of each layer.
         instructions: the instruction set in use: "avx512", "avx2" or "portable".
         path: "auto", "event" or "dense".
@@ -30,7 +29,13 @@ class NativeEngine:
     name = "native"
 
     def __init__(
-        self, network: Network, *, threads: int | None = None, instructions: str = "auto", path: str = "auto"
+        self,
+        network: Network,
+        *,
+        threads: int | None = None,
+        instructions: str = "auto",
+        path: str = "auto",
+        owned: bool = False,
     ) -> None:
         """Pack a network's weights.
 
@@ -41,6 +46,8 @@ class NativeEngine:
             path: "event" visits spikes only, "dense" multiplies every input, "auto" chooses per layer and group of
                 images by the density of its spikes. Layers whose operands need more than 16 bits are always
                 event-driven.
+            owned: nobody else holds ``network``: codes that it holds packed are let go there, layer by layer, and read
+                from here. Otherwise it stays as it is.
 
         Raises:
             TypeError: ``threads`` is not an int.
@@ -71,9 +78,9 @@ class NativeEngine:
             else:
                 assert isinstance(layer, Synaptic)
                 for part in layer.parts:  # their sums go before the layer that adds them
-                    self._add_synaptic(layer, part)
+                    self._add_synaptic(layer, part, owned=owned)
                     self._numbers[part.name] = len(self._numbers)
-                self._add_synaptic(layer, layer)
+                self._add_synaptic(layer, layer, owned=owned)
             self._numbers[layer.name] = len(self._numbers)
         # a trace has a place for every step but the read-out; sums of parts leave none
         self._traced = [name if name in network.shapes else None for name in list(self._numbers)[1:-1]]
@@ -109,7 +116,7 @@ class NativeEngine:
         found = {name: values for name, values in zip(self._traced, traces, strict=False) if name is not None}
         return {**found, readout: logits}
 
-    def _add_synaptic(self, owner: Synaptic, layer: Synaptic) -> None:
+    def _add_synaptic(self, owner: Synaptic, layer: Synaptic, *, owned: bool) -> None:
         """One connection of a layer: its own, which ends it, or a part, whose sums wait for that."""
         network, is_part = self.network, layer is not owner
         source, before = self._numbers[layer.source], _volume(network.shapes[layer.source])
@@ -139,7 +146,8 @@ class NativeEngine:
             partial=is_part,
         )
         number, size = len(self._numbers) - 1, packed_size(layer.weight_count, network.weights.bits)
-        layer.keep_codes_in(partial(_codes, self._native, number, size), network.weights.bits)
+        if owned:
+            layer.keep_codes_in(partial(_codes, self._native, number, size), network.weights.bits)
 
 
 def encode(values: np.ndarray, code: Code, *, threads: int = 1) -> np.ndarray:

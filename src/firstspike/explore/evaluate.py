@@ -210,14 +210,9 @@ class Evaluator:
 
 
 def evaluate_all(job: Job, designs: Sequence[Design]) -> list[Result]:
-    """Metrics of several designs, in order; what they share is kept for the process's next call."""
-    if _latest.get("digest") != job.digest:
-        _latest.update(digest=job.digest, evaluator=Evaluator(job))
-    evaluator: Evaluator = _latest["evaluator"]
+    """Metrics of several designs, in order, which share what they can."""
+    evaluator = Evaluator(job)
     return [evaluator.evaluate(design) for design in designs]
-
-
-_latest: dict[str, Any] = {}
 
 
 def _keep(path: Path, *contents: files.Content) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from firstspike.explore.evaluate import Job, Result, evaluate_all
+from firstspike.explore.evaluate import Evaluator, Job, Result, evaluate_all
 from firstspike.explore.space import Design, require
 
 ATTEMPTS = 5
@@ -23,12 +23,12 @@ class Local:
     """One design after the other, in this process."""
 
     def __init__(self, job: Job) -> None:
-        self.job = job
+        self.evaluator = Evaluator(job)
 
     def run(self, designs: Mapping[int, Design]) -> Iterator[tuple[int, Result]]:
         """Number and result of each, in order, as they come."""
         for number, design in designs.items():
-            yield number, evaluate_all(self.job, [design])[0]
+            yield number, self.evaluator.evaluate(design)
 
 
 class Cluster:

@@ -3,19 +3,18 @@
 All take the same spikes: where a baseline's own code or weights would give others, that is said in docs/explanation/energy.md.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from firstspike.arith import LogWeights, checks
+from firstspike.arith import LogWeights, checks, membrane_exponent
 from firstspike.processor import cycles, energy, spinalflow
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
-from firstspike.spec.network import Network
+from firstspike.spec.network import Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.trace import Trace
 
@@ -136,11 +135,23 @@ def _with_bits(
 ) -> tuple[Counts, ProcessorSpec]:
     """Counts with weight codes of ``bits`` bits on a processor whose weight buffer holds as many rows as before.
 
-    The mapping and the counts ask a weight format for its bits only.
+    The mapping and the counts ask a network's weights for their bits and number only, so all of the wider ones are zero,
+    at the scale whose membranes are coarsest and still hold what a residual adds.
     """
     checks.integer("bits", bits, low=2, high=8)
-    wider = copy.copy(network)
-    # its codes stay and it runs nowhere, so it is not checked again
-    object.__setattr__(wider, "weights", LogWeights(bits=bits, levels_per_octave=16))
+    weights = LogWeights(bits=bits, levels_per_octave=16)
+    octaves = network.code.exponent - membrane_exponent(network.code, weights, 0)
+    layers = tuple(
+        replace(
+            layer,
+            codes=np.full(layer.weight_shape, weights.zero_level, dtype=np.uint8),
+            scale=octaves * weights.levels_per_octave,
+            bias=np.zeros_like(layer.bias),
+        )
+        if isinstance(layer, Synaptic)
+        else layer
+        for layer in network.layers
+    )
+    wider = replace(network, weights=weights, layers=layers)
     larger = replace(processor, weight_buffer_kib=-(-processor.weight_buffer_kib * bits // network.weights.bits))
     return cycles.count(wider, times, larger), larger

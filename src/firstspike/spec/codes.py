@@ -55,10 +55,10 @@ def packed_size(count: int, bits: int) -> int:
 
 
 class PackedCodes:
-    """The codes of one layer as a stream, C order. Their values never change; where they are kept may.
+    """The codes of one layer as a stream, C order. Their values never change.
 
-    An engine that holds the same codes in an order of its own takes the stream's place, so that a process holds
-    them once.
+    Where they are kept may, by the will of the network's only owner: an engine that holds the same codes in an order of
+    its own then takes the stream's place, so that a process holds them once.
 
     Attributes:
         shape: of the unpacked codes.

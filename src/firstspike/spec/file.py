@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -293,7 +293,7 @@ def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.n
 
 
 def _connection(
-    kind: str, subject: str, entry: dict[str, Any], codes: np.ndarray, bias: np.ndarray, **fields: Any
+    kind: str, subject: str, entry: dict[str, Any], codes: PackedCodes, bias: np.ndarray, **fields: Any
 ) -> Synaptic:
     fields |= {"name": entry["name"], "source": container.text(f"{subject}: source", entry["source"])}
     fields |= {"codes": codes, "scale": entry["scale"], "bias": bias}
@@ -303,7 +303,7 @@ def _connection(
     return Conv2d(**fields, stride=stride, padding=padding, groups=entry["groups"])
 
 
-def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> PackedCodes:
     """A layer's codes, packed: `Synaptic.codes` is an array to those who read it."""
     count = math.prod(shape)
     if not 1 <= count <= MAX_CODES:
@@ -312,7 +312,7 @@ def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.n
     unused = packed.size * 8 - count * bits
     if int(packed[-1]) >> (8 - unused):
         raise ValueError(f"tensor '{name}.codes': the last {unused} bits must be 0, not {int(packed[-1]):#010b}")
-    return cast(np.ndarray, PackedCodes(packed, shape, bits))
+    return PackedCodes(packed, shape, bits)
 
 
 def _take(tensors: dict[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import numpy as np
 
@@ -70,15 +70,25 @@ class Layer:
 
 
 class _Codes:
-    """The field ``codes``: given as an array or packed, read as an array."""
+    """The field ``codes``: given as an array or packed, read as a read-only array."""
 
-    def __get__(self, layer: "Synaptic | None", owner: type) -> np.ndarray:
+    @overload
+    def __get__(self, layer: None, owner: type) -> "_Codes": ...
+
+    @overload
+    def __get__(self, layer: "Synaptic", owner: type) -> np.ndarray: ...
+
+    def __get__(self, layer: "Synaptic | None", owner: type) -> "np.ndarray | _Codes":
         if layer is None:
             raise AttributeError("codes")  # so a dataclass learns that its field has no default
         codes = layer.__dict__["codes"]
-        return codes.unpack() if isinstance(codes, PackedCodes) else codes
+        if isinstance(codes, PackedCodes):
+            return codes.unpack()
+        view: np.ndarray = codes.view()
+        view.flags.writeable = False
+        return view
 
-    def __set__(self, layer: "Synaptic", codes: np.ndarray) -> None:  # or PackedCodes: mypy takes this for what is read
+    def __set__(self, layer: "Synaptic", codes: np.ndarray | PackedCodes) -> None:
         layer.__dict__["codes"] = codes
 
 
@@ -90,8 +100,8 @@ class Synaptic(Layer):
     (numerics, section 7).
 
     Attributes:
-        codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8; shape by kind. If they were given packed, every
-            access unpacks a new array, read-only; else it is the array that was given.
+        codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8, read-only; shape by kind. Given as an array, or as
+            `firstspike.spec.codes.PackedCodes`, which every access unpacks anew.
         scale: ``k``, in levels: a code stands for ``W(q + k)``.
         bias: int64 ``[outputs]``, in units of ``2^-G``.
         fires: False for the read-out (the last layer).
@@ -176,7 +186,7 @@ class Synaptic(Layer):
     def keep_codes_in(self, stream: Callable[[], np.ndarray], bits: int) -> None:
         """Let go of codes that were given packed in ``bits`` bits: ``stream`` gives the same bytes from now on.
 
-        An array stays: it is the giver's.
+        For the only owner of a network. An array stays: it is the giver's.
         """
         held = self._held
         if isinstance(held, PackedCodes) and held.bits == bits:

@@ -1,15 +1,14 @@
 """Knowledge distillation: soft labels and relations of trained networks, integer or float, as part of the loss."""
 
 import hashlib
-import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from firstspike.cat.own import build, load_weights
 from firstspike.cat.rebuild import rebuild
 from firstspike.spec import Network, fingerprint
 from firstspike.train.teacher.file import is_teacher, load_teacher
@@ -99,32 +98,14 @@ def find_teacher(name: str) -> nn.Module | None:
     if is_teacher(name):
         return load_teacher(name)
     place, at, weights = name.partition("@")
-    module, colon, factory = place.partition(":")
+    colon = ":" in place
     if not at or not colon:
         return None
-    if not Path(weights).is_file():
-        raise FileNotFoundError(f"teacher {name!r}: there is no file {weights!r}")
     try:
-        network: nn.Module = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"teacher {name!r}: {place!r} must be a function that returns the network ({error})"
-        ) from error
-    try:
-        network.load_state_dict(_state(weights))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"teacher {name!r}: {weights!r} must be a state dict of the network ({reason})") from error
+        network = load_weights(build(place), weights)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"teacher {name!r}: {error}") from error
     return network.eval()
-
-
-def _state(path: str) -> dict[str, Tensor]:
-    if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
 
 
 def _module(network: Teacher, shape: tuple[int, int, int], classes: int) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import lightning
@@ -11,6 +12,7 @@ from torch import nn
 from firstspike.arith import checks
 from firstspike.cat.layers import Synapses
 from firstspike.cat.models import vgg
+from firstspike.cat.own import build, load_weights
 from firstspike.cat.prepare import prepare
 from firstspike.cat.prepared import Prepared
 from firstspike.data import ImageSet, load, split_validation
@@ -40,11 +42,24 @@ class Fitted:
 
 
 def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) -> Prepared:
-    """The recipe's network, prepared; ``shape`` is (channels, height, width) of an image."""
-    return prepare(_plain(recipe, shape, classes), code=recipe.code, weights=recipe.weights)
+    """The recipe's network, prepared; ``shape`` is (channels, height, width) of an image.
+
+    Raises:
+        ValueError: the network does not fit images or classes, or is none.
+    """
+    plain, chosen = _plain(recipe, shape, classes), recipe.network
+    if chosen.weights:
+        load_weights(plain, chosen.weights)
+    network = prepare(plain, example=torch.zeros(1, *shape), code=recipe.code, weights=recipe.weights)
+    logits = prod(network.output_shape)
+    if logits != classes:
+        raise ValueError(f"model {chosen.model!r} must have a logit for each of {classes} classes, not {logits}")
+    return network
 
 
-def _plain(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+def _plain(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    if recipe.network.model:
+        return build(recipe.network.model)
     if shape[1] != shape[2]:
         raise ValueError(f"a VGG needs square images, not {shape[1]}x{shape[2]} pixels")
     return vgg(

@@ -87,13 +87,13 @@ def merge(
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(average[f"network.{name}"])
-    network.stage = "ttfs"
+    network.set_stage("ttfs")
     data = recipe.data
     augment = Augment(pad=data.pad, flip=data.flip, cutout=data.cutout)
     batches = Batches(training, batch_size=recipe.training.batch_size, seed=recipe.training.seed, augment=augment)
     measure_statistics(network, (images for images, _ in islice(batches, MEASURED_BATCHES)))
     accuracies = {"ttfs": _accuracy(network, validation)}
-    network.stage = "quantised"
+    network.set_stage("quantised")
     accuracies["quantised"] = _accuracy(network, validation)
     return Merged(network=network, accuracies=accuracies, validation=validation)
 

@@ -61,7 +61,7 @@ class ConversionAwareTraining(lightning.LightningModule):
         )  # dropout, the same after a resume
         stage = self.recipe.stages.at(self.current_epoch)
         if self.network.stage != stage:
-            self.network.stage = stage
+            self.network.set_stage(stage)
         self.network.train()
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:

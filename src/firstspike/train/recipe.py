@@ -44,12 +44,23 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRecipe:
-    """A VGG: the plan's name, a factor on all widths, hidden fully connected layers, dropout before each of them."""
+    """A VGG, or a network of one's own.
+
+    Attributes:
+        plan: the VGG's name.
+        width: factor on all its widths.
+        hidden: widths of its hidden fully connected layers.
+        dropout: before each of them.
+        model: ``module:factory`` of a network of one's own in its place (`firstspike.cat.own`), or empty.
+        weights: file of that network's weights to start from, or empty.
+    """
 
     plan: str = "vgg16"
     width: float = 1.0
     hidden: tuple[int, ...] = (512, 512)
     dropout: float = 0.0
+    model: str = ""
+    weights: str = ""
 
     def __post_init__(self) -> None:
         if self.plan not in PLANS:
@@ -62,6 +73,10 @@ class NetworkRecipe:
             checks.integer("network.hidden", width, low=1, high=1 << 16)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"network.dropout must be in [0, 1), not {self.dropout!r}")
+        if self.weights and not self.model:
+            raise ValueError(
+                f"network.weights must come with network.model, whose weights they are, not {self.weights!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
     known = {layer.name: layer for layer in network.connections}
     before = dict(zip(known, [None, *known.values()], strict=False))
-    prepared.stage = "ttfs"
+    prepared.set_stage("ttfs")
     taken, hooks = [], []
     for name, module in prepared.layers.items():
         layer = known.get(name)

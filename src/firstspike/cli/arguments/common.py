@@ -75,14 +75,15 @@ def data_root(parser: argparse.ArgumentParser) -> None:
 
 
 def data(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
-    """``--data`` and ``--data-root``; ``default`` says what is used where there is no ``--data``, None that it must be."""
+    """``--data`` and ``--data-root``; ``default`` says what is used where there is none, None that it or ``--random`` must be."""
     usual = f" (default: {default})" if default else ""
     parser.add_argument(
         "--data",
-        required=default is None,
         metavar="SPEC",
-        help=f"one of {', '.join(names.DATA_SETS)}, or a folder or zip with one sub-folder per class{usual}",
+        help=f"one of {', '.join(names.DATA_SETS)}, a folder or zip with one sub-folder per class, an .npy or .npz file{usual}",
     )
+    if default is None:
+        parser.add_argument("--random", type=positive, metavar="N", help="N images of random pixels in place of --data")
     data_root(parser)
 
 
@@ -113,6 +114,16 @@ def processor(parser: argparse.ArgumentParser) -> None:
 def technology(parser: argparse.ArgumentParser) -> None:
     """``--technology``."""
     parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
+
+
+def model(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and ``--weights``."""
+    parser.add_argument(
+        "--model", metavar="MODULE:FACTORY", help="network of one's own: a function or class without arguments"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="its state dict (.safetensors, or a file of torch.save, read as data only)"
+    )
 
 
 def save(parser: argparse.ArgumentParser) -> None:

@@ -55,7 +55,7 @@ def declare(commands: Any) -> None:
         "convert",
         convert,
         run="convert:run",
-        text="convert a trained checkpoint to a model file of integers and prove it on images",
+        text="convert a trained checkpoint, or a network of one's own, to a model file of integers and prove it on images",
         example="firstspike convert runs/digits/last.ckpt --recipe digits --save digits.safetensors",
     )
 
@@ -90,6 +90,7 @@ def train(parser: argparse.ArgumentParser) -> None:
     """``firstspike train``."""
     add = parser.add_argument
     add("network", nargs="?", choices=names.PLANS, help="network (default: the recipe's)")
+    common.model(parser)
     common.recipe(parser)
     common.data(parser, default="the recipe's")
     add("--seed", type=int, help="seed (default: the recipe's)")
@@ -137,11 +138,23 @@ def merge(parser: argparse.ArgumentParser) -> None:
 def convert(parser: argparse.ArgumentParser) -> None:
     """``firstspike convert``."""
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="checkpoint of `firstspike train`, in stage quantised")
-    common.recipe(parser, "recipe it was trained by")
-    common.save(parser)
+    add("checkpoint", nargs="?", metavar="CHECKPOINT", help="checkpoint of `firstspike train`, in stage quantised")
+    add("--recipe", metavar="NAME", help="recipe it was trained by: a name (`firstspike recipes`) or a TOML file")
+    common.model(parser)
+    add("--calibrate", metavar="DATA", help="images by which --model is converted without training: as --data")
+    add("--images", type=common.positive, default=256, metavar="N", help="how many of them (%(default)s)")
+    add(
+        "--adapt",
+        action="store_true",
+        help="change what has no exact counterpart in --model, and print what was changed",
+    )
+    add("--input", choices=("planes", "spike"), default="planes", help="how a pixel of --model is coded (%(default)s)")
+    add(
+        "--window", type=common.positive, default=24, metavar="T", help="time steps of a layer of --model (%(default)s)"
+    )
+    add("--save", "--out", required=True, metavar="NET", help="model file to write (.safetensors)")
     common.data(parser, default="the recipe's")
-    add("--limit", type=common.positive, default=16, metavar="N", help="validation images of the proof (%(default)s)")
+    add("--limit", type=common.positive, default=16, metavar="N", help="images of the proof (%(default)s)")
     add(
         "--accumulator-bits",
         type=common.positive,
