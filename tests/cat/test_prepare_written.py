@@ -59,6 +59,10 @@ SAME: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "forward called": (lambda n, x: n.fc.forward(n.flatten(n.relu.forward(n.norm.forward(n.conv.forward(x))))), {}),
     "asserts and branches on sizes": (asserts, {}),
     "a loop": (loop, {}),
+    "chunk": (lambda n, x: n.halved((lambda a, b: n.relu(n.two(a)) + b)(*block(n, x).chunk(2, 1)).flatten(1)),
+              {"two": nn.Conv2d(2, 2, 1), "halved": nn.Linear(72, 5)}),
+    "torch.split": (lambda n, x: n.fc((lambda a, b: torch.cat([b, a], 1))(*torch.split(block(n, x), [3, 1], dim=1)).flatten(1)), {}),
+    "split, by size": (lambda n, x: n.few(block(n, x).split(3, 1)[1].flatten(1)), {"few": nn.Linear(36, 5)}),
     "avg_pool2d of the size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size()[2:]))(block(n, x)).flatten(1)), {}),
     "avg_pool2d of one size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size(3)))(block(n, x)).flatten(1)), {}),
 }  # fmt: skip
@@ -244,7 +248,7 @@ def test_a_layer_made_in_forward_has_no_weights_to_convert() -> None:
         (lambda n, x: readout(n, block(n, x).to(torch.float16)), "to: to must keep single or double precision"),
         (lambda n, x: (lambda y: n.fc(y.flatten(1)) + n.one(y))(block(n, x).flatten(2)), "flatten: flatten must be from"),
         (lambda n, x: n.tiny(block(n, x).view(len(x), -1, 4).mean(1)), "mean: mean must be over the image"),
-        (lambda n, x: n.tiny(block(n, x).reshape(len(x), 36, 4)[:, 0]), "getitem: a part of an image"),
+        (lambda n, x: n.tiny(block(n, x).reshape(len(x), 36, 4)[:, 0]), "getitem: of an image only channels"),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_it_is_refused(forward: Forward, text: str) -> None:

@@ -180,8 +180,8 @@ def test_weights_and_biases_that_are_not_finite(value: float) -> None:
 
 def test_averages_of_vectors() -> None:
     net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.AvgPool2d(1), nn.Linear(4, 2))
-    with pytest.raises(ConversionError, match=r"layer '2': an average needs \(channels, height, width\), not \(4,\)"):
-        fs.convert(quantised(net), example=torch.rand(1, 6))
+    with pytest.raises(fs.UnsupportedError, match=r"2: it does not take what it reads, shape \(4,\)"):
+        fs.prepare(net)
 
 
 # ---- the proof ----------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def test_names_never_collide() -> None:
     net.add_module("pool", nn.AvgPool2d(4))
     net.add_module("fc_flatten", nn.Flatten())
     net.add_module("fc", nn.Linear(2, 3))
-    snn = fs.convert(quantised(net), example=images())
+    snn = fs.convert(quantised(net, example=images()), example=images())
     assert [layer.name for layer in snn.network.layers] == ["conv", "fc_flatten_", "fc"]
 
 

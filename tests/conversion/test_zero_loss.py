@@ -42,7 +42,7 @@ def converted(
 ) -> tuple[Prepared, SpikingNetwork]:
     """The prepared network in its last stage and the integer one; the example is another than what is tested."""
     try:
-        prepared = prepare(net, code=formats[0], weights=formats[1], accumulator_bits=bits)
+        prepared = prepare(net, example=x, code=formats[0], weights=formats[1], accumulator_bits=bits)
     except UnsupportedError as error:
         if "input planes must be read by" not in str(error):
             raise
@@ -207,7 +207,7 @@ def check_layer(
 @given(plain_networks(max_steps=3), SEEDS)
 def test_codes_do_not_depend_on_the_type_of_the_parameters(drawn: tuple[RandomNet, Shape], seed: int) -> None:
     net, shape = drawn
-    prepared = prepare(net.float(), accumulator_bits=48)
+    prepared = prepare(net.float(), example=torch.zeros(1, *shape), accumulator_bits=48)
     prepared.stage = "quantised"
     double = deepcopy(prepared).double()
     try:

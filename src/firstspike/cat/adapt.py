@@ -162,7 +162,7 @@ class _Adapter:
         check_fits(node, found)
         self._rewrite(node, found)
         states = [self.states[source] for source in found.inputs]
-        if found.kind in ("linear", "average", "mean", "channels"):
+        if found.kind in ("linear", "average", "mean", "channels", "pieces"):
             if not states[0].fired:
                 self._fire(found.inputs[0], f"before {found.path!r} reads it")
             return _State(fired=False, bare=True) if found.kind == "linear" else _FIRED
@@ -254,7 +254,7 @@ class _Adapter:
 
     def _rewrite(self, node: fx.Node, found: Operation) -> None:
         """Numbers of images and pixels that tracing fixed become what they stood for."""
-        source, shape = node.all_input_nodes[0], tuple(node.meta["shape"])
+        source, shape = node.all_input_nodes[0], tuple(node.meta.get("shape", ()))
         if found.kind == "reshape" and node.op != "call_module":
             read = source.meta["shape"]
             flat = len(shape) == 2 and shape[1] == prod(read[1:])

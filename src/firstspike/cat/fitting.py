@@ -86,7 +86,7 @@ def check_fits(node: fx.Node, found: Operation) -> None:
         MisfitError: it could not, or did not.
     """
     error, shape = node.meta.get("error"), node.meta.get("shape")
-    if error is None and shape and shape[0] == BATCH:
+    if error is None and (found.kind == "pieces" or (shape and shape[0] == BATCH)):
         return
     read = tuple(node.all_input_nodes[0].meta.get("shape", ()))[1:]
     if found.kind == "reshape":

@@ -35,7 +35,7 @@ class Operation:
     Attributes:
         kind: "linear" (a convolution or linear layer), "norm", "relu", "add", "maxpool", "dropout", "average", "mean" (over
             some axes), "cat" (all of them along the channels), "channels" (some of them, every so many
-            pixels), "reshape" (the same values in the same order) or "same"
+            pixels), "pieces" (what is taken apart along the channels), "reshape" (the same values in the same order) or "same"
             (what it reads).
         path: of the module, or of the module that calls a function and the function's name.
         inputs: the images it reads.
@@ -65,6 +65,7 @@ class Operation:
 FUNCTIONS: dict[Any, str] = {
     torch.relu: "relu", torch.relu_: "relu_", functional.relu: "relu", functional.relu_: "relu_",
     operator.add: "add", operator.iadd: "iadd", torch.add: "add",
+    torch.chunk: "chunk", torch.split: "split",
     torch.cat: "cat", torch.concat: "cat", torch.concatenate: "cat",
     torch.flatten: "flatten", torch.reshape: "reshape", torch.squeeze: "squeeze", torch.unsqueeze: "unsqueeze",
     torch.mean: "mean", torch.clone: "clone", torch.detach: "detach",
@@ -77,7 +78,7 @@ FUNCTIONS: dict[Any, str] = {
 
 RESHAPES = ("flatten", "reshape", "view", "squeeze", "unsqueeze", "unflatten", "reshape_as", "view_as")
 SAME = ("contiguous", "clone", "detach", "float", "double", "to", "type", "type_as", "cuda", "cpu")
-METHODS = ("relu", "relu_", "add", "add_", "mean", *RESHAPES, *SAME)
+METHODS = ("relu", "relu_", "add", "add_", "mean", "chunk", "split", *RESHAPES, *SAME)
 """Methods of a tensor that can be converted."""
 
 _SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -88,6 +89,8 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "iadd": ("input", "other"),
     "cat": ("tensors", "dim"),
     "flatten": ("input", "start_dim", "end_dim"),
+    "chunk": ("input", "chunks", "dim"),
+    "split": ("input", "split_size", "dim"),
     "mean": ("input", "dim", "keepdim"),
     "pad": ("input", "pad", "mode", "value"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
@@ -217,6 +220,10 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
     if name == "cat":
         return _cat(node, path)
     image = _image(node, path)
+    if name in ("chunk", "split"):
+        if bind(node, name).get("dim", 0) not in (1, -3) or len(image.meta.get("shape", ())) != 4:
+            raise UnsupportedError(f"{path}: {name} must be along the channels of an image, dim=1")
+        return Operation(kind="pieces", path=path, inputs=(image,))
     if name == "getattr":
         if node.args[1] == "data":
             return Operation(kind="same", path=path, inputs=(image,))
@@ -265,6 +272,13 @@ def _function(node: fx.Node, training: fx.Node) -> Operation:
 def _part(node: fx.Node, path: str) -> Operation:
     """``x[:, first:last:step, ::rows, ::columns]``: some channels, and every so many rows and columns from the first on."""
     image, given = node.args
+    if isinstance(image, fx.Node) and function_name(image) in ("chunk", "split") and isinstance(given, int):
+        sizes = image.meta["pieces"]
+        given %= len(sizes)
+        start = sum(sizes[:given])
+        return Operation(
+            kind="channels", path=path, inputs=(image,), part=slice(start, start + sizes[given]), stride=(1, 1)
+        )
     entries = list(given) if isinstance(given, tuple) else [given]
     slices = [entry for entry in entries if isinstance(entry, slice)]
     slices += [slice(None)] * (4 - len(slices))

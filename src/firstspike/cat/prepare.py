@@ -153,7 +153,7 @@ class _Builder:
             elif self.traced.live(node):
                 found = operation(node, self.traced.module, self.traced.training[node])
                 check_fits(node, found)
-                self.forms[node] = _form(node)
+                self.forms[node] = _form(node.all_input_nodes[0] if found.kind == "pieces" else node)
                 self.values[node] = self._operation(node, found)
 
     def blueprint(self) -> list[tuple[Any, ...]]:
@@ -189,6 +189,8 @@ class _Builder:
             return self._relu(value)
         if kind == "cat":
             return self._cat(found)
+        if kind == "pieces":
+            return self._spikes(source, path)
         if kind == "channels":
             return self._channels(found)
         if kind == "add":

@@ -145,6 +145,10 @@ class _Tracer(fx.Tracer):
                 node.meta["error"] = value
             elif isinstance(value, Tensor):
                 node.meta["shape"], node.meta["dtype"] = tuple(value.shape), value.dtype
+            elif isinstance(value, tuple | list) and all(
+                isinstance(piece, Tensor) and piece.dim() > 1 for piece in value
+            ):
+                node.meta["pieces"] = [int(piece.shape[1]) for piece in value]
         return nodes
 
     # what torch.fx calls
