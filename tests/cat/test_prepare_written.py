@@ -61,7 +61,9 @@ SAME: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "a loop": (loop, {}),
     "chunk": (lambda n, x: n.halved((lambda a, b: n.relu(n.two(a)) + b)(*block(n, x).chunk(2, 1)).flatten(1)),
               {"two": nn.Conv2d(2, 2, 1), "halved": nn.Linear(72, 5)}),
-    "torch.split": (lambda n, x: n.fc((lambda a, b: torch.cat([b, a], 1))(*torch.split(block(n, x), [3, 1], dim=1)).flatten(1)), {}),
+    "torch.split": (
+        lambda n, x: n.fc((lambda a, b: torch.cat([b, a], 1))(*torch.split(block(n, x), [3, 1], dim=1)).flatten(1)), {},
+    ),
     "split, by size": (lambda n, x: n.few(block(n, x).split(3, 1)[1].flatten(1)), {"few": nn.Linear(36, 5)}),
     "avg_pool2d of the size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size()[2:]))(block(n, x)).flatten(1)), {}),
     "avg_pool2d of one size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size(3)))(block(n, x)).flatten(1)), {}),
