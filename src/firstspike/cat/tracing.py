@@ -344,8 +344,6 @@ class Network:
         Raises:
             UnsupportedError: it cannot be traced, reads parameters itself, or differs between training and evaluation.
         """
-        self._entry.eval()
-        nodes = self._nodes(shape)
         self._entry.train()
         training = self._nodes(shape)
         self._entry.eval()
