@@ -299,6 +299,7 @@ def checkpoint_before_its_last_stage(tmp: Path, model: Path, run: Run) -> list[s
 
     state = torch.load(run.checkpoint, weights_only=True)
     state["state_dict"]["network._stage"].fill_(3)
+    del state["state_dict"]["network._seal"]  # as checkpoints were before they had one
     torch.save(state, tmp / "last.ckpt")
     return convert_to(tmp, tmp / "last.ckpt")
 
@@ -356,7 +357,7 @@ REFUSED: dict[Setup, str] = {
     larger_images: "must have the shape (1, 8, 8), not (1, 9, 9)",
     classes_of_other_names: "must name class 3 '3' as the network does, not '4'",
     fewer_classes: "must have the network's 10 classes, not 3",
-    unknown_data: "'tiny-imagenet'], a folder or a zip archive, not 'digit'; did you mean 'digits'?",
+    unknown_data: "'tiny-imagenet'], a folder, a zip archive or a NumPy file, not 'digit'; did you mean 'digits'?",
     no_folder_for_json: "record.json': its folder must exist",
     json_is_a_folder: "record': it must be a file, not a folder",
     no_folder_for_json_of_train: "record.json': its folder must exist",
@@ -402,7 +403,6 @@ def test_bad_input(
     [
         ([], "the following arguments are required: COMMAND"),
         (["fly"], "argument COMMAND: invalid choice: 'fly'"),
-        (["evaluate", "net"], "the following arguments are required: --data"),
         (
             ["evaluate", "net", "--data", "digits", "--limit", "0"],
             "argument --limit: must be a positive integer, not '0'",
@@ -500,3 +500,8 @@ def test_interrupted_training_ends_with_130_and_can_be_resumed(tmp_path: Path) -
     assert process.returncode == 130
     assert errors == "firstspike: interrupted\n"
     assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+def test_images_must_come_from_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "vgg16-cifar10"]) == 2
+    assert "images must be given by --data SPEC, or by --random N" in capsys.readouterr().err
