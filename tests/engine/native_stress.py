@@ -93,8 +93,9 @@ def faults() -> None:
         def planned(network: Network = network) -> NativeEngine:
             return NativeEngine(network, threads=1)
 
-        sweep(planned, lambda engine: equal(expected)(engine.logits(times)))  # noqa: B023
-        for path, threads, count in itertools.product(("event", "dense"), (1, 2, 3), (1, 5)):
+        if network.accumulator_bits == 32:
+            sweep(planned, lambda engine: equal(expected)(engine.logits(times)))  # noqa: B023
+        for path, threads, count in (("event", 1, 5), ("dense", 1, 1), ("dense", 2, 5), ("event", 3, 1)):
             engine = NativeEngine(network, threads=threads, path=path)
 
             def run(engine: NativeEngine = engine, some: np.ndarray = times[:count]) -> np.ndarray:
@@ -140,6 +141,27 @@ def memory() -> None:
         assert np.array_equal(engine.logits(times), expected)
     assert errors > 0
     print(f"{errors} errors")
+
+
+def in_flight() -> None:
+    """Images of 8 MiB of activations each: as many at once as fit 64 MiB, not 32."""
+    pool = MaxPool2d(name="p", source=INPUT, kernel=(1, 1), stride=(1, 1))
+    last = Conv2d(
+        name="b", source="p", codes=silent(1, 4, 1, 1), scale=0, bias=np.zeros(1, dtype=np.int64), stride=(64, 64),
+        fires=False,
+    )  # fmt: skip
+    engine = NativeEngine(network_of(pool, last, shape=(4, 1 << 10, 1 << 10)), threads=1)
+    times = np.full((32, 4, 1 << 10, 1 << 10), 1, dtype=np.uint8)
+
+    def kilobytes(field: str) -> int:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(f"{field}:"))
+
+    before = kilobytes("VmRSS")
+    engine.logits(times)
+    grown = (kilobytes("VmHWM") - before) >> 10
+    assert 32 < grown < 192, grown
+    print(f"{grown} MiB")
 
 
 # ---- Ctrl+C -------------------------------------------------------------------------------------------------------
@@ -305,4 +327,4 @@ def fork_in_handler() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    {f.__name__: f for f in (faults, memory, interrupts, forks, fork_in_handler)}[sys.argv[1]]()
+    {f.__name__: f for f in (faults, memory, in_flight, interrupts, forks, fork_in_handler)}[sys.argv[1]]()

@@ -36,6 +36,11 @@ def test_little_memory() -> None:
     stress("memory", MALLOC_ARENA_MAX="1", MALLOC_MMAP_THRESHOLD_="65536")  # what is freed is not held back
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
+def test_memory_in_flight() -> None:
+    stress("in_flight")
+
+
 def test_interrupts_end_long_calls() -> None:
     stress("interrupts")
 
