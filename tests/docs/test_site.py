@@ -160,6 +160,7 @@ def test_doctests_are_blocks_of_code() -> None:
     assert fenced(text) == "The sum.\n\n```pycon\n>>> x = (\n...     1\n... )\n>>> x + 1\n2\n```\n\nMore.\n"
 
 
+@pytest.mark.slow  # minutes on a busy machine, where a browser's virtual time has been seen to stand still
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_browser_shows_every_page_wide_and_narrow(
     site: Path, pages: dict[Path, Links], address: str, tmp_path: Path
