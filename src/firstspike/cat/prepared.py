@@ -87,6 +87,7 @@ class Prepared(nn.Module):
         self.register_buffer("_input_shape", torch.zeros(AXES, dtype=torch.int64))
         self.register_buffer("_seal", torch.tensor(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_mark)
         self._write({})
         self._mark_planes()
         last_use: dict[str, int] = {}
@@ -97,15 +98,19 @@ class Prepared(nn.Module):
         self._warned = False
 
     def _mark_planes(self) -> None:
-        """Tell the layers that read the input, or what only passes it on, whether it is planes."""
+        """Tell the layers that read the input, or what only passes it on, whether it is planes.
+
+        Before the size of an image is known, an average that might merge counts as one that does.
+        """
+        merged = None if self.input_shape is None else self.merged_octaves()
         passing = {INPUT}
         for step in self.steps:
-            if step.source in passing:
-                layer = self.layers[step.name]
-                if isinstance(layer, Synapses):
-                    layer.planes = self.code.planes
-                if step.kind in ("flatten", "dropout") or step.merges:
-                    passing.add(step.name)
+            passes = step.kind in ("flatten", "dropout") or (step.merges and (merged is None or step.name in merged))
+            layer = self.layers[step.name]
+            if isinstance(layer, Synapses):
+                layer.planes = self.code.planes and step.source in passing
+            if passes and step.source in passing:
+                passing.add(step.name)
 
     def follow_code(self, code: Code) -> None:
         """Take another spike code; weights and stage stay."""
@@ -204,6 +209,7 @@ class Prepared(nn.Module):
         except RuntimeError as error:
             raise ValueError(f"an image must have a shape that the network takes, not {shape!r}: {error}") from error
         self._write({"_input_shape": [*shape, *[0] * (AXES - len(shape))]})
+        self._mark_planes()
 
     def _numbers(self) -> dict[str, Tensor]:
         """The integers of the state by their names in it, the seal aside."""
@@ -247,6 +253,7 @@ class Prepared(nn.Module):
         """The scale of every layer by its weights; connections of one layer leave room for each other."""
         self.check_layers()
         octaves = self.merged_octaves()
+        self._mark_planes()
         steps = {step.name: step for step in self.steps}
         parts = {name for step in self.steps for name in step.parts}
         scales = {}
@@ -372,6 +379,7 @@ class Prepared(nn.Module):
         integers = self._integers()
         if not any(integers["_input_shape"]) and 1 < x.dim() <= AXES + 1 and len(x):
             self._write({"_input_shape": [*x.shape[1:], *[0] * (AXES + 1 - x.dim())]})
+            self._mark_planes()
         self._check_pixels(x)
         stage = STAGES[integers["_stage"][0]]
         values = {INPUT: self.encode(x, stage)}
@@ -442,6 +450,12 @@ def _complete(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any)
     if whole and int(state[f"{prefix}_seal"]) != seal:
         raise StateError(_MIXED)
     state[f"{prefix}_seal"] = torch.tensor(seal)
+
+
+def _mark(module: nn.Module, _: object) -> None:
+    """A hook that can be pickled: the size of an image may have come with the state."""
+    assert isinstance(module, Prepared)
+    module._mark_planes()
 
 
 def _size(shape: Sequence[int]) -> tuple[int, int]:
