@@ -30,9 +30,9 @@ class Residual(nn.Module):
 
 torch.set_num_threads(1)  # so small a network waits for a second thread more than it gains
 torch.manual_seed(0)
-cat = fs.prepare(Residual())
-cat.stage = "quantised"
 x = torch.rand(8, 3, 16, 16)
+cat = fs.prepare(Residual(), example=x)
+cat.stage = "quantised"
 snn = fs.convert(cat, example=x)
 print(snn)
 for layer in snn.trace(x).layers.values():

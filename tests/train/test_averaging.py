@@ -54,7 +54,7 @@ def test_the_quantised_stage_starts_from_the_mean_of_the_states(
         assert len(batches) > 2
         measured(module, batches)
         first = next(layer for layer in module.network.layers.values() if getattr(layer, "norm", None) is not None)
-        inputs = [first.linear(module.network.encode(images)).detach() for images in batches]
+        inputs = [first.linear(module.network.encode(images, module.network.stage)).detach() for images in batches]
         means = torch.stack([u.mean((0, 2, 3)) for u in inputs]).mean(0)
         torch.testing.assert_close(first.norm.running_mean, means, rtol=1e-4, atol=1e-5)
         assert all(

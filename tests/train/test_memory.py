@@ -15,7 +15,7 @@ import torch
 from firstspike.train.memory import keep_freed_memory
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else None
-for _ in range(3):  # what is kept grows to its size
+for _ in range(8):  # what is kept grows to its size
     torch.ones({MEGABYTES} << 18)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range({ROUNDS}):

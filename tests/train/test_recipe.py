@@ -33,6 +33,8 @@ plan = "small"
 width = 2
 hidden = [64, 32]
 dropout = 0.1
+model = ""
+weights = ""
 
 [training]
 epochs = 3

@@ -37,7 +37,7 @@ def pixel_boundaries(dtype: type | np.dtype) -> Float[np.ndarray, "255"]:
     """The least float of a type, float32 or float64, that each pixel ``p = 1 .. 255`` stands for, rising.
 
     >>> pixel_boundaries(np.float64)[[0, 127, 254]].tolist()
-    [0.00196078431372549, 0.5, 0.9980392156862745]
+    [0.0019607843137254906, 0.5, 0.9980392156862745]
     """
     return _boundaries(np.dtype(dtype))
 
