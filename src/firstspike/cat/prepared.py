@@ -87,7 +87,7 @@ class Prepared(nn.Module):
         self.register_buffer("_input_shape", torch.zeros(AXES, dtype=torch.int64))
         self.register_buffer("_seal", torch.tensor(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_mark)
+        self.register_load_state_dict_post_hook(_mark)  # type: ignore[no-untyped-call]
         self._write({})
         self._mark_planes()
         last_use: dict[str, int] = {}
