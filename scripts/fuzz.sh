@@ -13,5 +13,5 @@ cmake -G "$generator" -S . -B build/fuzz -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_B
 cmake --build build/fuzz | tail -n 1
 mkdir -p build/fuzz/corpus
 cd build/fuzz
-exec ./engine_fuzz -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=512 -fork="$jobs" \
+exec ./engine_fuzz -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=512 -fork="$jobs" -print_final_stats=1 \
     corpus ../../src/native/fuzz/corpus

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engine.networks import networks as any_network
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from spec.model_files import forge, parts, small_network
 
 from firstspike.arith import Code, LogWeights
 from firstspike.engine.reference import ReferenceEngine
-from firstspike.spec import INPUT, Conv2d, Flatten, FormatError, Linear, MaxPool2d, Network, load, save
-from firstspike.spec.network import Layer
+from firstspike.spec import INPUT, Channels, Conv2d, Flatten, FormatError, Linear, MaxPool2d, Network, load, save
+from firstspike.spec.network import Layer, Synaptic
 from soak.campaign import Campaign
+
+NEWER = 60
+"""Networks drawn for good files of any version: planes, several sources, rearranged channels."""
 
 MAX_REFERENCE = 1 << 22
 """Products up to which the reference, which is slow on purpose, runs too."""
@@ -54,15 +59,22 @@ def random_network(rng: np.random.Generator) -> Network:
         kernel = (int(rng.integers(1, min(4, height) + 1)), int(rng.integers(1, min(4, width) + 1)))
         stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
         padding = (int(rng.integers(0, kernel[0])), int(rng.integers(0, kernel[1])))
-        if rng.random() < 0.3:
-            layer: Layer = MaxPool2d(name=name, source=last, kernel=kernel, stride=stride, padding=padding)
+        kind = rng.random()
+        if kind < 0.15:
+            same = [other for other in shapes if shapes[other][1:] == (height, width)]
+            others = tuple(str(other) for other in rng.choice(same, rng.integers(3)))
+            total = sum(shapes[other][0] for other in (last, *others))
+            chosen = tuple(rng.integers(-1, total, rng.integers(1, 6)).tolist())
+            layer: Layer = Channels(name=name, source=last, others=others, channels=chosen)
+        elif kind < 0.4:
+            layer = MaxPool2d(name=name, source=last, kernel=kernel, stride=stride, padding=padding)
         else:
             groups = channels if rng.random() < 0.3 else 1
             outputs = groups * int(rng.integers(1, 6))
             window = {"stride": stride, "padding": padding, "groups": groups}
             layer = Conv2d(**synapses(name, last, (outputs, channels // groups, *kernel), **window))
         layers.append(layer)
-        shapes[name] = layer.output_shape(shapes[last])
+        shapes[name] = layer.joined_shape(shapes) if isinstance(layer, Channels) else layer.output_shape(shapes[last])
         last = name
     layers.append(Flatten(name="flat", source=last))
     volume = int(np.prod(shapes[last]))
@@ -70,20 +82,45 @@ def random_network(rng: np.random.Generator) -> Network:
     return Network(code=Code(), weights=weights, input_shape=shape, layers=tuple(layers), accumulator_bits=48)
 
 
+def random_networks(count: int) -> list[Network]:
+    """Networks of all layer kinds, input codes and weight formats, as the engine's tests draw them."""
+    found: list[Network] = []
+
+    @seed(0)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(any_network())
+    def collect(network: Network) -> None:
+        found.append(network)
+
+    collect()
+    return found
+
+
 def setup() -> None:
-    """Good files to start from; the engine is imported before any child is forked."""
+    """Good files of both versions to start from; the engine is imported before any child is forked."""
     import firstspike.engine.native
 
     assert firstspike.engine.native
     folder = Path(tempfile.mkdtemp(prefix="soak-models-"))
     rng = np.random.default_rng(0)
-    networks = [small_network(), *(random_network(rng) for _ in range(30))]
+    networks = [small_network(), *(random_network(rng) for _ in range(30)), *random_networks(NEWER)]
     _state["bases"] = []
     for network in networks:
         save(network, folder / "base", notes={"made": "for soak"})
         description, tensors, _ = parts(folder / "base")
         _state["bases"].append(((folder / "base").read_bytes(), description, tensors))
     _state["folder"] = folder
+
+
+def bases() -> list[tuple[bytes, Any, dict[str, np.ndarray]]]:
+    """The files to start from: content, description and tensors."""
+    return list(_state["bases"])
 
 
 def case(seed: int) -> str:
@@ -202,9 +239,11 @@ def _compared(network: Network, rng: np.random.Generator) -> str:
 
 
 def _products(network: Network) -> int:
-    return sum(layer.weight_count * int(np.prod(network.shapes[layer.name][1:])) for layer in network.synaptic) + sum(
-        int(np.prod(shape)) for shape in network.shapes.values()
-    )
+    def windows(layer: Synaptic) -> int:
+        return int(np.prod(network.shapes[layer.name][1:]))
+
+    products = sum(part.weight_count * windows(layer) for layer in network.synaptic for part in layer.connections)
+    return products + sum(int(np.prod(shape)) for shape in network.shapes.values())
 
 
 CAMPAIGN = Campaign(name="models", case=case, setup=setup)
