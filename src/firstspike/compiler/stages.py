@@ -38,54 +38,8 @@ def stages(network: Network, processor: ProcessorSpec) -> tuple[Stage, ...]:
     Raises:
         ValueError: the network does not fit.
     """
-    count, batch = len(network.layers), processor.images
-    if batch == 1:
-        return (stage_of(network, processor, range(count), 1),)
-    sizes = [size for size in range(1, batch + 1) if batch % size == 0]
-    starts = [index for index, layer in enumerate(network.layers) if not isinstance(layer, Flatten)]
-
-    @cache
-    def compute(index: int, size: int) -> int | None:
-        """Words of a layer's operations and payloads; None where its maps do not fit."""
-        try:
-            stage = stage_of(network, processor, range(index, index + 1), size)
-        except ValueError:
-            return None
-        work = [operation for operation in operations(network, stage, processor) if isinstance(operation, Window)]
-        return traffic(network, processor, work)
-
-    @cache
-    def words(start: int, stop: int, size: int) -> int | None:
-        """Words of the whole batch in one stage; None where its maps do not fit."""
-        parts = [compute(index, size) for index in range(start, stop) if index in starts]
-        if size > 1 and None in parts:
-            return None
-        try:
-            stage = stage_of(network, processor, range(start, stop), size)
-        except ValueError:
-            return None
-        if size == 1:  # maps may be spilled: count all operations
-            return batch * traffic(network, processor, operations(network, stage, processor))
-        logits = [network.layers[-1].name] if stop == count else []
-        maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits, *logits)]
-        moved = sum(m.size + descriptor_words(processor.word_bits) for m in maps)
-        return batch // size * (moved + sum(part for part in parts if part is not None))
-
-    @cache
-    def best(start: int, least: int) -> tuple[int, tuple[tuple[int, int], ...]] | None:
-        """Fewest words from a layer on, with stages ``(stop, size)``, sizes from the ``least``-th on."""
-        if start == count:
-            return 0, ()
-        found = []
-        for number, size in enumerate(sizes[least:], start=least):
-            for stop in [*(index for index in starts if index > start), count]:
-                here = words(start, stop, size)
-                rest = None if here is None else best(stop, number + 1)
-                if here is not None and rest is not None:
-                    found.append((here + rest[0], ((stop, size), *rest[1])))
-        return min(found, key=lambda entry: (entry[0], len(entry[1]))) if found else None
-
-    chosen = best(0, 0)
+    count = len(network.layers)
+    chosen = _Search(network, processor).best(0, 0) if processor.images > 1 else None
     if chosen is None:
         return (stage_of(network, processor, range(count), 1),)
     result, start = [], 0
@@ -93,6 +47,70 @@ def stages(network: Network, processor: ProcessorSpec) -> tuple[Stage, ...]:
         result.append(stage_of(network, processor, range(start, stop), size))
         start = stop
     return tuple(result)
+
+
+class _Search:
+    """Dynamic programming over the layers at which a stage starts; what it asks twice it remembers.
+
+    Attributes:
+        sizes: images at a time, the divisors of the batch, ascending.
+        starts: layers at which a stage may start.
+    """
+
+    def __init__(self, network: Network, processor: ProcessorSpec) -> None:
+        self.network = network
+        self.processor = processor
+        self.count = len(network.layers)
+        self.sizes = [size for size in range(1, processor.images + 1) if processor.images % size == 0]
+        self.starts = [index for index, layer in enumerate(network.layers) if not isinstance(layer, Flatten)]
+        # One cache a search: a cache of the class would keep every network alive.
+        self.best = cache(self._best)
+        self.words = cache(self._words)
+        self.compute = cache(self._compute)
+
+    def _best(self, start: int, least: int) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+        """Fewest words from a layer on, with stages ``(stop, size)``, sizes from the ``least``-th on."""
+        if start == self.count:
+            return 0, ()
+        ways = []
+        for number, size in enumerate(self.sizes[least:], start=least):
+            for stop in [*(index for index in self.starts if index > start), self.count]:
+                here = self.words(start, stop, size)
+                rest = None if here is None else self.best(stop, number + 1)
+                if here is not None and rest is not None:
+                    ways.append((here + rest[0], ((stop, size), *rest[1])))
+        return min(ways, key=lambda way: (way[0], len(way[1]))) if ways else None
+
+    def _words(self, start: int, stop: int, size: int) -> int | None:
+        """Words of the whole batch in one stage; None where its maps do not fit."""
+        parts = [self.compute(index, size) for index in range(start, stop) if index in self.starts]
+        if size > 1 and None in parts:
+            return None
+        stage = self._stage(range(start, stop), size)
+        if stage is None:
+            return None
+        network, processor = self.network, self.processor
+        if size == 1:  # maps may be spilled: count all operations
+            return processor.images * traffic(network, processor, operations(network, stage, processor))
+        logits = [network.layers[-1].name] if stop == self.count else []
+        maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits, *logits)]
+        moved = sum(m.size + descriptor_words(processor.word_bits) for m in maps)
+        return processor.images // size * (moved + sum(part for part in parts if part is not None))
+
+    def _compute(self, index: int, size: int) -> int | None:
+        """Words of a layer's operations and payloads; None where its maps do not fit."""
+        stage = self._stage(range(index, index + 1), size)
+        if stage is None:
+            return None
+        work = operations(self.network, stage, self.processor)
+        windows = [operation for operation in work if isinstance(operation, Window)]
+        return traffic(self.network, self.processor, windows)
+
+    def _stage(self, layers: range, size: int) -> Stage | None:
+        try:
+            return stage_of(self.network, self.processor, layers, size)
+        except ValueError:
+            return None
 
 
 def operations(network: Network, stage: Stage, processor: ProcessorSpec) -> list[Operation]:

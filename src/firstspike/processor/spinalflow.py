@@ -154,69 +154,113 @@ def _pool(layer: MaxPool2d, times: Mapping[str, np.ndarray], design: SpinalFlow)
     )
 
 
-def _synaptic(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray], design: SpinalFlow) -> LayerCounts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Field:
+    """What a layer with weights reads: its source and the window on it.
+
+    Attributes:
+        source: spike times, uint8 ``[n, channels, height, width]``.
+        kernel, stride, padding: of the window, vertical and horizontal.
+        groups: of channels.
+    """
+
+    source: np.ndarray
+    kernel: tuple[int, ...]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+
+    def spikes(self, channels: slice = slice(None)) -> np.ndarray:
+        """Spikes of these channels in every spine, int64 ``[n, pixels, k_h, k_w]``."""
+        return spikes_per_position(self.source[:, channels], self.kernel, self.stride, self.padding)
+
+
+def _field(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray]) -> _Field:
     if layer.residuals:
         raise ValueError(f"layer {layer.name!r}: SpinalFlow has no residual inputs, not {layer.residuals!r}")
     if layer.parts:
         raise ValueError(f"layer {layer.name!r}: SpinalFlow has one source a layer, not {layer.inputs!r}")
     source = times[_behind(network, layer.source)]
     source = source if source.ndim == 4 else source[:, :, None, None]
-    images, channels = source.shape[:2]
     if isinstance(layer, Conv2d):
-        kernel, stride, padding, groups = layer.weight_shape[2:], layer.stride, layer.padding, layer.groups
-    else:
-        assert isinstance(layer, Linear)
-        kernel, stride, padding, groups = source.shape[2:], (1, 1), (0, 0), 1
-    fired = None if not layer.fires else (times[layer.name] != NO_SPIKE).reshape(images, layer.outputs, -1)
-    entry, out_entry = _entry(channels), _entry(layer.outputs)
-    tiles = [(first, min(first + design.pes, layer.outputs)) for first in range(0, layer.outputs, design.pes)]
+        return _Field(
+            source=source,
+            kernel=layer.weight_shape[2:],
+            stride=layer.stride,
+            padding=layer.padding,
+            groups=layer.groups,
+        )
+    assert isinstance(layer, Linear)
+    return _Field(source=source, kernel=source.shape[2:], stride=(1, 1), padding=(0, 0), groups=1)
+
+
+def _synaptic(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray], design: SpinalFlow) -> LayerCounts:
+    field = _field(network, layer, times)
+    images = len(field.source)
     events = {event: np.zeros(images, dtype=np.int64) for event in EVENTS}
-    for first, last in tiles:
-        low = first // (layer.outputs // groups) * (channels // groups)
-        high = ((last - 1) // (layer.outputs // groups) + 1) * (channels // groups)
-        rows = (high - low) * kernel[0] * kernel[1]
-        positions = spikes_per_position(source[:, low:high], kernel, stride, padding)
-        pixels = positions.shape[1]
-        if rows > design.filter_rows and pixels > 1:
-            raise ValueError(
-                f"layer {layer.name!r}: its {rows} filter rows must fit the filter buffer of {design.filter_rows} rows "
-                f"where it has several output pixels, not {pixels} pixels"
-            )
-        spikes = positions.sum(axis=(2, 3))
-        merge = merge_cycles(positions.reshape(images, pixels, -1), design.spines)
-        emitted = (last - first) * pixels if fired is None else fired[:, first:last].sum(axis=(1, 2))
-        steps = pixels * (network.code.T if layer.fires else 0)
-        walk = merge.sum(axis=1)
-        merged = spikes.sum(axis=1)
-        bits = rows * design.pes * design.weight_bits
-        bias = design.pes * design.accumulator_bits
-        thresholds = network.code.T * design.accumulator_bits * layer.fires
-        load = -(-(bits + bias + thresholds) // design.word_bits)
-        busy = walk + pixels + steps + emitted
-        queued = emitted * out_entry * (len(tiles) > 1 and layer.fires)
-        written = emitted * (out_entry if layer.fires else design.accumulator_bits)
-        for event, value in {
-            # the filters of one tile load while the tile before computes, which favours the baseline
-            "cycles": np.maximum(busy, load),
-            "wait_cycles": np.maximum(load - busy, 0),
-            "walk_cycles": walk,
-            "fire_cycles": steps + emitted,
-            "rows": merged,
-            "lane_adds": merged * (last - first),
-            "threshold_steps": steps,
-            "activation_read_bits": merged * entry + queued,
-            "activation_write_bits": written + queued,
-            "weight_read_bits": merged * design.pes * design.weight_bits,
-            "weight_write_bits": bits,
-            "bias_read_bits": pixels * bias,
-            "bias_write_bits": bias,
-            "dram_read_bits": load * design.word_bits,
-        }.items():
+    emitted = _emitted(layer, times, field)
+    for first in range(0, layer.outputs, design.pes):
+        channels = range(first, min(first + design.pes, layer.outputs))
+        for event, value in _tile(network, layer, field, design, channels, emitted[:, channels].sum(axis=1)).items():
             events[event] += value
+    spikes = field.spikes()
     if not layer.fires:
-        events["dram_write_bits"] += layer.outputs * pixels * design.accumulator_bits
-    events["sops"] += layer.outputs // groups * spikes_per_position(source, kernel, stride, padding).sum(axis=(1, 2, 3))
+        events["dram_write_bits"] += layer.outputs * spikes.shape[1] * design.accumulator_bits
+    events["sops"] += layer.outputs // field.groups * spikes.sum(axis=(1, 2, 3))
     return _layer(layer.name, layer.kind, images, events)
+
+
+def _emitted(layer: Synaptic, times: Mapping[str, np.ndarray], field: _Field) -> np.ndarray:
+    """What each output channel hands on, its spikes or its logits: int64 ``[n, outputs]``."""
+    if layer.fires:
+        fired = (times[layer.name] != NO_SPIKE).reshape(len(field.source), layer.outputs, -1)
+        return np.asarray(fired.sum(axis=2))
+    return np.full((len(field.source), layer.outputs), field.spikes().shape[1])
+
+
+def _tile(
+    network: Network, layer: Synaptic, field: _Field, design: SpinalFlow, channels: range, emitted: np.ndarray
+) -> dict[str, np.ndarray | int]:
+    """Events of one tile of output channels; ``emitted`` is what they hand on, int64 ``[n]``."""
+    inputs = field.source.shape[1]
+    of_group, outputs = inputs // field.groups, layer.outputs // field.groups
+    low, high = channels.start // outputs * of_group, ((channels.stop - 1) // outputs + 1) * of_group
+    rows = (high - low) * field.kernel[0] * field.kernel[1]
+    spikes = field.spikes(slice(low, high))
+    images, pixels = spikes.shape[:2]
+    if rows > design.filter_rows and pixels > 1:
+        raise ValueError(
+            f"layer {layer.name!r}: its {rows} filter rows must fit the filter buffer of {design.filter_rows} rows "
+            f"where it has several output pixels, not {pixels} pixels"
+        )
+    walk = merge_cycles(spikes.reshape(images, pixels, -1), design.spines).sum(axis=1)
+    merged = spikes.sum(axis=(1, 2, 3))
+    steps = pixels * (network.code.T if layer.fires else 0)
+    bits = rows * design.pes * design.weight_bits
+    bias = design.pes * design.accumulator_bits
+    thresholds = network.code.T * design.accumulator_bits * layer.fires
+    load = -(-(bits + bias + thresholds) // design.word_bits)
+    busy = walk + pixels + steps + emitted
+    entry = _entry(layer.outputs)
+    queued = emitted * entry * (layer.outputs > design.pes and layer.fires)
+    written = emitted * (entry if layer.fires else design.accumulator_bits)
+    return {
+        # the filters of one tile load while the tile before computes, which favours the baseline
+        "cycles": np.maximum(busy, load),
+        "wait_cycles": np.maximum(load - busy, 0),
+        "walk_cycles": walk,
+        "fire_cycles": steps + emitted,
+        "rows": merged,
+        "lane_adds": merged * len(channels),
+        "threshold_steps": steps,
+        "activation_read_bits": merged * _entry(inputs) + queued,
+        "activation_write_bits": written + queued,
+        "weight_read_bits": merged * design.pes * design.weight_bits,
+        "weight_write_bits": bits,
+        "bias_read_bits": pixels * bias,
+        "bias_write_bits": bias,
+        "dram_read_bits": load * design.word_bits,
+    }
 
 
 def _behind(network: Network, name: str) -> str:
