@@ -16,7 +16,7 @@ from firstspike import records
 from firstspike.bench.inference import run
 from firstspike.bench.peers import PEERS
 from firstspike.bench.random_vgg import random_vgg
-from firstspike.spec import save
+from firstspike.spec import load, save
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     for network in networks.values():
         for batch in options.batches:
             peers = tuple(PEERS) if options.peers else ()
-            r = run(network=network, batch=batch, threads=options.threads, rounds=options.rounds, peers=peers)
+            r = run(load(network), batch=batch, threads=options.threads, rounds=options.rounds, peers=peers)
             measurements.append(r | {"network": str(network)})
             print(
                 f"{r['density']:7.3f} {batch:5d} | {r['native_ms_per_image']:.3f} {r['torch_fp32_ms_per_image']:.3f} "

@@ -51,7 +51,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     folder, recipe = tmp_path_factory.mktemp("digits"), find_recipe("digits")
     with one_thread():
-        return Run(folder=folder, fitted=fit(recipe, out=folder, progress=False), recipe=recipe)
+        return Run(folder=folder, fitted=fit(recipe, out=folder), recipe=recipe)
 
 
 @pytest.fixture

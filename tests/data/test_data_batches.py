@@ -81,7 +81,7 @@ def test_ranks_share_what_one_process_would_see(world):
     options = {"batch_size": 12, "seed": 7, "augment": Augment(pad=2, flip=True, cutout=2), "drop_last": True}
     data = make(100)
     one = run(Batches(data, **options))
-    ranks = [run(Batches(data, **options, rank=rank, world_size=world)) for rank in range(world)]
+    ranks = [run(Batches(data, **options, share=(rank, world))) for rank in range(world)]
     assert [len(steps) for steps in ranks] == [len(one)] * world
     for step, (pixels, labels) in enumerate(one):
         parts = [steps[step] for steps in ranks]
@@ -91,7 +91,7 @@ def test_ranks_share_what_one_process_would_see(world):
 
 
 def test_evaluation_over_ranks_counts_each_image_once():
-    ranks = [Batches(make(13), batch_size=4, shuffle=False, rank=rank, world_size=2) for rank in range(2)]
+    ranks = [Batches(make(13), batch_size=4, shuffle=False, share=(rank, 2)) for rank in range(2)]
     steps = [[labels for _, labels in run(batches)] for batches in ranks]
     assert steps == [[[0, 1], [4, 5], [8, 9]], [[2, 3], [6, 7], [10, 11], [12]]]
     assert [len(batches) for batches in ranks] == [3, 4]
@@ -101,10 +101,10 @@ def test_evaluation_over_ranks_counts_each_image_once():
     ("options", "text"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
-        ({"world_size": 0}, "world_size must be at least 1, not 0"),
-        ({"world_size": 2, "rank": 2}, "rank must lie in 0..1, not 2"),
-        ({"world_size": 3}, "batch_size must be a multiple of world_size 3, not 4"),
-        ({"world_size": 2}, "the last batch must be a multiple of world_size 2 or dropped, not 1"),
+        ({"share": (0, 0)}, "share must be a process's number and how many there are, as (0, 1), not (0, 0)"),
+        ({"share": (2, 2)}, "share must be a process's number and how many there are, as (0, 1), not (2, 2)"),
+        ({"share": (0, 3)}, "batch_size must be a multiple of the 3 processes, not 4"),
+        ({"share": (0, 2)}, "the last batch must be a multiple of the 2 processes or dropped, not 1"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"batch_size": 10, "drop_last": True}, "batch_size must be at most the 9 images with drop_last, not 10"),
     ],

@@ -115,5 +115,5 @@ def test_processes_with_half_a_pair_are_refused(tmp_path: Path, monkeypatch: pyt
     recipe = replace(digits, data=replace(digits.data, cutmix=0.5), training=replace(digits.training, batch_size=54))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"training.batch_size must be even in each of 2 processes .* not 54"):
-        fit(recipe, out=tmp_path, progress=False, accelerator="cpu")
+        fit(recipe, out=tmp_path, accelerator="cpu")
     assert not list(tmp_path.iterdir())

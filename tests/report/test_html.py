@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstspike.report import demo_page
+from firstspike.report import Example, demo_page
 from tests.report import example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -35,8 +35,7 @@ def page(**changes: object) -> str:
         "network": example.network(),
         "trace": example.trace(),
         "cost": example.cost(),
-        "image": example.images()[0, 0],
-        "label": 3,
+        "example": Example(image=example.images()[0, 0], label=3),
         "provenance": {"command": "firstspike demo", "date": "2026-11-23"},
     }
     return demo_page(example.record(), **(arguments | changes))  # type: ignore[arg-type]
@@ -119,7 +118,7 @@ def test_texts_from_outside_stay_text() -> None:
         network=network,
         trace=example.trace(),
         cost=example.cost(),
-        image=example.images()[0],
+        example=Example(image=example.images()[0]),
         provenance={hostile: hostile},
     )
     reader = read(text)
@@ -131,7 +130,9 @@ def test_many_classes_show_the_ten_largest() -> None:
     network, run = example.network(), example.trace()
     logits = np.tile(np.arange(25, dtype=np.int64)[::-1] << 20, (run.images, 1))
     network = replace(network, layers=(*network.layers[:-1], _wide(network.layers[-1])))
-    text = page(network=network, trace=replace(run, logits=logits), label=24)
+    text = page(
+        network=network, trace=replace(run, logits=logits), example=Example(image=example.images()[0, 0], label=24)
+    )
     assert "The ten largest of 25 logits are shown." in text
     assert "it is 24" in text
 
@@ -143,7 +144,7 @@ def _wide(layer: object) -> object:
 
 def test_wrong_asks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"index must be in 0\.\.7, not 8"):
-        page(index=8)
+        page(example=Example(image=example.images()[0, 0], index=8))
     record = example.record()
     del record["tau"]
     with pytest.raises(ValueError, match="not lack tau"):
@@ -152,7 +153,7 @@ def test_wrong_asks_are_refused() -> None:
             network=example.network(),
             trace=example.trace(),
             cost=example.cost(),
-            image=example.images()[0],
+            example=Example(image=example.images()[0]),
         )
 
 

@@ -30,7 +30,7 @@ def recipe() -> Recipe:
 
 
 def run(recipe: Recipe, out: Path, **options: Any) -> Fitted:
-    return fit(recipe, out=out, progress=False, accelerator="cpu", **options)
+    return fit(recipe, out=out, accelerator="cpu", **options)
 
 
 def test_the_quantised_stage_starts_from_the_mean_of_the_states(

@@ -113,7 +113,7 @@ def test_a_step_weighs_labels_and_teachers(recipe: Recipe, teachers: Sequence[Ne
 
 
 def run(recipe: Recipe, out: Path, teachers: Sequence[Network], **options: Any) -> Fitted:
-    return fit(recipe, out=out, teachers=teachers, progress=False, accelerator="cpu", **options)
+    return fit(recipe, out=out, teachers=teachers, accelerator="cpu", **options)
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(

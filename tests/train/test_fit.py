@@ -86,7 +86,7 @@ def recipe(recipe_file: Path) -> Recipe:
 
 
 def run(recipe: Recipe, out: Path, **options: Any) -> Fitted:
-    return fit(recipe, out=out, progress=False, accelerator="cpu", **options)
+    return fit(recipe, out=out, accelerator="cpu", **options)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def kill_at(owner, name):
     setattr(owner, name, method)
 
 kill_at(*{"step": (ConversionAwareTraining, "training_step"), "rename": (os, "replace")}[moment])
-fit_module.fit(load_recipe(recipe), out=out, progress=False, accelerator="cpu")
+fit_module.fit(load_recipe(recipe), out=out, accelerator="cpu")
 """
 
 
@@ -502,7 +502,7 @@ def test_global_switches_are_left_as_they_were(recipe: Recipe, tmp_path: Path) -
     assert not torch.are_deterministic_algorithms_enabled()
     assert deterministic.fill_uninitialized_memory
     with pytest.raises(ValueError, match="invalid accelerator name"):
-        fit(recipe, out=tmp_path, accelerator="abacus", progress=False)
+        fit(recipe, out=tmp_path, accelerator="abacus")
     assert not torch.are_deterministic_algorithms_enabled()
 
 

@@ -59,7 +59,7 @@ def siblings(recipe: Path) -> list[Path]:
     for order in (0, 1):
         wanted = find_recipe(str(recipe))
         wanted = replace(wanted, training=replace(wanted.training, order=order))
-        fit(wanted, out=recipe.parent / str(order), progress=False, accelerator="cpu")
+        fit(wanted, out=recipe.parent / str(order), accelerator="cpu")
         paths.append(recipe.parent / str(order) / CHECKPOINT)
     return paths
 

@@ -36,7 +36,7 @@ def test_a_run_gives_the_same_numbers_on_any_number_of_cores(tmp_path: Path) -> 
 
     def run(count: int) -> Fitted:
         torch.set_num_threads(count)
-        fitted = fit(recipe, out=tmp_path / str(count), stop_after=1, progress=False)
+        fitted = fit(recipe, out=tmp_path / str(count), stop_after=1)
         assert torch.get_num_threads() == count
         return fitted
 

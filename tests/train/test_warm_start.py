@@ -187,11 +187,11 @@ def test_a_run_starts_there_and_resumes_without(
 ) -> None:
     gentle = replace(recipe, training=replace(recipe.training, epochs=2, learning_rate=1e-4))
     gentle = replace(gentle, stages=replace(gentle.stages, clip=0, input=0, ttfs=0, quantised=None))
-    first = fit(gentle, out=tmp_path / "a", progress=False, initial=digits.network, accelerator="cpu", stop_after=1)
+    first = fit(gentle, out=tmp_path / "a", initial=digits.network, accelerator="cpu", stop_after=1)
     trained = digits_run.fitted.metrics["validation_accuracy"]
     assert first.metrics["validation_accuracy"] > trained - 0.05  # an untrained network is right in a tenth
-    resumed = fit(gentle, out=tmp_path / "a", progress=False, accelerator="cpu")  # the checkpoint goes first
-    whole = fit(gentle, out=tmp_path / "b", progress=False, initial=digits.network, accelerator="cpu")
+    resumed = fit(gentle, out=tmp_path / "a", accelerator="cpu")  # the checkpoint goes first
+    whole = fit(gentle, out=tmp_path / "b", initial=digits.network, accelerator="cpu")
     assert resumed.metrics == whole.metrics
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
@@ -205,8 +205,8 @@ def test_frozen_layers_keep_their_weights_and_the_others_learn(
     frozen = replace(recipe, training=training, stages=stages)
     start = build_network(frozen, shape=(1, 8, 8), classes=10)
     taken = warm_start(start, digits.network, images)
-    fit(frozen, out=tmp_path, progress=False, initial=digits.network, accelerator="cpu", stop_after=1)
-    resumed = fit(frozen, out=tmp_path, progress=False, accelerator="cpu")  # the checkpoint stands for the initial one
+    fit(frozen, out=tmp_path, initial=digits.network, accelerator="cpu", stop_after=1)
+    resumed = fit(frozen, out=tmp_path, accelerator="cpu")  # the checkpoint stands for the initial one
     end = resumed.network
     for number, name in enumerate(taken):
         weights = [network.layers[name].folded()[0] for network in (start, end)]
@@ -227,7 +227,7 @@ def test_layers_that_cannot_be_frozen(
 ) -> None:
     wanted = replace(recipe, training=replace(recipe.training, frozen=frozen))
     with pytest.raises(ValueError, match=text):
-        fit(wanted, out=tmp_path, progress=False, initial=digits.network if initial else None, accelerator="cpu")
+        fit(wanted, out=tmp_path, initial=digits.network if initial else None, accelerator="cpu")
     assert not (tmp_path / CHECKPOINT).exists()
 
 

@@ -127,7 +127,7 @@ def _caught(simulator: Simulator, images: int = 1) -> str | None:
         network, times = draw(seed, SETS["small"])
         for stalls in (Stalls(), Stalls(per_mille=400, seed=seed), Stalls(inside=400, seed=seed)):
             try:
-                record = run(network, times, processor, simulator=simulator, stalls=stalls, limit=images * 200_000)
+                record = run(network, times, processor, simulator=simulator, stalls=stalls)
             except RuntimeError as error:
                 return str(error)
             if not record.bit_exact or (stalls == Stalls() and not record.cycle_exact):
@@ -138,7 +138,7 @@ def _caught(simulator: Simulator, images: int = 1) -> str | None:
 def _check(name: str, images: int = 1) -> None:
     with injected(*(MUTANTS | BATCH_MUTANTS)[name]):
         try:
-            simulator = Simulator(SETS["small"], holds=True)
+            simulator = Simulator(SETS["small"], holds=True, limit=images * 200_000)
         except ToolMissing as error:
             pytest.skip(str(error))
     how = _caught(simulator, images)

@@ -33,8 +33,9 @@ def test_missing_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_cycle_limit_and_progress(simulator: Callable[[str], Simulator]) -> None:
     """An image that takes too long is given up, by name; progress counts images."""
     network, times = draw(3, SETS["small"])
+    hasty = Simulator(SETS["small"], holds=simulator("small").holds, limit=50)
     with pytest.raises(RuntimeError, match=r"status 3\): image 0: not done after 50 cycles"):
-        run(network, times, SETS["small"].processor, simulator=simulator("small"), limit=50)
+        run(network, times, SETS["small"].processor, simulator=hasty)
     seen: list[tuple[int, int]] = []
     record = run(
         network,

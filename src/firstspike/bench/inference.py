@@ -5,7 +5,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,16 @@ import torch
 from torch import nn
 
 from firstspike.bench.peers import PEERS, peer
-from firstspike.bench.random_vgg import densities, random_images, random_vgg
+from firstspike.bench.random_vgg import densities, random_images
 from firstspike.engine.native import NativeEngine
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic, load
+from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
 
 Record = dict[str, Any]
 
 
 def run(
+    network: Network,
     *,
-    network: str | Path | None = None,
-    density: float = 0.3,
     batch: int = 32,
     threads: int | None = None,
     rounds: int = 7,
@@ -38,8 +36,7 @@ def run(
     spike times (native) or from a float image in memory (PyTorch) to logits.
 
     Args:
-        network: a model file; None for a VGG-16 of random codes.
-        density: share of spiking inputs of the random network's hidden layers.
+        network: the integer network, for example `firstspike.bench.random_vgg.random_vgg`'s.
         batch: images of one call.
         threads: threads of the native engine and of PyTorch; None for one per processor.
         rounds: measured rounds.
@@ -63,18 +60,17 @@ def run(
             raise ValueError(f"peer must be one of {', '.join(PEERS)}, not {name!r}")
     threads = threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    spiking = load(network) if network is not None else random_vgg(density=density)
-    engine = NativeEngine(spiking, threads=threads, path=path)
+    engine = NativeEngine(network, threads=threads, path=path)
     if times is None:
-        times = random_images(batch, spiking.input_shape, seed=7, code=spiking.code)
+        times = random_images(batch, network.input_shape, seed=7, code=network.code)
     inputs = np.ascontiguousarray(times[:batch])
     if len(inputs) != batch:
         raise ValueError(f"times must hold at least {batch} images, not {len(inputs)}")
     calls: dict[str, Callable[[], object]] = {"native": lambda: engine.logits(inputs)}
-    calls |= {f"torch_{name}": _torch_call(spiking, batch, dtype) for name, dtype in DTYPES.items()}
-    calls |= {name: peer(name, dense_twin(spiking), (batch, *spiking.input_shape), steps) for name in peers}
+    calls |= {f"torch_{name}": _torch_call(network, batch, dtype) for name, dtype in DTYPES.items()}
+    calls |= {name: peer(name, dense_twin(network), (batch, *network.input_shape), steps) for name in peers}
     milliseconds = interleaved(calls, rounds, batch)
-    share, per_neuron = densities(spiking, inputs[:16], engine)
+    share, per_neuron = densities(network, inputs[:16], engine)
     record = _summary(milliseconds, peers)
     record |= {"density": share, "spikes_per_neuron": per_neuron, "threads": threads, "batch": batch, "rounds": rounds}
     record |= {"path": path, "instructions": engine.instructions, "weight_bytes": engine.weight_bytes}

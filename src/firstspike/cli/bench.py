@@ -4,6 +4,7 @@ import argparse
 
 from firstspike import zoo
 from firstspike.bench.inference import run as measure
+from firstspike.bench.random_vgg import random_vgg
 from firstspike.cli.common import table, write_json
 from firstspike.terminal import console
 
@@ -11,8 +12,7 @@ from firstspike.terminal import console
 def run(options: argparse.Namespace) -> None:
     """Measure and print one table."""
     record = measure(
-        network=zoo.file(options.network) if options.network else None,
-        density=options.density,
+        zoo.find(options.network) if options.network else random_vgg(density=options.density),
         batch=options.batch,
         threads=options.threads,
         rounds=options.rounds,
@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     console.print(shown)
     console.print(
         f"spikes per neuron {record['spikes_per_neuron']:.3f}; of the inputs of synapses, {record['density']:.3f} spike; "
-        f"{record['threads']} threads", soft_wrap=True,
-    )  # fmt: skip
+        f"{record['threads']} threads",
+        soft_wrap=True,
+    )
     write_json(options.json, record)

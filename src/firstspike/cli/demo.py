@@ -16,7 +16,7 @@ from firstspike.converter import convert
 from firstspike.data import ImageSet
 from firstspike.data import load as load_images
 from firstspike.processor import Cost, Processor, baselines, cycles, sensitivity, technology
-from firstspike.report import demo_page, demo_table
+from firstspike.report import Example, demo_page, demo_table
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork, load
 from firstspike.terminal import console
@@ -55,8 +55,7 @@ def run(options: argparse.Namespace) -> None:
         network=snn.network,
         trace=trace,
         cost=cost,
-        image=pixels[0],
-        label=int(labels[0]),
+        example=Example(image=pixels[0], label=int(labels[0])),
         provenance=_provenance(),
         designs=baselines.compare(snn.network, trace, processor=processor, technology=constants),
         swings=sensitivity.of_counts(counts, weight_bits=snn.network.weights.bits, technology=constants),

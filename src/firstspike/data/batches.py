@@ -24,11 +24,12 @@ class Batches:
     Order and augmentation are drawn anew at the start of each pass from a generator seeded with ``(seed, epoch)``, so
     an epoch can be repeated or resumed at; call ``set_epoch`` before each pass.
 
-    batch_size: images per step over all ranks together. Every rank draws for the whole batch and takes its own
-    consecutive part of it, so ``world_size`` processes see exactly the images, crops and flips that one would.
+    batch_size: images per step over all processes together. Each draws for the whole batch and takes its own consecutive
+        part of it, so several processes see exactly the images, crops and flips that one would.
     alternate: mirror each image left to right in every other epoch, a random half of them in the even ones (Jordan 2024,
         arXiv 2404.00498); in place of the augmentation's ``flip``.
     drop_last: leave out the last batch when it is smaller than the others.
+    share: this process's number, from 0, and how many there are.
     """
 
     def __init__(
@@ -41,22 +42,20 @@ class Batches:
         augment: Augment | None = None,
         alternate: bool = False,
         drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
+        rank, world = share
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size!r}")
-        if world_size < 1:
-            raise ValueError(f"world_size must be at least 1, not {world_size!r}")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank must lie in 0..{world_size - 1}, not {rank!r}")
-        if batch_size % world_size:
-            raise ValueError(f"batch_size must be a multiple of world_size {world_size}, not {batch_size!r}")
+        if not 0 <= rank < world:
+            raise ValueError(f"share must be a process's number and how many there are, as (0, 1), not {share!r}")
+        if batch_size % world:
+            raise ValueError(f"batch_size must be a multiple of the {world} processes, not {batch_size!r}")
         if seed < 0:
             raise ValueError(f"seed must be at least 0, not {seed!r}")
         tail = 0 if drop_last else len(data) % batch_size
-        if shuffle and tail % world_size:
-            raise ValueError(f"the last batch must be a multiple of world_size {world_size} or dropped, not {tail!r}")
+        if shuffle and tail % world:
+            raise ValueError(f"the last batch must be a multiple of the {world} processes or dropped, not {tail!r}")
         if drop_last and len(data) < batch_size:
             raise ValueError(f"batch_size must be at most the {len(data)} images with drop_last, not {batch_size!r}")
         if alternate and augment is not None and augment.flip:
@@ -68,8 +67,7 @@ class Batches:
         self.augment = augment
         self.alternate = alternate
         self.drop_last = drop_last
-        self.rank = rank
-        self.world_size = world_size
+        self.share = share
         self.epoch = 0
 
     batch_sampler = None
@@ -87,19 +85,20 @@ class Batches:
         self.epoch = epoch
 
     def _bounds(self) -> list[tuple[int, int, int, int]]:
-        """Of each step: start and stop of the whole batch, then of this rank's part; empty parts are left out."""
+        """Of each step: start and stop of the whole batch, then of this process's part; empty parts are left out."""
         bounds = []
+        rank, world = self.share
         end = len(self.labels) // self.batch_size * self.batch_size if self.drop_last else len(self.labels)
         for start in range(0, end, self.batch_size):
             stop = min(start + self.batch_size, end)
-            first = start + (stop - start) * self.rank // self.world_size
-            last = start + (stop - start) * (self.rank + 1) // self.world_size
+            first = start + (stop - start) * rank // world
+            last = start + (stop - start) * (rank + 1) // world
             if first < last:
                 bounds.append((start, stop, first, last))
         return bounds
 
     def __len__(self) -> int:
-        """Number of steps of this rank in one pass."""
+        """Number of steps of this process in one pass."""
         return len(self._bounds())
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -1,6 +1,7 @@
 """One page that says what a network does and costs. It holds all it shows: no request leaves it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,32 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What the browser may load for the page: nothing from outside, even if a text tried."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Example:
+    """The image that the page shows.
+
+    Attributes:
+        image: ``[height, width]`` or ``[1 or 3, height, width]``, in [0, 1] or uint8.
+        index: its place in the trace.
+        label: its true class, if known.
+    """
+
+    image: np.ndarray
+    index: int = 0
+    label: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise ValueError(f"index must be at least 0, not {self.index!r}")
+
+
 def demo_page(
     record: Mapping[str, Any],
     *,
     network: Network,
     trace: Trace,
     cost: CostView,
-    image: np.ndarray,
-    index: int = 0,
-    label: int | None = None,
+    example: Example,
     provenance: Mapping[str, str] | None = None,
     designs: Mapping[str, CostView] | None = None,
     swings: Sequence[SwingView] = (),
@@ -37,9 +55,7 @@ def demo_page(
         network: the integer network.
         trace: its trace on some images; the histograms are over all of them.
         cost: what these images cost on the processor.
-        image: the image shown, ``[height, width]`` or ``[1 or 3, height, width]``, in [0, 1] or uint8.
-        index: its place in the trace.
-        label: its true class.
+        example: the image shown.
         provenance: what made the page, as (name, value): command, date, versions, machine.
         designs: costs of this and other designs on the same images, by name.
         swings: energy with single constants at the ends of their intervals, widest first.
@@ -48,8 +64,8 @@ def demo_page(
         ValueError: the record lacks a key, the trace has no such image, or the image has another shape.
     """
     tables.check_record(record)
-    if not 0 <= index < trace.images:
-        raise ValueError(f"index must be in 0..{trace.images - 1}, not {index!r}")
+    if example.index >= trace.images:
+        raise ValueError(f"index must be in 0..{trace.images - 1}, not {example.index!r}")
     return render(
         "firstspike.report",
         "demo.html",
@@ -61,8 +77,8 @@ def demo_page(
         images=trace.images,
         headline=_headline(record, cost),
         summary=tables.summary(record, cost),
-        image=_image(network, trace, image, index, label),
-        raster=_raster(network, trace, index),
+        image=_image(network, trace, example),
+        raster=_raster(network, trace, example.index),
         histograms=_histograms(network, trace),
         energy=_energy(cost, swings),
         designs=_designs(designs) if designs else None,
@@ -82,7 +98,8 @@ def _headline(record: Mapping[str, Any], cost: CostView) -> list[tuple[str, str]
     ]
 
 
-def _image(network: Network, trace: Trace, image: np.ndarray, index: int, label: int | None) -> dict[str, Any]:
+def _image(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
+    index, label = example.index, example.label
     exponent = network.exponent(network.synaptic[-1])
     logits = np.ldexp(trace.logits[index].astype(np.float64), -exponent)
     predicted = int(trace.predictions[index])
@@ -96,7 +113,7 @@ def _image(network: Network, trace: Trace, image: np.ndarray, index: int, label:
         "exponent": exponent,
         "logits": len(logits),
         "shown": len(shown),
-        "picture": raster.picture(image),
+        "picture": raster.picture(example.image),
         "bars": Markup(bars),
     }
 

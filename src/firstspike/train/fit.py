@@ -93,10 +93,11 @@ def fit(
     initial: Network | Sequence[Network] | None = None,
     teachers: Sequence[Teacher] = (),
     accelerator: str = "auto",
-    progress: bool = True,
     stop_after: int | None = None,
 ) -> Fitted:
     """Train by a recipe; checkpoint and logs (CSV, TensorBoard; one folder a start) go to ``out``.
+
+    A bar is shown where there is a terminal, a line an epoch elsewhere.
 
     Args:
         recipe: what to train.
@@ -108,7 +109,6 @@ def fit(
             before it.
         teachers: trained networks, integer or float, for the recipe's table ``distillation``; the same ones when resuming.
         accelerator: Lightning's choice of device.
-        progress: show a progress bar.
         stop_after: stop after so many epochs from the first, at least 1, to be resumed later.
 
     Raises:
@@ -125,18 +125,12 @@ def fit(
     with torch.device("meta"):
         size = _plain(recipe, shape, classes)
     threads.suit(size, shape, batch=recipe.training.batch_size)
-    run = TrainingRun(
-        recipe=recipe,
-        out=Path(out),
-        resume=resume,
-        accelerator=accelerator,
-        progress=progress,
-        stop_after=stop_after,
-    )
+    run = TrainingRun(recipe=recipe, out=Path(out), resume=resume, accelerator=accelerator, stop_after=stop_after)
     lightning.seed_everything(recipe.training.seed, workers=False, verbose=False)
     network = build_network(recipe, shape=shape, classes=classes)
-    measured = torch.from_numpy(training.limit(WARM_START_IMAGES).pixels())
-    taken = warm_start(network, initial, measured) if initial is not None else ()
+    taken: Sequence[str] = ()
+    if initial is not None:
+        taken = warm_start(network, initial, torch.from_numpy(training.limit(WARM_START_IMAGES).pixels()))
     _freeze(network, recipe.training.frozen, taken=None if run.resumed else taken)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if processes.world_size() > 1:
@@ -166,17 +160,16 @@ def _check_arguments(recipe: Recipe, teachers: Sequence[Teacher], stop_after: in
 def _batches(recipe: Recipe, training: ImageSet, validation: ImageSet) -> tuple[Batches, Batches]:
     """Batches of the training images, augmented, and of the held-out ones; a process's part of each."""
     data = recipe.data
-    rank, world = processes.rank(), processes.world_size()
+    share = processes.rank(), processes.world_size()
     batches = Batches(
         training,
         batch_size=recipe.training.batch_size,
         seed=recipe.training.stream,
         augment=Augment(pad=data.pad, flip=data.flip, cutout=data.cutout),
         drop_last=True,
-        rank=rank,
-        world_size=world,
+        share=share,
     )
-    return batches, Batches(validation, batch_size=250 * world, shuffle=False, rank=rank, world_size=world)
+    return batches, Batches(validation, batch_size=250 * share[1], shuffle=False, share=share)
 
 
 def _freeze(network: Prepared, count: int, *, taken: Sequence[str] | None) -> None:

@@ -43,7 +43,6 @@ class TrainingRun:
         out: folder of this run; made if need be.
         resume: go on from the checkpoint in ``out``, if there is one.
         accelerator: Lightning's choice of device.
-        progress: show a progress bar.
         stop_after: stop after so many epochs from the first; None: at the recipe's end.
     """
 
@@ -51,7 +50,6 @@ class TrainingRun:
     out: Path
     resume: bool
     accelerator: str
-    progress: bool
     stop_after: int | None
 
     @property
@@ -104,11 +102,9 @@ class TrainingRun:
 
     def _trainer(self, saver: "_Checkpoint", csv: CSVLogger) -> lightning.Trainer:
         training = self.recipe.training
-        callbacks: list[Callback] = [saver]
+        callbacks: list[Callback] = [saver, TrainingProgress()]
         if self.recipe.averaging.start is not None:
             callbacks.insert(0, WeightAverage(self.recipe))
-        if self.progress:
-            callbacks.append(TrainingProgress())
         try:
             return lightning.Trainer(
                 accelerator=self.accelerator,

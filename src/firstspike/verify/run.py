@@ -17,7 +17,7 @@ from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
-from firstspike.verify.simulator import Checkpoint, Result, Simulator, Stalls
+from firstspike.verify.simulator import Checkpoint, Run, Simulator, Stalls
 
 COUNTS = 100
 """Counts of the model that are timed."""
@@ -83,7 +83,6 @@ def run(
     simulator: Simulator | None = None,
     stalls: Stalls | None = None,
     engine_name: str = "reference",
-    limit: int = 1_000_000_000,
     waveform: tuple[Path, int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Record:
@@ -99,7 +98,6 @@ def run(
         stalls: random stalls of the DRAM and of the streams inside; with them cycles are compared but `cycle_exact` is
             False in general.
         engine_name: the engine to compare with.
-        limit: cycles after which a batch is given up.
         waveform: file (.vcd or .fst), first and last cycle (the simulator must have been built with that ``trace``).
         progress: called with the images done and the cycles of the batch that runs, or has just ended.
 
@@ -131,7 +129,6 @@ def run(
                 replace(processor, images=size),
                 simulator,
                 stalls=stalls or Stalls(),
-                limit=limit,
                 waveform=waveform if begin == 0 else None,
                 progress=advance,
             )
@@ -143,7 +140,7 @@ def run(
 class _Part:
     """Runs of one program: what the RTL did, the model's counts, and what differs from the engine."""
 
-    result: Result
+    result: Run
     counts: cycles.Counts
     model_seconds: float
     compared: set[str]
@@ -195,7 +192,6 @@ def _batches(
     simulator: Simulator,
     *,
     stalls: Stalls,
-    limit: int,
     waveform: tuple[Path, int, int] | None,
     progress: Callable[[int, int], None],
 ) -> _Part:
@@ -206,7 +202,6 @@ def _batches(
         _by_batch(store_input(network, expected[INPUT], processor), processor),
         _checkpoints(network, program, stages(network, processor)),
         stalls=stalls,
-        limit=limit,
         waveform=waveform,
         progress=progress,
     )
@@ -251,7 +246,7 @@ def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -
     return sorted(points, key=lambda point: point.operation)
 
 
-def _compare(network: Network, processor: ProcessorSpec, result: Result, expected: dict[str, np.ndarray]) -> list[str]:
+def _compare(network: Network, processor: ProcessorSpec, result: Run, expected: dict[str, np.ndarray]) -> list[str]:
     differences = []
 
     def compare(name: str, where: str, seen: np.ndarray, wanted: np.ndarray) -> None:
@@ -289,7 +284,7 @@ def _compare(network: Network, processor: ProcessorSpec, result: Result, expecte
     return differences
 
 
-def _layer_cycles(program: Program, result: Result, counts: cycles.Counts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _layer_cycles(program: Program, result: Run, counts: cycles.Counts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Cycles of every layer: until the next layer's first operation is taken; the input's begin with ``start``."""
     names = np.array([operation.layer for operation in program.operations])
     spans = np.diff(result.taken, axis=1)

@@ -64,7 +64,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
+class Run:
     """What the RTL did in ``n`` runs of a program, each with one batch of images.
 
     Attributes:
@@ -92,6 +92,7 @@ class Simulator:
         holds: build with random stalls of the streams inside.
         counting: build with line and toggle coverage (slower); `covered` counts over all runs.
         patch: applied to the Verilog files before building (for tests that inject faults).
+        limit: cycles after which a batch is given up.
 
     Raises:
         ToolMissing: Verilator, Yosys or g++ is not installed.
@@ -107,8 +108,10 @@ class Simulator:
         holds: bool = False,
         counting: bool = False,
         patch: Callable[[dict[str, str]], dict[str, str]] | None = None,
+        limit: int = 1_000_000_000,
     ) -> None:
         self.parameters = parameters
+        self.limit = limit
         if trace not in (None, *TRACES):
             raise ValueError(f"a waveform's format must be one of {', '.join(TRACES)}, not {trace!r}")
         self.trace = trace
@@ -179,10 +182,9 @@ class Simulator:
         checkpoints: list[Checkpoint],
         *,
         stalls: Stalls | None = None,
-        limit: int = 1_000_000_000,
         waveform: tuple[Path, int, int] | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Result:
+    ) -> Run:
         """Run batches of images.
 
         Args:
@@ -190,7 +192,6 @@ class Simulator:
             inputs: the input region of every batch, uint8 ``[n, bytes]``.
             checkpoints: which maps are copied, and when.
             stalls: the DRAM's random stalls; none by default.
-            limit: cycles after which a batch is given up.
             waveform: file, first and last cycle (needs ``trace``, whose format the file has).
             progress: called with the batches done and the cycles of the batch that runs, or has just ended.
 
@@ -201,19 +202,12 @@ class Simulator:
         stalls = stalls or Stalls()
         if stalls.inside and not self.holds:
             raise ValueError(f"a simulator built without holds must have no stalls inside, not {stalls.inside!r}")
-        processor = self.parameters.processor
+        heads = image.descriptors * 8
         size = [point.map.size * image.word_bytes for point in checkpoints]
-        input_words = inputs.shape[1] // image.word_bytes
-        first_region = image.regions["input"] + input_words
-        region_words = image.words - first_region
-        job = [len(inputs), image.regions["input"], input_words, first_region, region_words]
-        job += [processor.dram_latency_cycles, processor.dram_cycles_per_word]
-        job += [stalls.per_mille, stalls.inside, stalls.seed, limit, image.descriptors, len(checkpoints)]
-        for point in checkpoints:
-            job += [point.operation, point.map.address, point.map.size]
+        begin = image.regions["input"] + inputs.shape[1] // image.word_bytes
         with tempfile.TemporaryDirectory() as work:
             folder = Path(work)
-            (folder / "job").write_bytes(np.array(job, dtype="<i8").tobytes())
+            (folder / "job").write_bytes(self._job(image, inputs, checkpoints, stalls).tobytes())
             (folder / "dram").write_bytes(image.data)
             (folder / "inputs").write_bytes(np.ascontiguousarray(inputs).tobytes())
             command = [str(self.binary), *(str(folder / name) for name in ("job", "dram", "inputs", "output"))]
@@ -223,22 +217,41 @@ class Simulator:
             raw = (folder / "output").read_bytes()
             if self.counting:
                 self.covered.update(coverage.read(folder / "output.coverage"))
-        heads = image.descriptors * 8
         records = np.frombuffer(raw, dtype=np.uint8).reshape(
-            len(inputs), heads + sum(size) + region_words * image.word_bytes
+            len(inputs), heads + sum(size) + (image.words - begin) * image.word_bytes
         )
-        taken = np.ascontiguousarray(records[:, :heads]).view("<i8")
         maps, offset = {}, heads
         for point, length in zip(checkpoints, size, strict=True):
             maps[point] = records[:, offset : offset + length]
             offset += length
-        edges = [*(place for name, place in image.regions.items() if name != "input"), image.words]
-        names = [name for name in image.regions if name != "input"]
-        regions = {}
-        for name, begin, end in zip(names, edges, edges[1:], strict=False):
-            span = slice(*(offset + (edge - first_region) * image.word_bytes for edge in (begin, end)))
-            regions[name] = records[:, span]
-        return Result(taken=taken, maps=maps, regions=regions, seconds=seconds, processor_seconds=processor_seconds)
+        return Run(
+            taken=np.ascontiguousarray(records[:, :heads]).view("<i8"),
+            maps=maps,
+            regions=_regions(image, records[:, offset:], begin),
+            seconds=seconds,
+            processor_seconds=processor_seconds,
+        )
+
+    def _job(
+        self, image: MemoryImage, inputs: np.ndarray, checkpoints: Sequence[Checkpoint], stalls: Stalls
+    ) -> np.ndarray:
+        """What the driver is told, in the order in which it reads: int64."""
+        processor = self.parameters.processor
+        words = inputs.shape[1] // image.word_bytes
+        begin = image.regions["input"] + words
+        job = [len(inputs), image.regions["input"], words, begin, image.words - begin]
+        job += [processor.dram_latency_cycles, processor.dram_cycles_per_word]
+        job += [stalls.per_mille, stalls.inside, stalls.seed, self.limit, image.descriptors, len(checkpoints)]
+        for point in checkpoints:
+            job += [point.operation, point.map.address, point.map.size]
+        return np.array(job, dtype="<i8")
+
+
+def _regions(image: MemoryImage, data: np.ndarray, begin: int) -> dict[str, np.ndarray]:
+    """The DRAM regions but the input's, by name, in the bytes from word ``begin`` on: uint8 ``[n, bytes]``."""
+    places = {name: place for name, place in image.regions.items() if name != "input"}
+    edges = [(place - begin) * image.word_bytes for place in (*places.values(), image.words)]
+    return {name: data[:, first:last] for name, first, last in zip(places, edges, edges[1:], strict=False)}
 
 
 def _drive(command: list[str], progress: Callable[[int, int], None] | None) -> tuple[float, float]:
