@@ -69,8 +69,8 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     (
         "LoaderKeepsTheStreamRules",
         loader,
-        'with m.If(request.ready):\n                    m.next = "DESCRIPTOR"',
-        'with m.If(1):\n                    m.next = "DESCRIPTOR"',
+        'with m.If(request.ready):\n                m.next = "DESCRIPTOR"',
+        'with m.If(1):\n                m.next = "DESCRIPTOR"',
     ),
     ("LoaderKeepsTheStreamRules", loader, "with m.If(self.operation.ready):", "with m.If(1):"),
     ("ListEncoderWritesTheSortedList", spike_list, "rest.eq(waiting & (waiting - 1))", "rest.eq(0)"),

@@ -29,7 +29,7 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("WalkerWalksTheWindow", walker, "(y >= 0) & ", ""),
     ("WalkerWalksTheWindow", walker, "window.position_rows)", "0)"),
     ("WalkerWalksTheWindow", walker, "active & advance & within", "active & within"),
-    ("WalkerWalksTheWindow", walker, "x.eq(first_x)", "x.eq(x)"),
+    ("WalkerWalksTheWindow", walker, "self.x.eq(self.first_x)", "self.x.eq(self.x)"),
 ]
 
 

@@ -69,8 +69,8 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "one bias word too few": (loader, "self.biases.push.eq(counter <= bias)", "self.biases.push.eq(counter < bias)"),
     "request not held": (
         loader,
-        'with m.If(request.ready):\n                    m.next = "DESCRIPTOR"',
-        'with m.If(1):\n                    m.next = "DESCRIPTOR"',
+        'with m.If(request.ready):\n                m.next = "DESCRIPTOR"',
+        'with m.If(1):\n                m.next = "DESCRIPTOR"',
     ),
     "store ignores backpressure": (transfer, "(~sending | dram.write.ready)", "1"),
     "word leaves before its last spike": (walker, "(spike.ready | ~waiting.any())", "1"),

@@ -39,78 +39,109 @@ class Loader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """The block\'s logic, as Amaranth builds it."""
+        """The block's logic, as Amaranth builds it."""
         m = Module()
-        width = self.parameters.processor.word_bits
-        words = descriptor_words(width)
-        register = Signal(words * width, reset_less=True)
-        descriptor = View(LAYOUT, register[: LAYOUT.size])
-        counter = Signal(32)
+        registers = _Registers(self.parameters.processor.word_bits)
+        fill = registers.fill
+        for part in (self.biases, self.thresholds, self.weights):
+            m.d.comb += [part.clear.eq(registers.clear), part.fill.eq(fill), part.word.eq(self.dram.read.payload)]
+        m.d.comb += [
+            self.operation.payload.descriptor.eq(registers.descriptor),
+            self.operation.payload.slot.eq(fill),
+        ]
+        with m.FSM(name="loader"):
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += registers.program.eq(0)
+                m.next = "ASK_DESCRIPTOR"
+            self._fetch_descriptor(m, registers)
+            self._fetch_payload(m, registers)
+            self._hand_over(m, registers)
+        return m
+
+    def _fetch_descriptor(self, m: Module, registers: "_Registers") -> None:
         request, read = self.dram.request, self.dram.read
-        parts = (self.biases, self.thresholds, self.weights)
+        counter, program, register, words = registers.counter, registers.program, registers.register, registers.words
+        width = self.parameters.processor.word_bits
+        with m.State("ASK_DESCRIPTOR"):
+            m.d.comb += [request.valid.eq(1), request.payload.address.eq(program), request.payload.words.eq(words)]
+            m.d.sync += counter.eq(1)
+            with m.If(request.ready):
+                m.next = "DESCRIPTOR"
+        with m.State("DESCRIPTOR"):
+            m.d.comb += read.ready.eq(1)
+            with m.If(read.valid):
+                m.d.sync += [register.eq(Cat(register[width:], read.payload)), counter.eq(counter + 1)]
+                with m.If(counter == words):
+                    m.d.sync += program.eq(program + words)
+                    kind = register[width : width + 4]  # the first word, one shift before it is in place
+                    m.next = "OFFER"
+                    with m.If(kind == CONVOLVE):
+                        m.next = "ASK_PAYLOAD"
+
+    def _fetch_payload(self, m: Module, registers: "_Registers") -> None:
+        request, read = self.dram.request, self.dram.read
+        counter, descriptor, clear = registers.counter, registers.descriptor, registers.clear
         bias = Signal(17)
         theta = Signal(17)
-        clear = Signal()
-        fill = Signal()
         m.d.comb += [
             bias.eq(descriptor.bias_words),
             theta.eq(descriptor.bias_words + descriptor.theta_words),
-            *(part.clear.eq(clear) for part in parts),
-            *(part.fill.eq(fill) for part in parts),
-            *(part.word.eq(read.payload) for part in parts),
-            self.operation.payload.descriptor.eq(descriptor),
-            self.operation.payload.slot.eq(fill),
         ]
-        program = Signal(32)
-        with m.FSM(name="loader"):
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += program.eq(0)
-                m.next = "ASK_DESCRIPTOR"
-            with m.State("ASK_DESCRIPTOR"):
-                m.d.comb += [request.valid.eq(1), request.payload.address.eq(program), request.payload.words.eq(words)]
-                m.d.sync += counter.eq(1)
-                with m.If(request.ready):
-                    m.next = "DESCRIPTOR"
-            with m.State("DESCRIPTOR"):
-                m.d.comb += read.ready.eq(1)
-                with m.If(read.valid):
-                    m.d.sync += [register.eq(Cat(register[width:], read.payload)), counter.eq(counter + 1)]
-                    with m.If(counter == words):
-                        m.d.sync += program.eq(program + words)
-                        kind = register[width : width + 4]  # the first word, one shift before it is in place
-                        m.next = "OFFER"
-                        with m.If(kind == CONVOLVE):
-                            m.next = "ASK_PAYLOAD"
-            with m.State("ASK_PAYLOAD"):
+        with m.State("ASK_PAYLOAD"):
+            m.d.comb += [
+                clear.eq(1),
+                request.valid.eq(1),
+                request.payload.address.eq(descriptor.dram_address),
+                request.payload.words.eq(descriptor.dram_words),
+            ]
+            m.d.sync += counter.eq(1)
+            with m.If(request.ready):
+                m.next = "PAYLOAD"
+        with m.State("PAYLOAD"):
+            m.d.comb += read.ready.eq(1)
+            with m.If(read.valid):
                 m.d.comb += [
-                    clear.eq(1),
-                    request.valid.eq(1),
-                    request.payload.address.eq(descriptor.dram_address),
-                    request.payload.words.eq(descriptor.dram_words),
+                    self.biases.push.eq(counter <= bias),
+                    self.thresholds.push.eq((counter > bias) & (counter <= theta)),
+                    self.weights.push.eq(counter > theta),
                 ]
-                m.d.sync += counter.eq(1)
-                with m.If(request.ready):
-                    m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                m.d.comb += read.ready.eq(1)
-                with m.If(read.valid):
-                    m.d.comb += [
-                        self.biases.push.eq(counter <= bias),
-                        self.thresholds.push.eq((counter > bias) & (counter <= theta)),
-                        self.weights.push.eq(counter > theta),
-                    ]
-                    m.d.sync += counter.eq(counter + 1)
-                    with m.If(counter == descriptor.dram_words):
-                        m.next = "OFFER"
-            with m.State("OFFER"):
-                m.d.comb += self.operation.valid.eq(1)
-                with m.If(self.operation.ready):
-                    m.d.sync += fill.eq(Mux(descriptor.kind == CONVOLVE, ~fill, fill))
-                    m.next = "ASK_DESCRIPTOR"
-                    with m.If((descriptor.kind == LOAD) | (descriptor.kind == STORE)):
-                        m.next = "TRANSFER"
-                    with m.If(descriptor.kind == HALT):
-                        m.next = "IDLE"
-            with m.State("TRANSFER"), m.If(self.released):
+                m.d.sync += counter.eq(counter + 1)
+                with m.If(counter == descriptor.dram_words):
+                    m.next = "OFFER"
+
+    def _hand_over(self, m: Module, registers: "_Registers") -> None:
+        descriptor, fill = registers.descriptor, registers.fill
+        with m.State("OFFER"):
+            m.d.comb += self.operation.valid.eq(1)
+            with m.If(self.operation.ready):
+                m.d.sync += fill.eq(Mux(descriptor.kind == CONVOLVE, ~fill, fill))
                 m.next = "ASK_DESCRIPTOR"
-        return m
+                with m.If((descriptor.kind == LOAD) | (descriptor.kind == STORE)):
+                    m.next = "TRANSFER"
+                with m.If(descriptor.kind == HALT):
+                    m.next = "IDLE"
+        with m.State("TRANSFER"), m.If(self.released):
+            m.next = "ASK_DESCRIPTOR"
+
+
+class _Registers:
+    """What the loader's states share.
+
+    Attributes:
+        words: DRAM words of a descriptor.
+        register: the descriptor as it comes, shifted in from above.
+        descriptor: its fields.
+        program: DRAM word of the next descriptor.
+        counter: number of the word that is awaited, from 1.
+        clear: a new payload begins in this cycle.
+        fill: slot that the payload goes to.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.words = descriptor_words(width)
+        self.register = Signal(self.words * width, reset_less=True)
+        self.descriptor = View(LAYOUT, self.register[: LAYOUT.size])
+        self.program = Signal(32)
+        self.counter = Signal(32)
+        self.clear = Signal()
+        self.fill = Signal()
