@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ from soak.models import random_network
 EXAMPLES = 20
 """Networks of a case."""
 
+THREADS = (1, 2, 4)
+
 
 def case(number: int) -> str:
     from firstspike.engine import native
     from firstspike.engine.native import NativeEngine
 
-    rng = np.random.default_rng(number)
-    instructions = str(rng.choice(native._native.instruction_sets()))
-    path, threads = str(rng.choice(["event", "dense", "auto"])), int(rng.integers(1, 5))
+    ways = list(product(native._native.instruction_sets(), ("event", "dense", "auto"), THREADS))
 
     @seed(number)
     @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -34,12 +35,13 @@ def case(number: int) -> str:
         network = data.draw(networks(size=8))
         times = data.draw(spike_times(network, max_images=7))
         expected = ReferenceEngine(network).layers(times)
-        found = NativeEngine(network, threads=threads, instructions=instructions, path=path).layers(times)
-        for name, values in expected.items():
-            assert np.array_equal(found[name], values), f"{name}: {instructions}, {path}, {threads} threads"
+        for instructions, path, threads in ways:
+            found = NativeEngine(network, threads=threads, instructions=instructions, path=path).layers(times)
+            for name, values in expected.items():
+                assert np.array_equal(found[name], values), f"{name}: {instructions}, {path}, {threads} threads"
 
     check()
-    return f"equal, {instructions}, {path}"
+    return f"{EXAMPLES} networks in {len(ways)} ways, equal"
 
 
 def forks(number: int) -> str:
