@@ -33,46 +33,77 @@ def package_without_init() -> None:
     sys.modules["firstspike"] = package
 
 
+class _Numbers:
+    """Random codes of few levels below the highest, so that sums stay small, and biases."""
+
+    def __init__(self, weights, seed: int) -> None:
+        self.weights, self.rng = weights, np.random.default_rng(seed)
+
+    def __call__(self, *shape: int, part: bool = False) -> dict:
+        zero, sign = self.weights.zero_level, self.weights.bits - 1
+        magnitude = self.rng.integers(zero - 3, zero, shape, endpoint=True)
+        codes = (magnitude | self.rng.integers(0, 2, shape) << sign).astype(np.uint8)
+        bias = np.zeros(shape[0], np.int64) if part else self.rng.integers(0, 1 << 18, shape[0])
+        return {"codes": codes, "bias": bias, **({"fires": False} if part else {})}
+
+
 def networks() -> list:
     from firstspike.arith import Code, LogWeights
-    from firstspike.spec.network import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
 
-    found = []
-    rng = np.random.default_rng(0)
     formats = [
         (Code(), LogWeights(), 40),
         (Code(), LogWeights(), 32),
         (Code(T=40, tau=8, mantissa_bits=6), LogWeights(bits=7, levels_per_octave=16), 32),
         (Code(T=44), LogWeights(), 32),
     ]
-    for code, weights, bits in formats:
+    chains = [chain(code, weights, bits) for code, weights, bits in formats]
+    return [
+        *chains,
+        *(branches(Code(input=source), bits) for source in ("spike", "planes") for bits in (32, 48)),
+    ]
 
-        def codes(*shape: int, weights: LogWeights = weights) -> np.ndarray:
-            magnitude = rng.integers(weights.zero_level - 3, weights.zero_level, shape, endpoint=True)
-            return (magnitude | rng.integers(0, 2, shape) << (weights.bits - 1)).astype(np.uint8)
 
-        def bias(n: int) -> np.ndarray:
-            return rng.integers(0, 1 << 18, n)
+def chain(code, weights, accumulator_bits: int):
+    """One layer after the other: dense, pooled, grouped, depthwise with a residual."""
+    from firstspike.spec.network import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
 
-        layers = (
-            Conv2d(name="a", source=INPUT, codes=codes(70, 3, 3, 3), scale=2, bias=bias(70), padding=(1, 1)),
-            MaxPool2d(name="b", source="a", kernel=(2, 2), stride=(2, 2), padding=(1, 0)),
-            Conv2d(name="c", source="b", codes=codes(70, 35, 3, 2), scale=4, bias=bias(70), groups=2, stride=(2, 1)),
-            Conv2d(
-                name="d",
-                source="c",
-                codes=codes(70, 1, 3, 3),
-                scale=0,
-                bias=bias(70),
-                groups=70,
-                padding=(1, 1),
-                residuals=("c",),
-            ),
-            Flatten(name="e", source="d"),
-            Linear(name="f", source="e", codes=codes(9, 70 * 2 * 4), scale=8, bias=bias(9), fires=False),
-        )
-        found.append(Network(code=code, weights=weights, input_shape=(3, 9, 10), layers=layers, accumulator_bits=bits))
-    return found
+    n = _Numbers(weights, accumulator_bits)
+    residual = {"groups": 70, "padding": (1, 1), "residuals": ("c",)}
+    layers = (
+        Conv2d(name="a", source=INPUT, scale=2, padding=(1, 1), **n(70, 3, 3, 3)),
+        MaxPool2d(name="b", source="a", kernel=(2, 2), stride=(2, 2), padding=(1, 0)),
+        Conv2d(name="c", source="b", scale=4, groups=2, stride=(2, 1), **n(70, 35, 3, 2)),
+        Conv2d(name="d", source="c", scale=0, **residual, **n(70, 1, 3, 3)),
+        Flatten(name="e", source="d"),
+        Linear(name="f", source="e", scale=8, **(n(9, 70 * 2 * 4) | {"fires": False})),
+    )
+    shape = (3, 9, 10)
+    return Network(code=code, weights=weights, input_shape=shape, layers=layers, accumulator_bits=accumulator_bits)
+
+
+def branches(code, accumulator_bits: int):
+    """Layers of several sources, dense, grouped, depthwise and linear, some of the input; channels rearranged."""
+    from firstspike.arith import LogWeights
+    from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Linear, MaxPool2d, Network
+
+    n, weights = _Numbers(LogWeights(), accumulator_bits), LogWeights()
+    of_input = Conv2d(name="c.1", source=INPUT, scale=2, stride=(2, 2), **n(70, 3, 1, 2, part=True))
+    grouped = Conv2d(name="c.2", source="b", scale=1, groups=35, **n(70, 2, 1, 1, part=True))
+    depthwise = Conv2d(name="d.1", source="b", scale=0, groups=70, **n(70, 1, 1, 1, part=True))
+    flat = Linear(name="f.1", source="g", scale=4, **n(9, 270, part=True))
+    layers = (
+        Conv2d(name="a", source=INPUT, scale=2, padding=(1, 1), **n(70, 3, 3, 3)),
+        MaxPool2d(name="b", source="a", kernel=(2, 2), stride=(2, 2), padding=(1, 0)),
+        Channels(name="h", source="b", others=("b",), channels=tuple(int(c) for c in n.rng.integers(-1, 140, 33))),
+        Conv2d(name="c", source="h", scale=2, padding=(1, 1), parts=(of_input, grouped), **n(70, 33, 3, 3)),
+        Conv2d(name="d", source="c", scale=0, groups=70, padding=(1, 1), parts=(depthwise,), **n(70, 1, 3, 3)),
+        Conv2d(name="i", source="d", scale=2, residuals=("b", "d"), **n(70, 70, 1, 1)),
+        Flatten(name="e", source="i"),
+        Flatten(name="g", source=INPUT),
+        Linear(name="f", source="e", scale=8, parts=(flat,), **(n(9, 70 * 5 * 5) | {"fires": False})),
+    )
+    shape = (3, 9, 10)
+    return Network(code=code, weights=weights, input_shape=shape, layers=layers, accumulator_bits=accumulator_bits)
 
 
 def main() -> None:
@@ -82,7 +113,6 @@ def main() -> None:
     from firstspike.arith import kernel
     from firstspike.engine.native import NativeEngine
     from firstspike.engine.reference import ReferenceEngine
-    from firstspike.spec.network import Synaptic
 
     runs = 0
     for network in networks():
@@ -95,11 +125,11 @@ def main() -> None:
                     engine = NativeEngine(network, threads=3, instructions=instructions, path=path)
                     found = engine.layers(times)
                     assert all(np.array_equal(found[name], values) for name, values in expected.items())
-                    for number, layer in enumerate(network.layers):
-                        if isinstance(layer, Synaptic):
-                            stream = np.empty(layer.packed(network.weights.bits).shape, dtype=np.uint8)
-                            engine._native.codes(number, stream)
-                            assert np.array_equal(stream, layer.packed(network.weights.bits))
+                    for layer in network.connections:
+                        wanted = layer.packed(network.weights.bits)
+                        stream = np.empty(wanted.shape, dtype=np.uint8)
+                        engine._native.codes(engine._numbers[layer.name] - 1, stream)
+                        assert np.array_equal(stream, wanted)
                     runs += 1
         # several callers at once share one pool of threads
         shared = NativeEngine(network, threads=2)
