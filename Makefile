@@ -59,7 +59,7 @@ wheel-test:
 soak: $(STAMP)
 	cd tests && ../$(BIN)/python -m soak $(SOAK)
 
-# Faults put into rtl/, verify/ and compiler/ one at a time; survivors are listed. MUTANTS is how many are drawn.
+# Faults put into rtl/, verify/, compiler/, calibration and teachers one at a time; survivors are listed. MUTANTS is how many are drawn.
 MUTANTS ?= 20
 mutants: $(STAMP)
 	$(BIN)/python scripts/mutants.py --count $(MUTANTS)

@@ -1,7 +1,8 @@
-"""Faults put into the Python of hardware and compiler one at a time: which of them no test notices.
+"""Faults put into Python sources one at a time: which of them no test notices.
 
-``python scripts/mutants.py --count 20 --seed 0`` draws so many faults of all that there are, runs the tests that are mapped to
-the faulty file, and prints the survivors. A journal, ``build/mutants.jsonl``, holds what was done, to go on from.
+``python scripts/mutants.py --count 20 --seed 0`` draws so many faults of all that there are, runs the examples in the faulty
+file and the tests that are mapped to it, and prints the survivors. A journal, ``build/mutants.jsonl``, holds what was done, to
+go on from.
 """
 
 import argparse
@@ -44,8 +45,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "firstspike/rtl": HARDWARE,
     "firstspike/verify": ("tests/verify/test_simulator.py", *HARDWARE),
+    "firstspike/cat/calibrate.py": ("tests/cat/test_calibrate.py", "tests/cat/test_structures.py"),
+    "firstspike/cat/rounding.py": ("tests/cat/test_rounding.py", "tests/cat/test_calibrate.py"),
+    "firstspike/train/teacher": ("tests/train/teacher", "tests/train/test_distillation.py"),
 }
-"""Tests by folder, the quick ones first."""
+"""Tests by folder or file, the quick ones first."""
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -120,7 +124,8 @@ def all_mutants() -> list[Mutant]:
     """Every fault in every file that tests are mapped to."""
     found = []
     for folder in TESTS:
-        for path in sorted((SOURCE / folder).rglob("*.py")):
+        place = SOURCE / folder
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             count = len(list(places(ast.parse(path.read_text()))))
             found += [Mutant(file=str(path.relative_to(SOURCE)), place=place) for place in range(count)]
     return found
@@ -130,11 +135,12 @@ def outcome(mutant: Mutant, *, seconds: float) -> str:
     """``killed``, ``survived`` or ``timed out``."""
     source, _ = mutant.source()
     module = mutant.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-    return tested(_folder(mutant), _Finder(module, source), seconds=seconds)
+    examples = str((SOURCE / mutant.file).relative_to(ROOT))
+    return tested((examples, *TESTS[_folder(mutant)]), _Finder(module, source), seconds=seconds)
 
 
-def tested(folder: str, finder: "_Finder | None", *, seconds: float) -> str:
-    """How the tests of a folder end, in a fork that has their libraries but not the package: ``survived`` if they pass."""
+def tested(tests: tuple[str, ...], finder: "_Finder | None", *, seconds: float) -> str:
+    """How tests end, in a fork that has their libraries but not the package: ``survived`` if they pass."""
     child = os.fork()
     if child == 0:
         signal.alarm(round(seconds))
@@ -144,7 +150,7 @@ def tested(folder: str, finder: "_Finder | None", *, seconds: float) -> str:
             sys.meta_path.insert(0, finder)
         os.chdir(ROOT)
         imported = "ignore::pytest.PytestAssertRewriteWarning"  # Hypothesis, before the fork
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", imported, *TESTS[folder]])))
+        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", imported, *tests])))
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
         return "timed out"
@@ -173,7 +179,8 @@ def main() -> int:
     chosen = random.Random(options.seed).sample(mutants, min(options.count, len(mutants)))
     print(f"{len(mutants)} faults, {len(chosen)} drawn with seed {options.seed}", flush=True)
     for folder in sorted({_folder(mutant) for mutant in chosen}):
-        if (how := tested(folder, None, seconds=options.seconds)) != "survived":
+        examples = str((SOURCE / folder).relative_to(ROOT))
+        if (how := tested((examples, *TESTS[folder]), None, seconds=options.seconds)) != "survived":
             print(f"the tests of {folder} must pass without a fault, not end with {how!r}")
             return 1
     known: dict[str, str] = {}

@@ -72,7 +72,12 @@ def build() -> bool:
         where = subprocess.run(
             [sys.executable, "-m", "nanobind", "--cmake_dir"], check=True, capture_output=True, text=True
         ).stdout.strip()
-        options = [f"-DPython_EXECUTABLE={sys.executable}", f"-Dnanobind_DIR={where}", "-DCMAKE_BUILD_TYPE=Release"]
+        options = [
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dnanobind_DIR={where}",
+            "-DCMAKE_BUILD_TYPE=None",
+            "-DCMAKE_CXX_FLAGS=-O1",
+        ]
         subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", BUILD, *options], check=True, capture_output=True)
     return run("cmake", "--build", BUILD, timeout=900)
 
