@@ -1,6 +1,9 @@
 """Runs on many images: `evaluate` keeps sums, and the memory does not grow with the number of images."""
 
+import json
 import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from spec.model_files import small_network
 
-from firstspike.cli import common
+from firstspike.cli import common, evaluate, main
 from firstspike.cli.common import run_all, sum_all
 from firstspike.spec.trace import Sums
 from firstspike.spiking import SpikingNetwork
@@ -20,6 +23,7 @@ class Stream:
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self.count, self.shape = count, shape
         self.labels = np.broadcast_to(np.int64(1), count)
+        self.name, self.classes, self.labelled, self.whole = "made", (), True, True
 
     def __len__(self) -> int:
         return self.count
@@ -54,15 +58,33 @@ def test_sums_are_those_of_the_trace(snn: SpikingNetwork) -> None:
         assert (found.kind, found.shape, found.neuron) == (layer.kind, layer.shape, layer.neuron)
 
 
-def test_the_memory_of_a_stream_is_flat(snn: SpikingNetwork) -> None:
-    def peak(count: int) -> int:
-        images: Any = Stream(count, snn.network.input_shape)
-        tracemalloc.start()
-        try:
-            sum_all(snn, images, "")
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+def peak(run: Callable[[], object]) -> int:
+    """Most bytes that a second run takes; the first one imports and makes what stays."""
+    run()
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
-    peak(8)  # what the first run imports and makes
-    assert peak(1000) < 200_000  # counts of every image would take a megabyte, spike times more
+
+def test_the_memory_of_a_stream_is_flat(snn: SpikingNetwork) -> None:
+    images: Any = Stream(1000, snn.network.input_shape)
+    assert peak(lambda: sum_all(snn, images, "")) < 200_000  # counts of every image take a megabyte, spike times more
+
+
+def test_the_memory_of_evaluate_is_flat(snn: SpikingNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snn.save(tmp_path / "net.safetensors")
+    images = Stream(600, snn.network.input_shape)
+    monkeypatch.setattr(evaluate, "chosen_images", lambda options, snn, limit: images)
+    arguments = [
+        "evaluate",
+        str(tmp_path / "net.safetensors"),
+        "--random",
+        "1",
+        "--json",
+        str(tmp_path / "record.json"),
+    ]
+    assert peak(lambda: main(arguments)) < 400_000  # spike times of every image take more than a megabyte
+    assert json.loads((tmp_path / "record.json").read_text())["images"] == 600
