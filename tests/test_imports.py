@@ -19,7 +19,7 @@ USES = {
              "fs.Processor().run(n, np.zeros((1, 3, 32, 32), np.float32))", HEAVY),
     "RTL": ("import firstspike.verify, firstspike.gates.synthesise, firstspike.compiler.image", HEAVY - {"amaranth"}),
     "data": ("import firstspike.data", HEAVY),
-    "report": ("import firstspike.report", HEAVY),
+    "report": ("import firstspike.pages", HEAVY),
 }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from firstspike.cli.common import accuracy, run_all, timed, write_json
 from firstspike.converter import convert
 from firstspike.data import ImageSet
 from firstspike.data import load as load_images
+from firstspike.pages import Example, demo_page, demo_table
 from firstspike.processor import Cost, Processor, baselines, cycles, sensitivity, technology
-from firstspike.report import Example, demo_page, demo_table
 from firstspike.spec import Trace
 from firstspike.spiking import SpikingNetwork, load
 from firstspike.terminal import console

@@ -6,9 +6,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from firstspike.figures import numbers
+from firstspike.figures.view import CostView
 from firstspike.messages import visible
-from firstspike.report import numbers
-from firstspike.report.view import CostView
 
 KEYS = (
     "dataset",

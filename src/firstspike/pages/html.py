@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from firstspike.report import numbers, raster, svg, tables
-from firstspike.report.layers import layer_table, windows
-from firstspike.report.templates import asset, render
-from firstspike.report.view import CostView, SwingView
+from firstspike.figures import numbers, raster, svg
+from firstspike.figures.view import CostView, SwingView
+from firstspike.pages import tables
+from firstspike.pages.layers import layer_table, windows
+from firstspike.pages.templates import asset, render
 from firstspike.spec.network import Network
 from firstspike.spec.trace import Trace
 
@@ -51,7 +52,7 @@ def demo_page(
     """The report as HTML.
 
     Args:
-        record: of the demo, with the keys of `firstspike.report.tables.KEYS`.
+        record: of the demo, with the keys of `firstspike.pages.tables.KEYS`.
         network: the integer network.
         trace: its trace on some images; the histograms are over all of them.
         cost: what these images cost on the processor.
@@ -67,11 +68,11 @@ def demo_page(
     if example.index >= trace.images:
         raise ValueError(f"index must be in 0..{trace.images - 1}, not {example.index!r}")
     return render(
-        "firstspike.report",
+        "firstspike.pages",
         "demo.html",
         title=record["dataset"],
         policy=POLICY,
-        style=asset("firstspike.report", "style.css"),
+        style=asset("firstspike.pages", "style.css"),
         record=record,
         cost=cost,
         images=trace.images,

@@ -1,7 +1,7 @@
 """Records, traces and costs as tables, plots and one self-contained HTML page."""
 
-from firstspike.report.html import Example, demo_page
-from firstspike.report.layers import layer_table
-from firstspike.report.tables import demo_table, plain
+from firstspike.pages.html import Example, demo_page
+from firstspike.pages.layers import layer_table
+from firstspike.pages.tables import demo_table, plain
 
 __all__ = ["Example", "demo_page", "demo_table", "layer_table", "plain"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from firstspike.report import demo_table, layer_table, plain
-from firstspike.report.tables import KEYS
-from tests.report import example
+from firstspike.pages import demo_table, layer_table, plain
+from firstspike.pages.tables import KEYS
+from tests.pages import example
 
 
 def printed(table: object) -> str:

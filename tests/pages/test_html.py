@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from firstspike.report import Example, demo_page
-from tests.report import example
+from firstspike.pages import Example, demo_page
+from tests.pages import example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from firstspike.report import numbers, raster, svg
-from tests.report import example
+from firstspike.figures import numbers, raster, svg
+from tests.pages import example
 
 RECT = re.compile(r'<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"(?: rx="2")? class="(\w+)"')
 

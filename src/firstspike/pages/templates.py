@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-SHARED = "firstspike.report"
+SHARED = "firstspike.pages"
 """Package of the page's frame and style."""
 
 

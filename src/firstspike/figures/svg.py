@@ -5,8 +5,8 @@ from html import escape
 
 import numpy as np
 
-from firstspike.report import numbers
-from firstspike.report.view import CostView, SwingView
+from firstspike.figures import numbers
+from firstspike.figures.view import CostView, SwingView
 from firstspike.spec.interval import Interval
 
 WIDTH = 920

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from firstspike.report.svg import WIDTH, drawing, element, text
+from firstspike.figures.svg import WIDTH, drawing, element, text
 from firstspike.spec.trace import LayerTrace
 
 ROWS = 64

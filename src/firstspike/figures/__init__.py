@@ -1,0 +1,1 @@
+"""Charts and tables from plain numbers, for terminals, notebooks and pages."""
