@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRAS = {
+    "IPython": "notebook",
     "amaranth": "rtl",
     "lightning": "train",
     "optuna": "explore",
+    "pandas": "notebook",
     "pooch": "data",
     "ray": "explore",
     "safetensors": "train",

@@ -14,9 +14,11 @@ from firstspike.engine import Engine, create
 from firstspike.engine.events import flat
 from firstspike.engine.events import trace as trace_events
 from firstspike.engine.images import encode_images, like
+from firstspike.figures import Table
 from firstspike.spec import Network, Trace
 from firstspike.spec import load as load_network
 from firstspike.spec import save as save_network
+from firstspike.spec.summary import summary
 from firstspike.spec.trace import join
 
 if TYPE_CHECKING:
@@ -51,6 +53,13 @@ class SpikingNetwork:
             f"SpikingNetwork({len(net.layers)} layers, input {net.input_shape}, T={net.code.T}, tau={net.code.tau}, "
             f"{net.weights.bits}-bit weights, engine {self.engine.name!r})"
         )
+
+    def _repr_html_(self) -> str:
+        return self.network._repr_html_()
+
+    def summary(self) -> Table:
+        """The layers as a table: shapes, weights, scales, bits that the membranes need. A large network takes a second."""
+        return summary(self.network)
 
     @property
     def logit_exponent(self) -> int:

@@ -1,6 +1,8 @@
 """The terminal that everything is printed on: it shows text that others wrote, and never obeys it."""
 
+import sys
 from collections.abc import Iterable, Iterator
+from html import escape
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -42,7 +44,10 @@ console = Terminal()
 
 
 def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-    """The items with a progress bar on the terminal."""
+    """The items with a progress bar on the terminal, or below a notebook's cell."""
+    if in_notebook():
+        yield from _track_in_notebook(items, label, total)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -55,3 +60,37 @@ def track(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         for item in items:
             yield item
             progress.advance(task)
+
+
+def in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this; IPython is not loaded to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class NotebookBar:
+    """A bar that a notebook draws below the running cell, with the browser's own element."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._shown: Any = None
+
+    def show(self, label: str, done: int, note: str = "") -> None:
+        """Draw it, or draw it anew: a name, how many are done, and a note behind."""
+        from IPython.display import HTML, display  # a notebook has it
+
+        text = f"{visible(label)} {done}/{self.total}" + (f" {visible(note)}" if note else "")
+        page = HTML(f'<label>{escape(text)} <progress value="{done}" max="{self.total}"></progress></label>')
+        if self._shown is None:
+            self._shown = display(page, display_id=True)
+        else:
+            self._shown.update(page)
+
+
+def _track_in_notebook(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    bar = NotebookBar(total)
+    bar.show(label, 0)
+    for done, item in enumerate(items, 1):
+        yield item
+        bar.show(label, done)

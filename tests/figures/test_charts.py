@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from firstspike.figures import numbers, raster, svg
+from firstspike.figures import bars, histogram, numbers, raster, svg
 from tests.pages import example
 
 RECT = re.compile(r'<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"(?: rx="2")? class="(\w+)"')
@@ -51,7 +51,8 @@ def test_raster_picture_is_opaque_where_neurons_fire() -> None:
 def test_raster_puts_every_layer_in_its_window() -> None:
     run = example.trace()
     layers = [layer for layer in run.layers.values() if layer.neuron]
-    text = raster.raster(layers, 0, 24, [0, 1, 2, 3], run.latency_steps)
+    bands = [raster.Band(name=layer.name, times=layer.times[0], window=place) for place, layer in enumerate(layers)]
+    text = raster.raster(bands, 24, run.latency_steps)
     places = [
         (float(x), float(w)) for x, w in re.findall(r'<image href="[^"]*" x="([\d.]+)" y="\d+" width="([\d.]+)"', text)
     ]
@@ -66,7 +67,7 @@ def test_raster_puts_every_layer_in_its_window() -> None:
 
 def test_histogram_bars_are_the_counts() -> None:
     times = example.trace().layers["conv2"].times
-    bars = re.findall(r'height="([\d.]+)" class="g0"', svg.time_histogram("conv2", times, 24))
+    bars = re.findall(r'height="([\d.]+)" class="g0"', histogram.time_histogram("conv2", times, 24))
     counts = [sum(1 for t in times.reshape(-1).tolist() if t == step) for step in range(24)]
     expected = [count for count in counts if count]
     heights = np.array(bars, dtype=float)
@@ -75,14 +76,14 @@ def test_histogram_bars_are_the_counts() -> None:
 
 
 def test_silent_layer_has_a_histogram_without_bars() -> None:
-    chart = svg.time_histogram("silent", np.full((2, 5), 255, dtype=np.uint8), 24)
+    chart = histogram.time_histogram("silent", np.full((2, 5), 255, dtype=np.uint8), 24)
     assert 'class="g0"' not in chart
     assert "nan" not in chart
 
 
 def test_component_bars_follow_the_energies() -> None:
     cost = example.cost()
-    chart = svg.component_bars(cost)
+    chart = bars.component_bars(cost)
     widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="16" rx="2"', chart)]
     values = sorted((part.value for part in cost.components.values() if part.high > 0), reverse=True)
     assert len(widths) == len(values)
@@ -93,7 +94,7 @@ def test_component_bars_follow_the_energies() -> None:
 
 def test_layer_bars_stack_to_the_layer_energy() -> None:
     cost = example.cost()
-    chart = svg.layer_bars(cost)
+    chart = bars.layer_bars(cost)
     largest = max(layer.energy_uj for layer in cost.layers)
     for row, layer in enumerate(cost.layers):
         parts = re.findall(rf'y="{row * 26 + 5}" width="([\d.]+)" height="16"', chart)
@@ -102,7 +103,7 @@ def test_layer_bars_stack_to_the_layer_energy() -> None:
 
 def test_swing_bars_meet_at_the_value() -> None:
     swings, value = example.swings(), example.cost().energy_uj
-    rects = RECT.findall(svg.swing_bars(swings, value, most=5))
+    rects = RECT.findall(bars.swing_bars(swings, value, most=5))
     lows = [(float(x), float(w)) for x, _, w, _, shade in rects if shade == "rest"]
     highs = [(float(x), float(w)) for x, _, w, _, shade in rects if shade == "g0"]
     assert len(lows) == len(highs) == 5
@@ -113,7 +114,7 @@ def test_swing_bars_meet_at_the_value() -> None:
 
 def test_design_bars_stack_to_the_energy() -> None:
     designs = example.designs()
-    chart = svg.design_bars(designs)
+    chart = bars.cost_bars(designs)
     largest = max(cost.energy.high for cost in designs.values())
     for row, cost in enumerate(designs.values()):
         parts = re.findall(rf'y="{row * 26 + 5}" width="([\d.]+)" height="16"', chart)
@@ -121,7 +122,7 @@ def test_design_bars_stack_to_the_energy() -> None:
 
 
 def test_logit_bars_point_away_from_zero() -> None:
-    chart = svg.logit_bars(np.array([-1.0, 3.0]), ["no", "yes"], predicted=1, truth=0)
+    chart = histogram.logit_bars(np.array([-1.0, 3.0]), ["no", "yes"], predicted=1, truth=0)
     (left, _, short, _, shade), (right, _, wide, _, chosen) = RECT.findall(chart)
     assert float(left) + float(short) == pytest.approx(float(right), abs=0.02)
     assert float(wide) == pytest.approx(3 * float(short), abs=0.05)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from firstspike.pages import demo_table, layer_table, plain
+from firstspike.pages import demo_table, plain
 from firstspike.pages.tables import KEYS
+from firstspike.spec.summary import layer_table
 from tests.pages import example
 
 

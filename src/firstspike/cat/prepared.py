@@ -15,6 +15,7 @@ from firstspike.arith import PIXEL_TOLERANCE, Code, LogWeights, checks
 from firstspike.cat.health import LayerHealth, health
 from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, encoder, stage_rank
 from firstspike.cat.patches import check_global, check_module
+from firstspike.figures import Table
 
 INPUT = "input"
 
@@ -96,6 +97,40 @@ class Prepared(nn.Module):
                 last_use[name] = index
         self._last_use = last_use
         self._warned = False
+
+    def __repr__(self) -> str:
+        layers = len(list(self.synapses()))
+        try:
+            stage, shape = self.stage, self.input_shape
+        except StateError:
+            return f"Prepared({layers} layers with weights, whose stage and scales do not fit each other)"
+        size = "size of an image not yet known" if shape is None else f"input {'x'.join(map(str, shape))}"
+        return (
+            f"Prepared(stage {stage!r}, {layers} layers with weights, {size}, T={self.code.T}, tau={self.code.tau}, "
+            f"{self.weights.bits}-bit weights; .layers lists its modules)"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def summary(self) -> Table:
+        """The steps as a table: what each reads, whether it fires, its parameters and scale."""
+        records: list[dict[str, Any]] = [
+            {
+                "name": step.name,
+                "kind": step.kind,
+                "reads": " + ".join(step.reads),
+                "fires": step.fires,
+                "parameters": sum(parameter.numel() for parameter in self.layers[step.name].parameters()),
+            }
+            for step in self.steps
+        ]
+        rows = [
+            (one["name"], one["kind"], one["reads"], "yes" if one["fires"] else "", f"{one['parameters']:,}")
+            for one in records
+        ]
+        heads = ("step", "kind", "reads", "fires", "parameters")
+        return Table(title=repr(self), heads=heads, rows=rows, words=4, records=records)
 
     def _mark_planes(self) -> None:
         """Tell the layers that read the input, or what only passes it on, whether it is planes.

@@ -26,6 +26,7 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
             sops=none,
             sops_nonzero=none,
             neuron=True,
+            window=0,
         )
     }
     for layer in network.layers:
@@ -48,9 +49,10 @@ def trace(engine: Engine, times: np.ndarray) -> Trace:
             sops=sops,
             sops_nonzero=sops_nonzero,
             neuron=synaptic and fires,
+            window=network.windows[layer.name],
         )
     logits = flat(outputs[network.layers[-1].name])
-    return Trace(layers=layers, logits=logits, latency_steps=network.latency_steps)
+    return Trace(layers=layers, logits=logits, latency_steps=network.latency_steps, steps=network.code.T)
 
 
 def spikes_of(network: Network, name: str, stored: np.ndarray) -> np.ndarray:

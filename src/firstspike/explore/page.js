@@ -55,7 +55,7 @@ const ordered = [...data.rows].sort((a, b) => a.f - b.f || b.t - a.t);
 
 function scatter(figure, x, y) {
   const W = 440, H = 300, L = 62, B = 44, T = 12, R = 14;
-  const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "fill", role: "img" }, figure);
+  const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart fill", role: "img" }, figure);
   const px = (row) => L + where(x, row.v[x]) * (W - L - R), py = (row) => H - B - where(y, row.v[y]) * (H - B - T);
   for (let k = 0; k <= 4; k++) {
     const gy = H - B - k / 4 * (H - B - T), gx = L + k / 4 * (W - L - R);
@@ -77,7 +77,7 @@ function scatter(figure, x, y) {
 function parallel(figure) {
   const shown = axes.map((axis, i) => i).filter((i) => axes[i].parallel);
   const W = 960, H = 380, T = 72, B = 26, L = 60, R = 60;
-  const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "fill", role: "img" }, figure);
+  const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart fill", role: "img" }, figure);
   const ax = (k) => L + (shown.length > 1 ? k / (shown.length - 1) : 0.5) * (W - L - R);
   const ay = (at) => H - B - at * (H - B - T);
   for (const row of ordered) {

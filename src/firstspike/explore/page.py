@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from firstspike.explore.search import Found
 from firstspike.explore.space import OBJECTIVES, Space, column
-from firstspike.pages.templates import asset, render
+from firstspike.pages.templates import asset, render, style
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What the browser may load for the page: nothing from outside."""
@@ -83,7 +83,7 @@ def page(space: Space, found: Found, provenance: Mapping[str, str]) -> str:
         "explore.html",
         title="design space",
         policy=POLICY,
-        style=asset("firstspike.pages", "style.css") + asset("firstspike.explore", "page.css"),
+        style=style(asset("firstspike.explore", "page.css")),
         script=asset("firstspike.explore", "page.js"),
         content=Markup(content),
         networks=[path.stem for path in space.networks.values()],

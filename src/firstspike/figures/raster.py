@@ -3,19 +3,18 @@
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from PIL import Image
 
-from firstspike.figures.svg import WIDTH, drawing, element, text
-from firstspike.spec.trace import LayerTrace
+from firstspike.figures.svg import WIDE, Frame, drawing, element, text
 
 ROWS = 64
 """Rows of a layer's raster at most; more neurons share rows."""
 
 _COLOUR = (58, 135, 229)
-_LEFT = 150
 _BAND = 64
 _GAP = 8
 _AXIS = 38
@@ -76,39 +75,66 @@ def data_address(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def raster(layers: Sequence[LayerTrace], image: int, steps: int, windows: Sequence[int], total: int) -> str:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Band:
+    """A layer in the raster of one image.
+
+    Attributes:
+        name: the layer's.
+        times: its spike times, uint8, any shape.
+        window: the window in which it fires, 0 for the input.
+    """
+
+    name: str
+    times: np.ndarray
+    window: int
+
+
+def raster(bands: Sequence[Band], steps: int, total: int, frame: Frame = WIDE) -> str:
     """The raster as SVG.
 
     Args:
-        layers: layers that fire, in order of execution.
-        image: index of the image in the traces.
+        bands: layers that fire, in order of execution.
         steps: ``T``.
-        windows: for each layer, the window in which it fires (the input in window 0).
         total: time steps from the first input step to the logits.
+        frame: how the chart stands.
     """
-    step = (WIDTH - _LEFT) / total
-    height = len(layers) * (_BAND + _GAP)
+    left, above = (0.0, 20.0) if frame.above else (150.0, 0.0)
+    step = (frame.width - left) / total
+    height = len(bands) * (above + _BAND + _GAP)
+    every = max(1, -(-(total // steps) * 34 // int(frame.width - left)))
     marks = []
     for window in range(total // steps + 1):
-        x = _LEFT + window * steps * step
+        x = left + window * steps * step
         marks.append(element("path", d=f"M{x:.1f} 0V{height}", class_="grid"))
-        anchor = "end" if window == total // steps else "middle"
-        marks.append(text(x, height + 16, str(window * steps), anchor=anchor, style="axis"))
-    for row, (layer, window) in enumerate(zip(layers, windows, strict=True)):
-        assert layer.times is not None
-        times = layer.times[image]
-        top = row * (_BAND + _GAP)
-        x = _LEFT + window * steps * step
-        fired = int((times < steps).sum())
-        note = (
-            f"{layer.name}: {fired} of {times.size} neurons fire, steps {window * steps} to {(window + 1) * steps - 1}"
-        )
-        marks.append(text(_LEFT - 12, top + _BAND / 2 - 3, layer.name, anchor="end", style="strong"))
-        marks.append(text(_LEFT - 12, top + _BAND / 2 + 13, f"{fired:,} of {times.size:,}", anchor="end", style="axis"))
-        marks.append(element("rect", x=x, y=top, width=steps * step, height=_BAND, class_="band"))
-        marks.append(
-            f'<image href="{png(grid(times, steps))}" x="{x:.2f}" y="{top}" width="{steps * step:.2f}" '
-            f'height="{_BAND}" preserveAspectRatio="none"><title>{escape(note)}</title></image>'
-        )
-    marks.append(text(_LEFT + (WIDTH - _LEFT) / 2, height + _AXIS - 5, "time step", anchor="middle", style="axis"))
-    return drawing(WIDTH, height + _AXIS, marks, "Spike raster of one image")
+        if window % every == 0:
+            anchor = "end" if window == total // steps else "start" if x == 0 else "middle"
+            marks.append(text(x, height + 16, str(window * steps), anchor=anchor, style="axis"))
+    for row, band in enumerate(bands):
+        top = row * (above + _BAND + _GAP) + above
+        marks += _band(band, steps, left + band.window * steps * step, top, steps * step, frame)
+    marks.append(text(left + (frame.width - left) / 2, height + _AXIS - 5, "time step", anchor="middle", style="axis"))
+    return drawing(frame.width, height + _AXIS, marks, "Spike raster of one image")
+
+
+def _band(band: Band, steps: int, x: float, top: float, width: float, frame: Frame) -> list[str]:
+    times, first = band.times, band.window * steps
+    fired = int((times < steps).sum())
+    share = f"{fired:,} of {times.size:,}"
+    note = f"{band.name}: {fired} of {times.size} neurons fire, steps {first} to {first + steps - 1}"
+    if frame.above:
+        texts = [
+            text(0, top - 5, band.name, style="strong"),
+            text(frame.width, top - 5, share, anchor="end", style="axis"),
+        ]
+    else:
+        texts = [
+            text(138, top + _BAND / 2 - 3, band.name, anchor="end", style="strong"),
+            text(138, top + _BAND / 2 + 13, share, anchor="end", style="axis"),
+        ]
+    return [
+        *texts,
+        element("rect", x=x, y=top, width=width, height=_BAND, class_="band"),
+        f'<image href="{png(grid(times, steps))}" x="{x:.2f}" y="{top:g}" width="{width:.2f}" '
+        f'height="{_BAND}" preserveAspectRatio="none"><title>{escape(note)}</title></image>',
+    ]

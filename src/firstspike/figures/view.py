@@ -1,9 +1,26 @@
-"""What a report asks of a cost: the part of ``firstspike.processor.Cost`` that it shows."""
+"""What a chart asks of what it shows: bounds, and the part of ``firstspike.processor.Cost`` that it draws."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from firstspike.spec.interval import Interval
+
+class Bounds(Protocol):
+    """A figure that is known between two bounds, as `firstspike.processor.Interval`."""
+
+    @property
+    def low(self) -> float:
+        """The least it may be."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """What it is taken to be."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The most it may be."""
+        ...
 
 
 class LayerView(Protocol):
@@ -25,12 +42,12 @@ class LayerView(Protocol):
         ...
 
     @property
-    def energy(self) -> Interval:
+    def energy(self) -> Bounds:
         """Energy per image in µJ."""
         ...
 
     @property
-    def groups(self) -> Mapping[str, Interval]:
+    def groups(self) -> Mapping[str, Bounds]:
         """Energy per image in µJ by group of components."""
         ...
 
@@ -54,17 +71,17 @@ class CostView(Protocol):
         ...
 
     @property
-    def energy(self) -> Interval:
+    def energy(self) -> Bounds:
         """Energy per image in µJ."""
         ...
 
     @property
-    def components(self) -> Mapping[str, Interval]:
+    def components(self) -> Mapping[str, Bounds]:
         """Energy per image in µJ by component."""
         ...
 
     @property
-    def groups(self) -> Mapping[str, Interval]:
+    def groups(self) -> Mapping[str, Bounds]:
         """Energy per image in µJ by group of components."""
         ...
 

@@ -1,7 +1,6 @@
 """Records, traces and costs as tables, plots and one self-contained HTML page."""
 
 from firstspike.pages.html import Example, demo_page
-from firstspike.pages.layers import layer_table
 from firstspike.pages.tables import demo_table, plain
 
-__all__ = ["Example", "demo_page", "demo_table", "layer_table", "plain"]
+__all__ = ["Example", "demo_page", "demo_table", "plain"]

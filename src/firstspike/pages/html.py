@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from firstspike.figures import numbers, raster, svg
+from firstspike.figures import bars, histogram, numbers, raster
+from firstspike.figures.svg import Frame
 from firstspike.figures.view import CostView, SwingView
 from firstspike.pages import tables
-from firstspike.pages.layers import layer_table, windows
-from firstspike.pages.templates import asset, render
+from firstspike.pages.templates import both, render, style
 from firstspike.spec.network import Network
+from firstspike.spec.summary import layer_table
 from firstspike.spec.trace import Trace
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -72,7 +74,7 @@ def demo_page(
         "demo.html",
         title=record["dataset"],
         policy=POLICY,
-        style=asset("firstspike.pages", "style.css"),
+        style=style(),
         record=record,
         cost=cost,
         images=trace.images,
@@ -107,7 +109,7 @@ def _image(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
     labels = network.classes or tuple(str(number) for number in range(len(logits)))
     shown = sorted(np.argsort(-logits, kind="stable")[:10].tolist())
     true = shown.index(label) if label is not None and label in shown else None
-    bars = svg.logit_bars(logits[shown], [labels[number] for number in shown], shown.index(predicted), true)
+    drawn = histogram.logit_bars(logits[shown], [labels[number] for number in shown], shown.index(predicted), true)
     return {
         "read_as": labels[predicted],
         "label": None if label is None else labels[label],
@@ -115,16 +117,21 @@ def _image(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
         "logits": len(logits),
         "shown": len(shown),
         "picture": raster.picture(example.image),
-        "bars": Markup(bars),
+        "bars": Markup(drawn),
     }
 
 
 def _raster(network: Network, trace: Trace, index: int) -> dict[str, Any]:
-    firing = [layer for layer in trace.layers.values() if layer.neuron]
-    place = windows(network)
-    places = [place[layer.name] for layer in firing]
-    picture = raster.raster(firing, index, network.code.T, places, network.latency_steps)
-    return {"rows": raster.ROWS, "picture": Markup(picture)}
+    bands = [
+        raster.Band(name=layer.name, times=layer.times[index], window=layer.window)
+        for layer in trace.layers.values()
+        if layer.neuron and layer.times is not None
+    ]
+
+    def draw(frame: Frame) -> str:
+        return raster.raster(bands, network.code.T, network.latency_steps, frame)
+
+    return {"rows": raster.ROWS, "picture": both(draw)}
 
 
 def _histograms(network: Network, trace: Trace) -> list[tuple[str, str, Markup]]:
@@ -132,7 +139,7 @@ def _histograms(network: Network, trace: Trace) -> list[tuple[str, str, Markup]]
     for layer in trace.layers.values():
         if layer.neuron and layer.times is not None:
             share = float(layer.spikes.sum()) / max(1, layer.times.size)
-            chart = svg.time_histogram(layer.name, layer.times, network.code.T)
+            chart = histogram.time_histogram(layer.name, layer.times, network.code.T)
             charts.append((layer.name, numbers.percent(share), Markup(chart)))
     return charts
 
@@ -143,11 +150,11 @@ def _energy(cost: CostView, swings: Sequence[SwingView]) -> dict[str, Any]:
         "value": numbers.energy(energy.value),
         "low": numbers.energy(energy.low),
         "high": numbers.energy(energy.high),
-        "shares": Markup(svg.shares(cost.groups)),
-        "legend": Markup(svg.legend(list(cost.groups))),
-        "components": Markup(svg.component_bars(cost)),
-        "layers": Markup(svg.layer_bars(cost)),
-        "swings": Markup(svg.swing_bars(swings, energy.value)) if swings else None,
+        "shares": both(partial(bars.shares, cost.groups)),
+        "legend": Markup(bars.legend(list(cost.groups))),
+        "components": both(partial(bars.component_bars, cost)),
+        "layers": both(partial(bars.layer_bars, cost)),
+        "swings": both(partial(bars.swing_bars, swings, energy.value)) if swings else None,
     }
 
 
@@ -169,8 +176,8 @@ def _designs(designs: Mapping[str, CostView]) -> dict[str, Any]:
     return {
         "heads": ("design", "energy", "bounds", "cycles", "time", "per SOP", "area"),
         "rows": rows,
-        "bars": Markup(svg.design_bars(designs)),
-        "legend": Markup(svg.legend(list(next(iter(designs.values())).groups))),
+        "bars": both(partial(bars.cost_bars, designs)),
+        "legend": Markup(bars.legend(list(next(iter(designs.values())).groups))),
     }
 
 

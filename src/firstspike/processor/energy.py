@@ -5,13 +5,20 @@ A pure function of event counts and of the technology file: the same input gives
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
+from firstspike.figures import Figure, bars, numbers
+from firstspike.figures.table import frame
+from firstspike.messages import brief
 from firstspike.processor.cycles import Counts, LayerCounts
 from firstspike.processor.plan import EVENTS
 from firstspike.processor.rates import Rates, rates
 from firstspike.processor.technology import Dram, Technology
 from firstspike.spec.interval import Interval, total
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COMPONENTS: Mapping[str, str] = {
     "pe": "processing elements",
@@ -57,6 +64,10 @@ class LayerCost:
     events: Mapping[str, float]
     components: Mapping[str, Interval]
 
+    def __repr__(self) -> str:
+        sops, cycles = numbers.count(self.events["sops"]), numbers.count(self.events["cycles"])
+        return f"LayerCost({brief(self.name, 40)}, {self.kind}, {numbers.energy(self.energy_uj)}, {sops} SOPs, {cycles} cycles)"
+
     @property
     def energy(self) -> Interval:
         """Energy of the layer in µJ."""
@@ -98,6 +109,36 @@ class Cost:
     dram: str
     layers: tuple[LayerCost, ...]
     area: Interval
+
+    def __repr__(self) -> str:
+        energy = self.energy
+        return (
+            f"Cost({numbers.energy(energy.value)} an image ({numbers.energy(energy.low)} to {numbers.energy(energy.high)}), "
+            f"{numbers.count(self.cycles_per_image)} cycles at {self.clock_mhz:g} MHz, "
+            f"{numbers.significant(self.area.value)} mm², DRAM {self.dram}, {self.images} images)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.breakdown()._repr_html_()}"
+
+    def breakdown(self, by: Literal["component", "layer"] = "component") -> Figure:
+        """Energy per image by component with its bounds, or by layer.
+
+        Raises:
+            ValueError: ``by`` is neither.
+        """
+        draw = {"component": bars.component_bars, "layer": bars.layer_bars}.get(by)
+        if draw is None:
+            raise ValueError(f"by must be component or layer, not {by!r}")
+        return Figure(title=f"Energy per image by {by}", svg=draw(self))
+
+    def to_frame(self) -> "DataFrame":
+        """`layer_records` as a pandas table.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frame(self.layer_records())
 
     @property
     def components(self) -> dict[str, Interval]:

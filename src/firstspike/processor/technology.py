@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from firstspike import config
-from firstspike.config import ConfigError, Table
+from firstspike.config import ConfigError
+from firstspike.config import Table as Keys
+from firstspike.figures import Table, numbers
 from firstspike.messages import brief
 from firstspike.processor.sram import SramMacro, SramTable
 from firstspike.spec.interval import Interval
@@ -171,6 +173,28 @@ class Technology:
     sram: SramTable
     dram: Mapping[str, Dram]
 
+    def __repr__(self) -> str:
+        return (
+            f"Technology({brief(self.name)}, {len(self.constants())} constants, {len(self.sram.macros)} SRAM macros, "
+            f"DRAM {', '.join(self.dram)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def summary(self) -> Table:
+        """Every constant with its bounds, unit and source."""
+        records = [
+            {"key": key, "unit": one.unit, "low": one.low, "value": one.value, "high": one.high, "source": one.source}
+            for key, one in self.constants().items()
+        ]
+        rows = [
+            (key, one.unit, *(numbers.significant(value, 4) for value in (one.low, one.value, one.high)))
+            for key, one in self.constants().items()
+        ]
+        heads = ("constant", "unit", "low", "value", "high")
+        return Table(title=repr(self), heads=heads, rows=rows, words=2, records=records)
+
     def memory(self, name: str) -> Dram:
         """The DRAM scenario of that name.
 
@@ -236,20 +260,20 @@ def parse(text: str, name: str) -> Technology:
     return technology
 
 
-def _name(table: Table, key: str, name: str) -> str:
+def _name(table: Keys, key: str, name: str) -> str:
     if not re.fullmatch(r"\w[\w .+-]{0,63}", name):
         raise table.broken(key, f"must be a name of letters, digits, spaces and . + - _, not {brief(name)}")
     return name
 
 
-def _text(table: Table, key: str) -> str:
+def _text(table: Keys, key: str) -> str:
     value: str = table.take(key, str)
     if not value.strip():
         raise table.broken(key, f"must be a text that says something, not {brief(value)}")
     return value
 
 
-def _constant(table: Table, key: str, unit: str) -> Constant:
+def _constant(table: Keys, key: str, unit: str) -> Constant:
     entry = table.table(key)
     given = _text(entry, "unit")
     if given != unit:
@@ -268,14 +292,14 @@ def _constant(table: Table, key: str, unit: str) -> Constant:
     return constant
 
 
-def _constants(table: Table, kind: type[Kind], units: Mapping[str, str]) -> Kind:
+def _constants(table: Keys, kind: type[Kind], units: Mapping[str, str]) -> Kind:
     """A dataclass of constants, one for each unit, from a table that holds nothing else."""
     made = kind(**{key: _constant(table, key, unit) for key, unit in units.items()})
     table.close()
     return made
 
 
-def _dram(table: Table) -> Dram:
+def _dram(table: Keys) -> Dram:
     dram = Dram(
         description=_text(table, "description"),
         **{key: _constant(table, key, unit) for key, unit in DRAM_UNITS.items()},
@@ -284,7 +308,7 @@ def _dram(table: Table) -> Dram:
     return dram
 
 
-def _sram(table: Table) -> SramTable:
+def _sram(table: Keys) -> SramTable:
     for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
         given = table.take(key)
         if given != list(expected):
@@ -308,7 +332,7 @@ def _sram(table: Table) -> SramTable:
     return sram
 
 
-def _macro(table: Table, key: str, row: object) -> SramMacro:
+def _macro(table: Keys, key: str, row: object) -> SramMacro:
     if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
         raise table.broken(
             key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {brief(row)}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import ClassVar, overload
 
@@ -22,6 +22,8 @@ from firstspike.arith import (
     shift_base,
     thresholds,
 )
+from firstspike.figures import numbers
+from firstspike.messages import brief
 from firstspike.spec import limits
 from firstspike.spec.codes import PackedCodes, pack
 from firstspike.spec.limits import Shape
@@ -41,7 +43,7 @@ def _pair(subject: str, value: tuple[int, int], *, low: int) -> None:
         checks.integer(subject, entry, low=low, high=1 << 16)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Layer:
     """What every layer has: a unique name and the name of the layer (or ``"input"``) whose spikes it reads."""
 
@@ -53,6 +55,19 @@ class Layer:
         for field, value in (("name", self.name), ("source", self.source)):
             if not isinstance(value, str):
                 raise TypeError(f"layer {self.name!r}: {field} must be a str, not {value!r}")
+
+    def __repr__(self) -> str:
+        shown = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("name", "source", "codes", "bias", "channels")
+        }
+        kept = "".join(f", {name}={brief(value, 60)}" for name, value in shown.items() if value != ())
+        return f"{type(self).__name__}({brief(self.name, 40)} of {brief(self.source, 40)}{self._size}{kept})"
+
+    @property
+    def _size(self) -> str:
+        return ""
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of one image's output, given the source's shape (no batch axis)."""
@@ -92,7 +107,7 @@ class _Codes:
         layer.__dict__["codes"] = codes
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Synaptic(Layer):
     """A layer with weights: ``u = bias + sum of products + residuals``; it fires, or its ``u`` are the logits.
 
@@ -193,12 +208,16 @@ class Synaptic(Layer):
             held.keep_in(stream)
 
     @property
+    def _size(self) -> str:
+        return f", codes {'x'.join(map(str, self.weight_shape))}"
+
+    @property
     def _held(self) -> np.ndarray | PackedCodes:
         held: np.ndarray | PackedCodes = self.__dict__["codes"]
         return held
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Conv2d(Synaptic):
     """Convolution, zero padding being silence. ``codes`` is ``[c_out, c_in / groups, k_h, k_w]``.
 
@@ -232,7 +251,7 @@ class Conv2d(Synaptic):
         return (self.outputs, *limits.window_shape(self.name, shape, kernel, self.stride, self.padding))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Synaptic):
     """Fully connected layer. ``codes`` is ``[outputs, inputs]``."""
 
@@ -250,7 +269,7 @@ class Linear(Synaptic):
         return (self.outputs,)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MaxPool2d(Layer):
     """Earliest spike of each window; padding is silent."""
 
@@ -281,7 +300,7 @@ class MaxPool2d(Layer):
         return math.prod(self.kernel)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Flatten(Layer):
     """All axes into one, in C order (channel, row, column)."""
 
@@ -292,7 +311,7 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Channels(Layer):
     """Channels of one or more maps of the same rows and columns, rearranged: it moves spike times (numerics, section 7).
 
@@ -316,6 +335,10 @@ class Channels(Layer):
             )
         for channel in self.channels:
             checks.integer(f"layer {self.name!r}: channels", channel, low=-1, high=1 << 24)
+
+    @property
+    def _size(self) -> str:
+        return f", {len(self.channels)} channels"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -392,6 +415,19 @@ class Network:
             raise ValueError(
                 f"Network.classes must name all {math.prod(self.shapes[last.name])} logits, not {len(self.classes)}"
             )
+
+    def __repr__(self) -> str:
+        weights = sum(connection.weight_count for connection in self.connections)
+        shape = "x".join(map(str, self.input_shape))
+        return (
+            f"Network({len(self.layers)} layers, {numbers.count(weights)} weights of {self.weights.bits} bits, "
+            f"input {shape}, T={self.code.T}, tau={self.code.tau}, {self.latency_steps} steps)"
+        )
+
+    def _repr_html_(self) -> str:
+        from firstspike.spec.summary import sketch  # which knows networks
+
+        return sketch(self)._repr_html_()
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -547,11 +583,18 @@ class Network:
     @property
     def latency_steps(self) -> int:
         """``(D+1) * T`` with ``D`` spiking layers on the longest path: the input fires in window 0 (section 1)."""
+        return self.windows[self.layers[-1].name] * self.code.T
+
+    @cached_property
+    def windows(self) -> dict[str, int]:
+        """Window in which every layer fires, by name: 0 for the input, one more per layer with weights on the longest path.
+
+        The read-out's is the number of windows before its logits are there.
+        """
         depth = {INPUT: 0}
         for layer in self.layers:
-            fires = isinstance(layer, Synaptic) and layer.fires
-            depth[layer.name] = max(depth[name] for name in layer.inputs) + fires
-        return (depth[self.layers[-1].name] + 1) * self.code.T
+            depth[layer.name] = max(depth[name] for name in layer.inputs) + isinstance(layer, Synaptic)
+        return depth
 
     def membrane_bounds(self, layer: Synaptic) -> tuple[int, int]:
         """Bounds of a layer's membranes: bias plus all negative, or all positive, products at ``t = 0`` (of all planes).

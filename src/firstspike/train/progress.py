@@ -6,7 +6,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from firstspike.terminal import Terminal
+from firstspike.terminal import NotebookBar, Terminal, in_notebook
 
 SHOWN = {"train_loss": "loss", "validation_accuracy": "validation", "train_spikes_per_neuron": "spikes/neuron"}
 
@@ -18,10 +18,15 @@ class TrainingProgress(Callback):
         self.console = Terminal()
         self.progress: Progress | None = None
         self.task = TaskID(0)
+        self.bar: NotebookBar | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Show the bar, a resumed run's finished part included."""
         steps = int(trainer.num_training_batches)
+        if trainer.is_global_zero and in_notebook():
+            self.bar = NotebookBar(trainer.max_epochs or 1)
+            self.bar.show("epoch", trainer.current_epoch)
+            return
         if not trainer.is_global_zero or not self.console.is_terminal:
             return
         self.progress = Progress(
@@ -49,8 +54,10 @@ class TrainingProgress(Callback):
             )  # fmt: skip
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Print a line where there is no bar."""
-        if trainer.is_global_zero and self.progress is None:
+        """Advance a notebook's bar; print a line where there is none."""
+        if self.bar is not None:
+            self.bar.show("epoch", trainer.current_epoch + 1, f"{_stage(module)}: {_metrics(trainer)}")
+        elif trainer.is_global_zero and self.progress is None:
             epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
             self.console.print(f"epoch {epoch} {_stage(module)}: {_metrics(trainer)}", soft_wrap=True)
 
