@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
+from importlib import import_module
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -78,12 +79,11 @@ class NotebookBar:
 
     def show(self, label: str, done: int, note: str = "") -> None:
         """Draw it, or draw it anew: a name, how many are done, and a note behind."""
-        from IPython.display import HTML, display  # a notebook has it
-
+        ipython: Any = import_module("IPython.display")  # a notebook has it
         text = f"{visible(label)} {done}/{self.total}" + (f" {visible(note)}" if note else "")
-        page = HTML(f'<label>{escape(text)} <progress value="{done}" max="{self.total}"></progress></label>')
+        page = ipython.HTML(f'<label>{escape(text)} <progress value="{done}" max="{self.total}"></progress></label>')
         if self._shown is None:
-            self._shown = display(page, display_id=True)
+            self._shown = ipython.display(page, display_id=True)
         else:
             self._shown.update(page)
 
