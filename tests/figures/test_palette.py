@@ -44,5 +44,5 @@ def test_matplotlib_takes_the_style() -> None:
     with style.context("firstspike.figures.plots"):
         import matplotlib as mpl
 
-        assert mpl.rcParams["text.color"] == "14140f"
+        assert mpl.rcParams["text.color"].lstrip("#") == "14140f"
         assert mpl.rcParams["axes.spines.top"] is False
