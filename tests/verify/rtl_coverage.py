@@ -17,7 +17,7 @@ from .conftest import SETS
 from .networks import draw
 
 
-def cover(name: str, networks: int) -> dict[str, coverage.Block]:
+def cover(name: str, networks: int) -> dict[str, coverage.BlockCoverage]:
     """Coverage by block of one parameter set."""
     simulator = Simulator(SETS[name], holds=True, counting=True)
     for seed in range(networks):

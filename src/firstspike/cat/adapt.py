@@ -90,7 +90,7 @@ def adapt(net: nn.Module, *, example: Any = None) -> Adapted:
     Raises:
         UnsupportedError: it cannot be traced, or holds a norm over more than a batch's channels, which nothing here replaces.
     """
-    network = tracing.Network(net)
+    network = tracing.Traceable(net)
 
     def build(shape: tuple[int, ...]) -> _Adapter:
         worker = _Adapter(network.traced(shape))

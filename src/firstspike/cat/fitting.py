@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, fx, nn
 
 from firstspike.cat.operations import MisfitError, Operation, UnsupportedError
-from firstspike.cat.tracing import BATCH, Network
+from firstspike.cat.tracing import BATCH, Traceable
 
 COMMON_SIZES = (32, 28, 64, 224, 16, 8, 96, 48, 128, 299, 256, 12, 4, 1)
 """Heights and widths that are tried first where no example says how large an image is."""
@@ -38,7 +38,7 @@ def example_shape(example: Tensor | np.ndarray) -> tuple[int, ...]:
     return tuple(int(extent) for extent in example.shape[1:])
 
 
-def fitting(network: Network, build: Callable[[tuple[int, ...]], Built]) -> Built:
+def fitting(network: Traceable, build: Callable[[tuple[int, ...]], Built]) -> Built:
     """What a network becomes for square images of a size that its layers take, found by trial.
 
     Args:

@@ -331,7 +331,7 @@ def _sum(u: Tensor, residuals: tuple[Tensor, ...]) -> Tensor:
     return u
 
 
-class Channels(nn.Module):
+class Rearrange(nn.Module):
     """Channels of one or more maps of one size, one behind the other, rearranged: it moves values (numerics, section 7).
 
     Args:
@@ -349,7 +349,7 @@ class Channels(nn.Module):
     def indices(self, total: int) -> tuple[int, ...]:
         """For every output channel its number among ``total``, or -1.
 
-        >>> Channels(part=slice(1, None, 2), pad=(2, 0)).indices(6)
+        >>> Rearrange(part=slice(1, None, 2), pad=(2, 0)).indices(6)
         (-1, -1, 1, 3, 5)
         """
         chosen = tuple(range(total)) if self.channels is None else self.channels

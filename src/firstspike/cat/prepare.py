@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat import tracing
 from firstspike.cat.fitting import check_fits, example_shape, fitting
-from firstspike.cat.layers import AveragePool, Channels, Synapses
+from firstspike.cat.layers import AveragePool, Rearrange, Synapses
 from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
 from firstspike.cat.prepared import INPUT, Prepared, Step
 from firstspike.cat.tracing import Traced
@@ -92,7 +92,7 @@ def prepare(
     checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
     if isinstance(net, Prepared):
         raise TypeError("net must be a plain network, not one that is prepared already")
-    network = tracing.Network(net)
+    network = tracing.Traceable(net)
     build = partial(_build, network, code, weights, accumulator_bits)
     builder = fitting(network, build) if example is None else build(example_shape(example))
     prepared = Prepared(builder.steps, builder.layers, code=code, weights=weights, accumulator_bits=accumulator_bits)
@@ -106,7 +106,7 @@ def prepare(
 
 
 def _build(
-    network: tracing.Network, code: Code, weights: LogWeights, accumulator_bits: int, shape: tuple[int, ...]
+    network: tracing.Traceable, code: Code, weights: LogWeights, accumulator_bits: int, shape: tuple[int, ...]
 ) -> "_Builder":
     builder = _Builder(network.traced(shape), code, weights, accumulator_bits)
     builder.run()
@@ -312,7 +312,7 @@ class _Builder:
                 )
             self._check_numbers(value.path, member.name)
             names.append(member.name)
-        spikes = self._step(value.path, "channels", names[0], Channels(), others=tuple(names[1:]))
+        spikes = self._step(value.path, "channels", names[0], Rearrange(), others=tuple(names[1:]))
         self.values[node] = spikes
         return spikes
 
@@ -325,7 +325,7 @@ class _Builder:
         if (found.stride or (1, 1)) != (1, 1):
             spikes = self._step(f"{found.path}_pixels", "maxpool", spikes.name, nn.MaxPool2d(1, found.stride))
         if found.part is not None or found.pad != (0, 0):
-            spikes = self._step(found.path, "channels", spikes.name, Channels(part=found.part, pad=found.pad))
+            spikes = self._step(found.path, "channels", spikes.name, Rearrange(part=found.part, pad=found.pad))
         return spikes
 
     def _cat(self, found: Operation) -> _Value:

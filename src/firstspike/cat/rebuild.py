@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from firstspike import spec
 from firstspike.arith import Code, LogWeights, decode_weights
-from firstspike.cat.layers import AveragePool, Channels, Synapses
+from firstspike.cat.layers import AveragePool, Rearrange, Synapses
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec import Network
 from firstspike.spec.network import Conv2d, Flatten, Linear, MaxPool2d, Synaptic
@@ -43,7 +43,7 @@ def rebuild(network: Network) -> Prepared:
                     )
                 )
         elif isinstance(layer, spec.Channels):
-            modules[layer.name] = Channels(layer.channels)
+            modules[layer.name] = Rearrange(layer.channels)
             steps.append(Step(name=layer.name, kind="channels", source=layer.source, others=layer.others))
         elif isinstance(layer, MaxPool2d):
             modules[layer.name] = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)

@@ -299,7 +299,7 @@ def wrapped(module: nn.Module) -> nn.Module | None:
     return inner if type(module).__name__ == "OptimizedModule" and isinstance(inner, nn.Module) else None
 
 
-class Network:
+class Traceable:
     """A copy of a plain network, checked for what no copy could keep, to be traced for one size of image after another.
 
     Attributes:

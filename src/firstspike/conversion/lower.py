@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from firstspike import spec
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
-from firstspike.cat.layers import AveragePool, Channels, Synapses, nearest_level
+from firstspike.cat.layers import AveragePool, Rearrange, Synapses, nearest_level
 from firstspike.cat.prepared import Prepared, Step, evaluating
 from firstspike.spec.limits import Shape
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network
@@ -102,7 +102,7 @@ class _Lowering:
             self._add(step, MaxPool2d(name=step.name, source=source, kernel=kernel, stride=stride, padding=padding))
         elif isinstance(module, AveragePool):
             self._average(step, module)
-        elif isinstance(module, Channels):
+        elif isinstance(module, Rearrange):
             source, *others = (self.alias[name] for name in step.reads)
             channels = module.indices(sum(self.shapes[name][0] for name in (source, *others)))
             self._add(step, spec.Channels(name=step.name, source=source, others=tuple(others), channels=channels))

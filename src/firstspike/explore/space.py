@@ -240,7 +240,7 @@ def require(module: str) -> Any:
 def _yaml(text: str, name: str) -> dict[Any, Any]:
     yaml = require("yaml")
 
-    class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]
+    class UniqueKeys(yaml.SafeLoader):  # type: ignore[name-defined,misc]
         """The safe loader, which would let the later of two equal keys win, and an alias repeat whatever it names."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -259,9 +259,9 @@ def _yaml(text: str, name: str) -> dict[Any, Any]:
             seen.add(entry)
         return dict(loader.construct_mapping(node, deep=True))
 
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique)
+    UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, unique)
     try:
-        values = yaml.load(text, Loader)  # a subclass of the safe loader
+        values = yaml.load(text, UniqueKeys)  # a subclass of the safe loader
     except (SpaceError, MemoryError):
         raise
     except Exception as error:  # a scalar that its tag does not fit raises nearly every kind there is

@@ -16,7 +16,7 @@ MODELS = ("firstspike_clock_gate.v", "firstspike_gated.v")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class ExpectedRun:
     """What the testbench runs, and what must come of it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Job:
 
 
 def contents(
-    parameters: Parameters, job: Job, *, initial_values: bool = False, pessimistic: bool = False
+    parameters: Parameters, job: ExpectedRun, *, initial_values: bool = False, pessimistic: bool = False
 ) -> dict[str, str]:
     """All files by their names in the folder.
 
@@ -64,7 +64,7 @@ def contents(
     }
 
 
-def _parameters(job: Job, processor: ProcessorSpec) -> str:
+def _parameters(job: ExpectedRun, processor: ProcessorSpec) -> str:
     """The testbench's constants."""
     values = {
         "WORD": processor.word_bits,
@@ -82,7 +82,7 @@ def _parameters(job: Job, processor: ProcessorSpec) -> str:
     return f"// {processor.images} image(s) a batch.\n{''.join(lines)}{clock}"
 
 
-def _images(job: Job, processor: ProcessorSpec) -> dict[str, str]:
+def _images(job: ExpectedRun, processor: ProcessorSpec) -> dict[str, str]:
     """Memory images and expected results as hexadecimal lines."""
     width = job.image.word_bytes
     mask = (1 << processor.word_bits) - 1

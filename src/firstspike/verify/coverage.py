@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(kw_only=True)
-class Block:
+class BlockCoverage:
     """What was reached of one block.
 
     Attributes:
@@ -43,7 +43,7 @@ def read(path: Path) -> Counter[str]:
     return counts
 
 
-def blocks(counts: Mapping[str, int]) -> dict[str, Block]:
+def blocks(counts: Mapping[str, int]) -> dict[str, BlockCoverage]:
     """Coverage by block; instances of one module, such as the lanes, count together: reached is what any has reached.
 
     >>> point = "\x01f\x02firstspike.v\x01l\x027\x01page\x02v_line/firstspike.pool\x01o\x02case\x01h\x02TOP.pool"
@@ -56,9 +56,9 @@ def blocks(counts: Mapping[str, int]) -> dict[str, Block]:
         kind, _, module = fields["page"].partition("/")
         name = re.sub(r"\$\d+|__.*$", "", module.removeprefix("firstspike").lstrip("._")) or "processor"
         points[name, "toggle" in kind, int(fields["l"]), fields.get("o", "")] += count
-    result: dict[str, Block] = {}
+    result: dict[str, BlockCoverage] = {}
     for (name, toggle, line, what), count in points.items():
-        block = result.setdefault(name, Block())
+        block = result.setdefault(name, BlockCoverage())
         if toggle:
             block.toggles += 1
             if not count:

@@ -50,7 +50,7 @@ def emit(
     logits = outputs[network.layers[-1].name]
     logits = logits if logits.ndim == 2 else logits.transpose(0, 2, 3, 1).reshape(len(times), -1)
     counts = cycles.count(network, outputs, processor, program)
-    job = folder.Job(
+    job = folder.ExpectedRun(
         image=assemble(network, program, processor),
         inputs=store_input(network, neurons, processor).reshape(batches, -1),
         logits=logits.reshape(batches, -1),

@@ -17,7 +17,7 @@ from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Network
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
-from firstspike.verify.simulator import Checkpoint, Run, Simulator, Stalls
+from firstspike.verify.simulator import Checkpoint, Simulated, Simulator, Stalls
 
 COUNTS = 100
 """Counts of the model that are timed."""
@@ -140,7 +140,7 @@ def run(
 class _Part:
     """Runs of one program: what the RTL did, the model's counts, and what differs from the engine."""
 
-    result: Run
+    result: Simulated
     counts: cycles.Counts
     model_seconds: float
     compared: set[str]
@@ -246,7 +246,9 @@ def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -
     return sorted(points, key=lambda point: point.operation)
 
 
-def _compare(network: Network, processor: ProcessorSpec, result: Run, expected: dict[str, np.ndarray]) -> list[str]:
+def _compare(
+    network: Network, processor: ProcessorSpec, result: Simulated, expected: dict[str, np.ndarray]
+) -> list[str]:
     differences = []
 
     def compare(name: str, where: str, seen: np.ndarray, wanted: np.ndarray) -> None:
@@ -284,7 +286,9 @@ def _compare(network: Network, processor: ProcessorSpec, result: Run, expected: 
     return differences
 
 
-def _layer_cycles(program: Program, result: Run, counts: cycles.Counts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _layer_cycles(
+    program: Program, result: Simulated, counts: cycles.Counts
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Cycles of every layer: until the next layer's first operation is taken; the input's begin with ``start``."""
     names = np.array([operation.layer for operation in program.operations])
     spans = np.diff(result.taken, axis=1)

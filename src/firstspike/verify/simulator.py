@@ -64,7 +64,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class Simulated:
     """What the RTL did in ``n`` runs of a program, each with one batch of images.
 
     Attributes:
@@ -184,7 +184,7 @@ class Simulator:
         stalls: Stalls | None = None,
         waveform: tuple[Path, int, int] | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Run:
+    ) -> Simulated:
         """Run batches of images.
 
         Args:
@@ -224,7 +224,7 @@ class Simulator:
         for point, length in zip(checkpoints, size, strict=True):
             maps[point] = records[:, offset : offset + length]
             offset += length
-        return Run(
+        return Simulated(
             taken=np.ascontiguousarray(records[:, :heads]).view("<i8"),
             maps=maps,
             regions=_regions(image, records[:, offset:], begin),

@@ -4,7 +4,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from firstspike.rtl.blocks.interfaces import Membranes, Registers, SpikeTimes, Sweep, Synapses
+from firstspike.rtl.blocks.interfaces import Membranes, Registers, SpikeTimes, Sweep, WeightedSpike
 from firstspike.rtl.blocks.lane import Lane
 from firstspike.rtl.parameters import Parameters
 
@@ -28,7 +28,7 @@ class Array(wiring.Component):
         self.external = external
         super().__init__(
             {
-                "synapses": In(Synapses(p, p.processor.pes)),
+                "synapses": In(WeightedSpike(p, p.processor.pes)),
                 "sums": In(Membranes(p, p.processor.pes)),
                 "times": In(SpikeTimes(p)),
                 "sweep": In(Sweep(p)),

@@ -10,13 +10,13 @@ from firstspike.rtl.blocks.descriptor import LAYOUT, Fields
 from firstspike.rtl.blocks.interfaces import (
     OPERATION,
     WINDOW_FIELDS,
-    Result,
+    ResultWord,
     SpikeTimes,
-    Sums,
+    SumsControl,
     SweepControl,
     TransferControl,
     WeightChoice,
-    Window,
+    WindowWalk,
 )
 from firstspike.rtl.blocks.sram import SramPort
 from firstspike.rtl.parameters import Parameters
@@ -50,12 +50,12 @@ class Executor(wiring.Component):
         super().__init__(
             {
                 "operation": In(stream.Signature(OPERATION)),
-                "window": Out(Window(address_bits, row_bits)),
+                "window": Out(WindowWalk(address_bits, row_bits)),
                 "weights": Out(WeightChoice(p)),
-                "sums": Out(Sums(membrane_bits)),
+                "sums": Out(SumsControl(membrane_bits)),
                 "times": Out(SpikeTimes(p)),
                 "sweep": Out(SweepControl()),
-                "result": Out(Result(p)),
+                "result": Out(ResultWord(p)),
                 "buffer": Out(SramPort(p.processor.word_bits, address_bits)),
                 "transfer": Out(TransferControl(address_bits)),
                 "halted": Out(1),

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout, View
 from amaranth.lib.wiring import In, Out
 
-from firstspike.rtl.blocks.interfaces import Payload, Registers, Result, Sweep, SweepControl
+from firstspike.rtl.blocks.interfaces import Payload, Registers, ResultWord, Sweep, SweepControl
 from firstspike.rtl.blocks.sram import RegisterFile
 from firstspike.rtl.parameters import Parameters
 
@@ -82,7 +82,7 @@ class Encoder(wiring.Component):
         processor = parameters.processor
         super().__init__(
             {
-                "result": In(Result(parameters)),
+                "result": In(ResultWord(parameters)),
                 "registers": In(Registers(parameters)),
                 "earliest": In(processor.word_bits),
             }

@@ -20,7 +20,7 @@ WINDOW_FIELDS = (
     *("kernel_height", "kernel_width", "words"),
     *("in_height", "in_width", "in_pixel", "in_row", "position_rows"),
 )
-"""Descriptor fields that a `Window` carries on."""
+"""Descriptor fields that a `WindowWalk` carries on."""
 
 
 class Payload(Signature):
@@ -37,7 +37,7 @@ class Payload(Signature):
         super().__init__({"clear": Out(1), "fill": Out(1), "push": Out(1), "word": Out(word_bits)})
 
 
-class Window(Signature):
+class WindowWalk(Signature):
     """Executor to walker: one window of an operation.
 
     Members:
@@ -96,7 +96,7 @@ class WeightChoice(Signature):
         super().__init__({"slot": Out(1), "fraction": Out(parameters.fraction_bits), **_shift(parameters)})
 
 
-class Synapses(Signature):
+class WeightedSpike(Signature):
     """Weight buffer to lanes: a spike and its weight codes, together in one cycle.
 
     Members:
@@ -119,7 +119,7 @@ class Synapses(Signature):
         )
 
 
-class Sums(Signature):
+class SumsControl(Signature):
     """Executor to partial sums: what the membranes begin with, and the membrane memory.
 
     Members:
@@ -217,7 +217,7 @@ class Registers(Signature):
         )
 
 
-class Result(Signature):
+class ResultWord(Signature):
     """Executor to encoder: which word is written.
 
     Members:

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from firstspike.arith import NO_SPIKE
-from firstspike.rtl.blocks.interfaces import Membranes, Sweep, Synapses
+from firstspike.rtl.blocks.interfaces import Membranes, Sweep, WeightedSpike
 from firstspike.rtl.blocks.pe import LogPE
 from firstspike.rtl.parameters import Parameters
 
@@ -30,7 +30,7 @@ class Lane(wiring.Component):
         self.parameters = p = parameters
         super().__init__(
             {
-                "synapses": In(Synapses(p, 1)),
+                "synapses": In(WeightedSpike(p, 1)),
                 "sums": In(Membranes(p, 1)),
                 "sweep": In(Sweep(p)),
                 "spike_clear": In(1),

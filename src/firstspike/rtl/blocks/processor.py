@@ -14,7 +14,7 @@ from firstspike.rtl.blocks.memory_port import MemoryPort, PortSwitch
 from firstspike.rtl.blocks.pool import PoolUnit
 from firstspike.rtl.blocks.sram import Sram
 from firstspike.rtl.blocks.sums import PartialSums
-from firstspike.rtl.blocks.transfer import Transfer
+from firstspike.rtl.blocks.transfer import TransferUnit
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.blocks.weights import WeightBuffer
 from firstspike.rtl.parameters import Parameters
@@ -70,7 +70,7 @@ class ProcessorTop(wiring.Component):
         m.submodules.fire = fire = FireUnit(p, external=external)
         m.submodules.encoder = encoder = Encoder(p)
         m.submodules.pool = pool = PoolUnit(p)
-        m.submodules.transfer = transfer = Transfer(p, activations.address_bits)
+        m.submodules.transfer = transfer = TransferUnit(p, activations.address_bits)
         m.submodules.dram_switch = dram = PortSwitch(word_bits)
         m.submodules.buffer_switch = buffer = BufferSwitch(word_bits, activations.address_bits)
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from firstspike.rtl.blocks.interfaces import Membranes, Payload, Sums
+from firstspike.rtl.blocks.interfaces import Membranes, Payload, SumsControl
 from firstspike.rtl.blocks.sram import SramPort
 from firstspike.rtl.parameters import Parameters
 
@@ -27,7 +27,7 @@ class PartialSums(wiring.Component):
         super().__init__(
             {
                 "payload": In(Payload(processor.word_bits)),
-                "control": In(Sums(address_bits)),
+                "control": In(SumsControl(address_bits)),
                 "memory": Out(SramPort(processor.pes * processor.accumulator_bits, address_bits)),
                 "lanes": Out(Membranes(parameters, processor.pes)),
             }

@@ -10,7 +10,7 @@ from firstspike.rtl.blocks.sram import SramPort
 from firstspike.rtl.parameters import Parameters
 
 
-class Transfer(wiring.Component):
+class TransferUnit(wiring.Component):
     """One burst: ASK, then READ (a word a cycle as it comes) or SEND (read ahead by one word).
 
     Ports:

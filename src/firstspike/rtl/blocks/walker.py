@@ -4,7 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, PureInterface
 
-from firstspike.rtl.blocks.interfaces import Window, Words, spikes
+from firstspike.rtl.blocks.interfaces import WindowWalk, Words, spikes
 from firstspike.rtl.blocks.sram import ReadPort
 from firstspike.rtl.parameters import Parameters
 
@@ -28,7 +28,7 @@ class Walker(wiring.Component):
         self.row_bits = row_bits
         super().__init__(
             {
-                "window": In(Window(address_bits, row_bits)),
+                "window": In(WindowWalk(address_bits, row_bits)),
                 "buffer": Out(ReadPort(p.processor.word_bits, address_bits)),
                 "spikes": Out(spikes(p.time_bits, row_bits)),
                 "words": Out(Words(p.processor.word_bits)),

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from firstspike.rtl.blocks.interfaces import Payload, Synapses, WeightChoice, spikes
+from firstspike.rtl.blocks.interfaces import Payload, WeightChoice, WeightedSpike, spikes
 from firstspike.rtl.blocks.sram import Sram
 from firstspike.rtl.parameters import Parameters
 
@@ -28,7 +28,7 @@ class WeightBuffer(wiring.Component):
                 "payload": In(Payload(p.processor.word_bits)),
                 "control": In(WeightChoice(p)),
                 "spikes": In(spikes(p.time_bits, self.address_bits)),
-                "synapses": Out(Synapses(p, p.processor.pes)),
+                "synapses": Out(WeightedSpike(p, p.processor.pes)),
             }
         )
 

@@ -53,7 +53,7 @@ class TeacherNetwork(nn.Module):
         self.whiten.weight.requires_grad_(False)
         self.shape = {"classes": classes, "widths": list(widths), "depth": depth, "side": side}
         inputs = (WHITENING_FILTERS, *widths[:2])
-        self.groups = nn.Sequential(*(Group(i, o, depth) for i, o in zip(inputs, widths, strict=True)))
+        self.groups = nn.Sequential(*(ConvolutionGroup(i, o, depth) for i, o in zip(inputs, widths, strict=True)))
         self.head = nn.Linear(widths[2], classes, bias=False)
         self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
         self.register_buffer("deviation", torch.ones(1, 3, 1, 1))
@@ -78,7 +78,7 @@ class TeacherNetwork(nn.Module):
         return logits
 
 
-class Group(nn.Module):
+class ConvolutionGroup(nn.Module):
     """Convolutions with batch norm and GELU; a 2x2 pooling behind the first, a residual connection over the third."""
 
     def __init__(self, inputs: int, outputs: int, depth: int) -> None:
