@@ -52,8 +52,8 @@ def step(
         torch.cuda.synchronize()
 
 
-def main() -> None:
-    """Measure and print one table."""
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=float, default=1.0)
@@ -63,20 +63,32 @@ def main() -> None:
     parser.add_argument("--keep-memory", action="store_true", help="measure again with freed memory kept")
     parser.add_argument("--teacher", action="store_true", help="each step asks a float teacher too")
     parser.add_argument("--json")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def built(options: argparse.Namespace) -> dict[str, nn.Module]:
+    """The plain network and one prepared network for every stage, all with the same weights."""
     torch.manual_seed(0)
     plain = fs.models.vgg16(classes=10, width=options.width)
     networks: dict[str, nn.Module] = {"torch": plain}
     for stage in STAGES:
-        cat = fs.prepare(deepcopy(plain))
-        cat.stage = stage
-        networks[stage] = cat
+        networks[stage] = fs.prepare(deepcopy(plain))
+        networks[stage].stage = stage
+    for network in networks.values():
+        network.to(options.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    return networks
+
+
+def main() -> None:
+    """Measure and print one table."""
+    options = arguments()
+    networks = built(options)
     x = torch.rand(options.batch, 3, 32, 32, device=options.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (options.batch,), device=options.device)
-    optimisers = {}
-    for name, network in networks.items():
-        network.to(options.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        optimisers[name] = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
+    optimisers = {
+        name: torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=True)
+        for name, network in networks.items()
+    }
 
     teachers: Teachers | None = None
     if options.teacher:
@@ -99,8 +111,8 @@ def main() -> None:
     seconds = measured()
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {options.device}, torch {torch.__version__}"
     print(f"VGG-16 x{options.width:g}, batch {options.batch}, {options.precision}, n = {options.rounds}, {machine}")
-    record: dict[str, object] = {"batch": options.batch, "width": options.width, "rounds": options.rounds,
-                                 "precision": options.precision, "machine": machine}  # fmt: skip
+    record: dict[str, object] = {name: getattr(options, name) for name in ("batch", "width", "rounds", "precision")}
+    record["machine"] = machine
     for name, times in seconds.items():
         ratios = [t / r for t, r in zip(times, seconds["relu"], strict=True)]
         median, ratio = statistics.median(times), statistics.median(ratios)

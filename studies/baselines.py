@@ -1,11 +1,12 @@
 """Our processor beside other designs on the same network, images and technology file, and which constant decides.
 
-Number: tables and pictures "Baselines" and "Which constant decides" of docs/results/index.md.
+Number: tables and pictures "Against other designs" and "Which constant decides" of docs/results/NETWORK.md.
 n: --limit test images for energy (96: six batches), --accuracy-images for accuracy (all).
+Machine: any; energies and accuracy are counted, not timed. Versions: the firstspike of the checkout, any numpy.
 Needs: pip install 'firstspike[baselines]' for the dense accelerator (ZigZag; its counts are kept in studies/records).
 Writes baselines.csv, baselines.png, sensitivity.csv and sensitivity.png to --out.
 
-    python -m studies.baselines zoo/vgg16-cifar10.safetensors --data cifar10 --data-root DIR --out docs/images
+    python -m studies.baselines zoo/vgg16-cifar10.safetensors --data cifar10 --data-root DIR --out docs/images/vgg16-cifar10
 """
 
 import argparse
@@ -13,7 +14,8 @@ import csv
 import io
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib
@@ -21,14 +23,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from firstspike import files
+from firstspike.data import ImageSet
 from firstspike.data import load as load_images
 from firstspike.processor import GROUPS, Cost, Processor, baselines, cycles, designs, energy, sensitivity, technology
 from firstspike.processor.rates import rates
-from firstspike.spiking import load
+from firstspike.processor.technology import Technology
+from firstspike.spec import Network, Trace
+from firstspike.spiking import SpikingNetwork, load
 from firstspike.zoo.published import PUBLISHED
 from studies.rivals import dense
 
@@ -43,41 +48,57 @@ DENSE = {
 SHOWN = 12
 """Constants in the picture."""
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("network", help="model file")
-parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
-parser.add_argument("--data-root", help="where named data sets lie")
-parser.add_argument("--limit", type=int, default=96, help="images priced (%(default)s)")
-parser.add_argument("--accuracy-images", type=int, help="images classified (all)")
-parser.add_argument("--technology", help="technology file (the package's 28 nm)")
-parser.add_argument("--map", action="store_true", help="let ZigZag map the dense accelerators anew (minutes)")
-parser.add_argument("--no-dense", action="store_true", help="leave the dense accelerator out")
-parser.add_argument("--out", default=".", help="folder of the files (%(default)s)")
-options = parser.parse_args()
-published = next((column for column in PUBLISHED if column.data == options.data), None)
 
-constants = technology.load(options.technology) if options.technology else technology.default()
-snn = load(options.network)
-images = load_images(options.data, split="test", data_root=options.data_root)
-tested = images.limit(options.accuracy_images) if options.accuracy_images else images
-right = [
-    np.asarray(snn.classify(tested.pixels(start, min(start + 256, len(tested))))) == tested.labels[start : start + 256]
-    for start in range(0, len(tested), 256)
-]
-accuracy = 100 * float(np.mean(np.concatenate(right)))
-priced = images.limit(options.limit)
-trace = snn.trace(priced.pixels(0, len(priced)))
-times = trace.times
-bits = snn.network.weights.bits
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", help="model file")
+    parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
+    parser.add_argument("--data-root", help="where named data sets lie")
+    parser.add_argument("--limit", type=int, default=96, help="images priced (%(default)s)")
+    parser.add_argument("--accuracy-images", type=int, help="images classified (all)")
+    parser.add_argument("--technology", help="technology file (the package's 28 nm)")
+    parser.add_argument("--map", action="store_true", help="let ZigZag map the dense accelerators anew (minutes)")
+    parser.add_argument("--no-dense", action="store_true", help="leave the dense accelerator out")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: the pictures from the CSV files in --out")
+    parser.add_argument("--out", default=".", help="folder of the files (%(default)s)")
+    return parser.parse_args()
 
 
-def mapped(design: dense.Dense) -> dense.Mapped | None:
-    """What ZigZag counts: from its record, or anew with --map."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """A network on some images, and what it is priced with.
+
+    Attributes:
+        name: of its file.
+        network, trace: it and its spikes on the images that are priced.
+        accuracy_percent: on the images that are classified.
+        constants: the technology.
+    """
+
+    name: str
+    network: Network
+    trace: Trace
+    accuracy_percent: float
+    constants: Technology
+
+
+def accuracy(snn: SpikingNetwork, images: ImageSet) -> float:
+    """Percent of the images whose class is right."""
+    right = 0
+    for start in range(0, len(images), 256):
+        stop = min(start + 256, len(images))
+        right += int((snn.classify(images.pixels(start, stop)) == images.labels[start:stop]).sum())
+    return 100 * right / len(images)
+
+
+def mapped(measured: Measured, design: dense.Dense, *, anew: bool) -> dense.Mapped | None:
+    """What ZigZag counts: from its record, or anew."""
     size = f"{design.rows}x{design.columns}-{design.weight_kib}-{design.activation_kib}-{design.images}"
-    path = RECORDS / f"dense-{Path(options.network).stem}-{size}.json"
-    if options.map:
+    path = RECORDS / f"dense-{measured.name}-{size}.json"
+    if anew:
         print(f"ZigZag maps {design}: minutes", file=sys.stderr, flush=True)
-        record = json.dumps(asdict(dense.map_network(snn.network, design, constants)), indent=1)
+        record = json.dumps(asdict(dense.map_network(measured.network, design, measured.constants)), indent=1)
         files.write(path, record + "\n")
     if not path.exists():
         print(f"left out, not mapped yet (--map): {design}")
@@ -86,143 +107,197 @@ def mapped(design: dense.Dense) -> dense.Mapped | None:
     return dense.Mapped(design=dense.Dense(**found["design"]), layers=found["layers"])
 
 
-def rival(processor: Processor) -> list[dense.Mapped]:
+def rival(measured: Measured, processor: Processor, *, anew: bool) -> list[dense.Mapped]:
     """The dense accelerator of least energy among those tried that are no larger than the processor."""
-    budget = rates(processor, bits, constants, "flat-4pj").area_mm2.value
+    constants = measured.constants
+    budget = rates(processor, measured.network.weights.bits, constants, "flat-4pj").area_mm2.value
     tried = []
     for design in DENSE[processor.images]:
         area = dense.area_mm2(design, constants).value
         if area > budget:
             print(f"left out, for {area:.3f} mm² are more than our {budget:.3f}: {design}")
             continue
-        found = mapped(design)
+        found = mapped(measured, design, anew=anew)
         if found is None:
             continue
-        tried.append((dense.cost(snn.network, trace, found, constants).energy_uj, found))
+        tried.append((dense.cost(measured.network, measured.trace, found, constants).energy_uj, found))
         print(f"dense, {area:.3f} of our {budget:.3f} mm², {tried[-1][0]:.1f} µJ: {design}")
     return [found for _, found in sorted(tried, key=lambda pair: pair[0])[:1]]
 
 
-def compare(dram: str, rivals: list[dense.Mapped]) -> list[Cost]:
-    """All designs in one DRAM scenario."""
-    ours = [
-        energy.cost(
-            cycles.count(snn.network, times, designs.load("batch")), weight_bits=bits, technology=constants, dram=dram
-        )
+def compare(measured: Measured, dram: str, rivals: Sequence[dense.Mapped]) -> dict[str, Cost]:
+    """All designs in one DRAM scenario, by name."""
+    network, trace, constants = measured.network, measured.trace, measured.constants
+    costs = baselines.compare(network, trace, processor=Processor(), technology=constants, dram=dram)
+    for one in rivals:
+        cost = dense.cost(network, trace, one, constants, dram)
+        costs[cost.design] = cost
+    batch = designs.load("batch")
+    costs[f"firstspike, {batch.images} images a batch"] = energy.cost(
+        cycles.count(network, trace.times, batch),
+        weight_bits=network.weights.bits,
+        technology=constants,
+        dram=dram,
+    )
+    return costs
+
+
+def row(measured: Measured, dram: str, design: str, cost: Cost) -> dict[str, object]:
+    """A design's line of baselines.csv."""
+    return {
+        "dram": dram,
+        "design": design,
+        "accuracy_percent": round(measured.accuracy_percent, 2),
+        "energy_uj": round(cost.energy.value, 1),
+        "low_uj": round(cost.energy.low, 1),
+        "high_uj": round(cost.energy.high, 1),
+        **{f"{group.replace(' ', '_')}_uj": round(part.value, 1) for group, part in cost.groups.items()},
+        "area_mm2": round(cost.area.value, 3),
+        "frames_per_second": round(cost.frames_per_second, 1),
+    }
+
+
+def swings(measured: Measured) -> list[dict[str, object]]:
+    """Lines of sensitivity.csv: the energy with each constant at the ends of its interval, widest first."""
+    counts, constants = cycles.count(measured.network, measured.trace.times, Processor()), measured.constants
+    bits = measured.network.weights.bits
+    return [
+        {"dram": dram, "constant": s.key, "low_uj": round(s.low_uj, 2), "high_uj": round(s.high_uj, 2)}
+        for dram in constants.dram
+        for s in sensitivity.of_counts(counts, weight_bits=bits, technology=constants, dram=dram)
     ]
-    found = baselines.compare(snn.network, trace, processor=Processor(), technology=constants, dram=dram)
-    return [*found.values(), *(dense.cost(snn.network, trace, rival, constants, dram) for rival in rivals), *ours]
 
 
-def write(name: str, rows: list[dict[str, object]]) -> None:
+def measure(options: argparse.Namespace) -> None:
+    """Write baselines.csv and sensitivity.csv."""
+    snn = load(options.network)
+    images = load_images(options.data, split="test", data_root=options.data_root)
+    tested = images.limit(options.accuracy_images) if options.accuracy_images else images
+    priced = images.limit(options.limit)
+    measured = Measured(
+        name=Path(options.network).stem,
+        network=snn.network,
+        trace=snn.trace(priced.pixels(0, len(priced))),
+        accuracy_percent=accuracy(snn, tested),
+        constants=technology.load(options.technology) if options.technology else technology.default(),
+    )
+    rivals: list[dense.Mapped] = []
+    if options.no_dense:
+        print("dense accelerator left out (--no-dense)")
+    else:
+        rivals = [
+            *rival(measured, Processor(), anew=options.map),
+            *rival(measured, designs.load("batch"), anew=options.map),
+        ]
+    rows = []
+    for dram in measured.constants.dram:
+        costs = compare(measured, dram, rivals)
+        shown = [row(measured, dram, name, cost) for name, cost in costs.items()]
+        print(f"\nDRAM {dram}; {len(priced)} images priced, accuracy on {len(tested)}\n")
+        print("| " + " | ".join(list(shown[0])[1:]) + " |\n|" + "---|" * (len(shown[0]) - 1))
+        for line in shown:
+            print("| " + " | ".join(str(value) for value in list(line.values())[1:]) + " |")
+        rows += shown
+    write(Path(options.out, "baselines.csv"), rows)
+    write(Path(options.out, "sensitivity.csv"), swings(measured))
+
+
+def write(target: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Rows as CSV."""
     stream = io.StringIO()
     table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    save(name, stream.getvalue().encode())
+    save(target, stream.getvalue().encode())
+
+
+def save(target: Path, content: bytes) -> None:
+    """Content as a file, its folder made if need be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write(target, content)
+    print(f"wrote {target}")
+
+
+Row = dict[str, str]
+
+
+def read(path: Path) -> dict[str, list[Row]]:
+    """Rows of a CSV file by DRAM scenario."""
+    scenarios: dict[str, list[Row]] = {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for line in csv.DictReader(stream):
+            scenarios.setdefault(line["dram"], []).append(line)
+    return scenarios
 
 
 def drawn(figure: Figure) -> bytes:
     """A figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png")
+    plt.close(figure)
     return stream.getvalue()
 
 
-def save(name: str, content: bytes) -> None:
-    target = Path(options.out, name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files.write(target, content)
-    print(f"wrote {target}")
-
-
-rivals: list[dense.Mapped] = []
-if options.no_dense:
-    print("dense accelerator left out (--no-dense)")
-else:
-    rivals = [*rival(Processor()), *rival(designs.load("batch"))]
-rows, costs = [], {}
-for dram in constants.dram:
-    costs[dram] = compare(dram, rivals)
-    for place, cost in enumerate(costs[dram]):
-        ours_batched = place == len(costs[dram]) - 1
-        name = f"firstspike, {designs.load('batch').images} images a batch" if ours_batched else cost.design
-        row: dict[str, object] = {"dram": dram, "design": name, "accuracy_percent": round(accuracy, 2)}
-        row |= {"energy_uj": round(cost.energy.value, 1), "low_uj": round(cost.energy.low, 1)}
-        row |= {"high_uj": round(cost.energy.high, 1)}
-        row |= {f"{group.replace(' ', '_')}_uj": round(part.value, 1) for group, part in cost.groups.items()}
-        row |= {"area_mm2": round(cost.area.value, 3), "frames_per_second": round(cost.frames_per_second, 1)}
-        rows.append(row)
-        if not place:
-            print(f"\nDRAM {dram}; {len(priced)} images priced, accuracy on {len(tested)}\n")
-            print("| " + " | ".join(str(key) for key in list(row)[1:]) + " |")
-            print("|" + "---|" * (len(row) - 1))
-        print("| " + " | ".join(str(value) for value in list(row.values())[1:]) + " |")
-write("baselines.csv", rows)
-
-figure, axes = plt.subplots(1, 3, figsize=(15, 5.5), width_ratios=(1, 1, 0.8), layout="constrained")
-for axis, dram in zip(axes, costs, strict=False):
-    names = [str(row["design"]) for row in rows if row["dram"] == dram]
+def draw_designs(axis: Axes, rows: Sequence[Row]) -> None:
+    """Bars of the designs' energies, by group, with their intervals."""
+    names = [line["design"] for line in rows]
     left = np.zeros(len(names))
     for group, colour in zip(GROUPS, COLOURS, strict=True):
-        part = np.array([cost.groups[group].value for cost in costs[dram]])
+        part = np.array([float(line[f"{group.replace(' ', '_')}_uj"]) for line in rows])
         axis.barh(names, part, left=left, color=colour, label=group)
         left += part
-    low = [cost.energy.value - cost.energy.low for cost in costs[dram]]
-    high = [cost.energy.high - cost.energy.value for cost in costs[dram]]
-    axis.errorbar(left, names, xerr=[low, high], fmt="none", ecolor="black", capsize=3, linewidth=1)
-    if dram == "flat-4pj" and published:
-        axis.axvline(published.energy_uj, color="black", linestyle=":", label="published")
+    low, value, high = (np.array([float(line[key]) for line in rows]) for key in ("low_uj", "energy_uj", "high_uj"))
+    axis.errorbar(value, names, xerr=[value - low, high - value], fmt="none", ecolor="black", capsize=3, linewidth=1)
     axis.invert_yaxis()
     axis.set_xlabel("energy, µJ per image")
-    axis.set_title(f"DRAM {dram}")
-axes[1].set_yticklabels([])
-axes[0].legend(fontsize=8)
-scatter = axes[2]
-for row in (row for row in rows if row["dram"] == "flat-4pj"):
-    scatter.errorbar(
-        row["energy_uj"], row["accuracy_percent"],
-        xerr=[[row["energy_uj"] - row["low_uj"]], [row["high_uj"] - row["energy_uj"]]],
-        fmt="o", capsize=2, label=row["design"],
-    )  # fmt: skip
-if published:
-    scatter.plot(published.energy_uj, 100 * published.accuracy, "k*", markersize=12, label="published (DAC 2022)")
-scatter.set_xscale("log")
-scatter.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-scatter.xaxis.set_major_formatter("{x:.0f}")
-scatter.xaxis.set_minor_formatter(ticker.NullFormatter())
-scatter.set_xlabel("energy, µJ per image (flat-4pj)")
-scatter.set_ylabel("accuracy, %")
-scatter.set_ylim(0, 100)  # a narrower axis makes points out of test images
-scatter.set_title("energy against accuracy")
-scatter.legend(fontsize=7)
-figure.suptitle(f"{Path(options.network).stem}, {len(priced)} images of {options.data}, technology {constants.name}")
-save("baselines.png", drawn(figure))
+    axis.set_title(f"DRAM {rows[0]['dram']}")
 
-counts = cycles.count(snn.network, times, Processor())
-swung = {d: sensitivity.of_counts(counts, weight_bits=bits, technology=constants, dram=d) for d in constants.dram}
-write(
-    "sensitivity.csv",
-    [
-        {"dram": d, "constant": s.key, "low_uj": round(s.low_uj, 2), "high_uj": round(s.high_uj, 2)}
-        for d, found in swung.items()
-        for s in found
-    ],
-)
-figure, axes = plt.subplots(1, len(swung), figsize=(13, 4.8), layout="constrained")
-for axis, (dram, found) in zip(axes, swung.items(), strict=True):
-    centre = costs[dram][0].energy_uj
-    widest = found[:SHOWN]
-    axis.barh([s.key for s in widest], [s.width_uj for s in widest], left=[s.low_uj for s in widest], color=COLOURS[0])
-    axis.axvline(centre, color="black", linewidth=1)
+
+def draw_swings(axis: Axes, rows: Sequence[Row], centre_uj: float) -> None:
+    """Bars of the constants that move the energy most."""
+    widest = rows[:SHOWN]
+    low, high = (np.array([float(line[key]) for line in widest]) for key in ("low_uj", "high_uj"))
+    axis.barh([line["constant"] for line in widest], high - low, left=low, color=COLOURS[0])
+    axis.axvline(centre_uj, color="black", linewidth=1)
     axis.use_sticky_edges = False
     axis.margins(x=0.05)
     axis.invert_yaxis()
     axis.set_xlabel("energy, µJ per image, with one constant at its ends")
-    axis.set_title(f"DRAM {dram}: {widest[0].key} decides")
-    print(
-        f"\nDRAM {dram}: {widest[0].key} decides, {widest[0].low_uj:.1f} to {widest[0].high_uj:.1f} µJ of {centre:.1f}"
-    )
-totals = ", ".join(f"{dram} {found[0].energy_uj:.0f} µJ" for dram, found in costs.items())
-figure.suptitle(f"Which constant decides, processor default; the choice of DRAM: {totals}")
-save("sensitivity.png", drawn(figure))
+    axis.set_title(f"DRAM {widest[0]['dram']}: {widest[0]['constant']} decides")
+
+
+def draw(folder: Path, *, name: str, data: str) -> None:
+    """The pictures from the CSV files in a folder, to the same folder."""
+    scenarios = read(folder / "baselines.csv")
+    published = next((column for column in PUBLISHED if column.data == data), None)
+    figure, axes = plt.subplots(1, len(scenarios), figsize=(13, 5), sharey=True, layout="constrained")
+    for axis, (dram, rows) in zip(axes, scenarios.items(), strict=True):
+        draw_designs(axis, rows)
+        if dram == "flat-4pj" and published:
+            axis.axvline(published.energy_uj, color="black", linestyle=":", label="published")
+    axes[0].invert_yaxis()  # both turned the axis that they share
+    axes[0].legend(fontsize=9)
+    first = next(iter(scenarios.values()))[0]
+    reached = f"{first['accuracy_percent']} %" + (f" ({100 * published.accuracy:.1f} published)" if published else "")
+    figure.suptitle(f"{name} on {data}: energy of every design, at {reached} of the test images")
+    save(folder / "baselines.png", drawn(figure))
+
+    swung = read(folder / "sensitivity.csv")
+    figure, axes = plt.subplots(1, len(swung), figsize=(13, 4.8), layout="constrained")
+    for axis, (dram, rows) in zip(axes, swung.items(), strict=True):
+        draw_swings(axis, rows, float(scenarios[dram][0]["energy_uj"]))
+    totals = ", ".join(f"{dram} {rows[0]['energy_uj']} µJ" for dram, rows in scenarios.items())
+    figure.suptitle(f"Which constant decides, processor default; the choice of DRAM: {totals}")
+    save(folder / "sensitivity.png", drawn(figure))
+
+
+def main() -> None:
+    """Measure unless told not to, then draw."""
+    options = arguments()
+    if not options.draw:
+        measure(options)
+    draw(Path(options.out), name=Path(options.network).stem, data=options.data)
+
+
+if __name__ == "__main__":
+    main()

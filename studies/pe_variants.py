@@ -3,6 +3,7 @@
 Number: Table "processing elements" of docs/explanation/synthesis.md: ten elements, synthesised with clock gates and driven by the
 spikes and weights of a real layer on a real image (netlist simulated gate by gate, product table checked).
 n: one layer, one image, the cycles printed at the end of the run.
+Machine: any; nothing is timed. Versions: of Yosys and OpenSTA, stated in docs/explanation/synthesis.md.
 Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install opensta), a network from `firstspike demo`.
 
     firstspike demo --out demo
@@ -25,23 +26,32 @@ from studies.elements.compare import measure, table
 from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
 from studies.elements.variants import VARIANTS
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("network", nargs="?", help="model file with 5-bit weights, T=24, tau=4; without one: random spikes")
-parser.add_argument("--data", default="digits", help="test images (%(default)s)")
-parser.add_argument("--data-root", help="where named data sets lie")
-parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
-parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
-parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
-parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(default)s)")
-parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
-parser.add_argument("--node", type=float, help="node of the library in nm, if its name does not tell")
-parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
-parser.add_argument("--only", action="append", metavar="NAME", help="an element by its name, may be repeated (all)")
-parser.add_argument("--json", help="file for the records")
-options = parser.parse_args()
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "network", nargs="?", help="model file with 5-bit weights, T=24, tau=4; without one: random spikes"
+    )
+    parser.add_argument("--data", default="digits", help="test images (%(default)s)")
+    parser.add_argument("--data-root", help="where named data sets lie")
+    parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
+    parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
+    parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
+    parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(default)s)")
+    parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
+    parser.add_argument("--node", type=float, help="node of the library in nm, if its name does not tell")
+    parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
+    parser.add_argument("--only", action="append", metavar="NAME", help="an element by its name, may be repeated (all)")
+    parser.add_argument("--json", help="file for the records")
+    options = parser.parse_args()
+    unknown = set(options.only or ()) - {variant.name for variant in VARIANTS}
+    if unknown:
+        parser.error(f"--only must be one of {', '.join(v.name for v in VARIANTS)}, not {', '.join(unknown)}")
+    return options
 
 
-def real_stimulus() -> tuple[Stimulus, str]:
+def real_stimulus(options: argparse.Namespace) -> tuple[Stimulus, str]:
     """Spikes and weights of the chosen layer on the chosen image."""
     snn = load(options.network)
     net = snn.network
@@ -55,38 +65,40 @@ def real_stimulus() -> tuple[Stimulus, str]:
     name = options.layer or max(synaptic, key=lambda key: int(trace.layers[key].sops.sum()))
     layer = synaptic[name]
     assert isinstance(layer, Synaptic)
-    made = layer_stimulus(
-        layer, outputs[layer.source][0], lanes=min(options.lanes, layer.outputs), cycles=options.cycles
-    )
+    lanes = min(options.lanes, layer.outputs)
+    made = layer_stimulus(layer, outputs[layer.source][0], lanes=lanes, cycles=options.cycles)
     return made, f"{Path(options.network).name}, layer {name}, image {options.image} of {images.name}"
 
 
-stimulus, source = (
-    real_stimulus()
-    if options.network
-    else (
-        random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles),
-        "random spikes and weights",
+def main() -> None:
+    """Measure the elements and print one table."""
+    options = arguments()
+    if options.network:
+        stimulus, source = real_stimulus(options)
+    else:
+        stimulus = random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles)
+        source = "random spikes and weights"
+    library = Library(options.liberty)
+    rows = []
+    for variant in VARIANTS:
+        if options.only and variant.name not in options.only:
+            continue
+        rows.append(measure(variant, library, stimulus, clock_ns=options.clock, node_nm=options.node))
+        print(
+            f"  {variant.name}: {rows[-1].area_um2:.1f} µm², {rows[-1].energy_fj[1]:.1f} fJ per operation", flush=True
+        )
+    late = float(np.mean(stimulus.times[stimulus.enable == 1]))
+    zero = float(np.mean((stimulus.codes[stimulus.enable == 1] & 15) == 15))
+    print(f"\n{library.name}, {library.voltage} V, {options.clock} ns; {source}")
+    print(
+        f"n = {len(stimulus.times)} cycles of {stimulus.lanes} lanes, {stimulus.windows} windows, "
+        f"{stimulus.operations} operations; mean spike time {late:.1f}, zero weights {zero:.1%}\n"
     )
-)
-library = Library(options.liberty)
-rows = []
-unknown = set(options.only or ()) - {variant.name for variant in VARIANTS}
-if unknown:
-    raise SystemExit(f"--only must be one of {', '.join(v.name for v in VARIANTS)}, not {', '.join(unknown)}")
-for variant in VARIANTS:
-    if options.only and variant.name not in options.only:
-        continue
-    rows.append(measure(variant, library, stimulus, clock_ns=options.clock, node_nm=options.node))
-    print(f"  {variant.name}: {rows[-1].area_um2:.1f} µm², {rows[-1].energy_fj[1]:.1f} fJ per operation", flush=True)
-late = float(np.mean(stimulus.times[stimulus.enable == 1]))
-zero = float(np.mean((stimulus.codes[stimulus.enable == 1] & 15) == 15))
-print(f"\n{library.name}, {library.voltage} V, {options.clock} ns; {source}")
-print(
-    f"n = {len(stimulus.times)} cycles of {stimulus.lanes} lanes, {stimulus.windows} windows, {stimulus.operations} operations; "
-    f"mean spike time {late:.1f}, zero weights {zero:.1%}\n"
-)
-print(table(rows))
-if options.json:
-    record = {"source": source, "operations": stimulus.operations, "elements": [asdict(row) for row in rows]}
-    records.write(options.json, record)
+    print(table(rows))
+    if options.json:
+        record = {"source": source, "operations": stimulus.operations, "elements": [asdict(row) for row in rows]}
+        records.write(options.json, record)
+
+
+if __name__ == "__main__":
+    main()

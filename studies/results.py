@@ -4,7 +4,8 @@ The published table beside ours; for each network of the zoo the baselines, whic
 and codes save.
 
 Number: the whole pages, and tables and pictures in docs/images/NETWORK.
-n: the whole test sets for accuracy (--quick: 100 images), 96 images for cost.
+n: the whole test sets for accuracy (--quick: 100 images), 96 images for cost (--quick: 16).
+Machine: any, stated in the pages; accuracy and energy are counted, not timed. Versions: the firstspike of the checkout.
 Needs: the networks of the zoo, the data sets, pip install 'firstspike[baselines]'.
 
     python -m studies.results --data-root DIR
@@ -26,8 +27,6 @@ from firstspike import files, zoo
 from firstspike.zoo.published import PUBLISHED, Published
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ROOT / "docs" / "results"
-
 AREA = "{area_mm2:.3f} ({area_mm2_low:.3f} to {area_mm2_high:.3f})"
 
 Row = dict[str, str]
@@ -37,7 +36,8 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", help="where the data sets lie")
-    parser.add_argument("--quick", action="store_true", help="accuracy on 100 images")
+    parser.add_argument("--quick", action="store_true", help="accuracy on 100 images, cost on 16")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the pages (the checkout's)")
     parser.add_argument(
         "--machine", default=platform.processor() or platform.machine(), help="machine, for the pages (%(default)s)"
     )
@@ -179,6 +179,34 @@ No constant of the technology that scales everything alike moves these:
 """
 
 
+def columns(rows: Sequence[Row], shown: dict[str, str]) -> str:
+    """A table of some columns of a CSV file: head -> name of the column."""
+    return table(list(shown), [[row[key] for key in shown.values()] for row in rows])
+
+
+def rivals_table(path: Path) -> tuple[Row, str]:
+    """Our own row, and the table of all designs in the DRAM scenario of the publication."""
+    rows = [row for row in read(path) if row["dram"] == "flat-4pj"]
+    for row in rows:
+        row["interval"] = f"{row['low_uj']} to {row['high_uj']}"
+    heads = {"design": "design", "energy, µJ": "energy_uj", "interval": "interval", "of it DRAM": "DRAM_uj"}
+    return rows[0], columns(rows, {**heads, "area, mm²": "area_mm2", "frames/s": "frames_per_second"})
+
+
+def batches_table(path: Path) -> str:
+    """The table of batches."""
+    rows = [row for row in read(path) if row["design"] in ("default", "16 images", "design batch")]
+    for row in rows:
+        row["design"] = row["design"].removeprefix("design ")
+    heads = {"design": "design", "energy, µJ": "energy_uj", "area, mm²": "area_mm2", "images/s": "images_per_second"}
+    return columns(rows, {**heads, "latency, ms": "latency_ms", "images of its stages": "stages"})
+
+
+def savings_table(path: Path) -> str:
+    """The table of what more would save."""
+    return columns(read(path), {"candidate": "candidate", "saves at most, µJ": "at_most_uj"})
+
+
 def network_page(column: Published, pictures: Path, *, made: str) -> str:
     """The page of one network from the CSV files of `studies.baselines` and `studies.batches`.
 
@@ -187,49 +215,13 @@ def network_page(column: Published, pictures: Path, *, made: str) -> str:
         pictures: folder of its files.
         made: the sentence that says by what, when and where the figures were made.
     """
-    shown, out, model = (
-        f"../images/{pictures.name}",
-        f"docs/images/{pictures.name}",
-        f"zoo/{column.network}.safetensors",
-    )
-    rows = [row for row in read(pictures / "baselines.csv") if row["dram"] == "flat-4pj"]
-    designs = [
-        row for row in read(pictures / "designs.csv") if row["design"] in ("default", "16 images", "design batch")
-    ]
-    savings = read(pictures / "savings.csv")
-    baselines = table(
-        ["design", "energy, µJ", "interval", "of it DRAM", "area, mm²", "frames/s"],
-        [
-            [
-                row["design"],
-                row["energy_uj"],
-                f"{row['low_uj']} to {row['high_uj']}",
-                row["DRAM_uj"],
-                row["area_mm2"],
-                row["frames_per_second"],
-            ]
-            for row in rows
-        ],
-    )
-    batches = table(
-        ["design", "energy, µJ", "area, mm²", "images/s", "latency, ms", "images of its stages"],
-        [
-            [
-                row["design"].removeprefix("design "),
-                row["energy_uj"],
-                row["area_mm2"],
-                row["images_per_second"],
-                row["latency_ms"],
-                row["stages"],
-            ]
-            for row in designs
-        ],
-    )
-    saved = table(["candidate", "saves at most, µJ"], [[row["candidate"], row["at_most_uj"]] for row in savings])
+    shown, out = f"../images/{pictures.name}", f"docs/images/{pictures.name}"
+    model = f"zoo/{column.network}.safetensors"
+    ours, rivals = rivals_table(pictures / "baselines.csv")
     return f"""# VGG-16, {column.title}
 
-**{rows[0]["accuracy_percent"]} %** of the test images, where {100 * column.accuracy:.1f} % are published.
-**{rows[0]["energy_uj"]} µJ** an image on the default processor, where {column.energy_uj:,.1f} µJ are published.
+**{ours["accuracy_percent"]} %** of the test images, where {100 * column.accuracy:.1f} % are published.
+**{ours["energy_uj"]} µJ** an image on the default processor, where {column.energy_uj:,.1f} µJ are published.
 
 {made}
 
@@ -238,7 +230,7 @@ def network_page(column: Published, pictures: Path, *, made: str) -> str:
 The same network, spikes and images, priced by the same file with DRAM at 4 pJ a bit; what each design is, and in which of its
 details it is favoured: [Baselines](../explanation/energy.md#baselines). The dense accelerator is taken to be as accurate.
 
-{baselines}
+{rivals}
 
 ![Energy per image of every design]({shown}/baselines.png)
 
@@ -257,11 +249,11 @@ All figures: [sensitivity.csv]({shown}/sensitivity.csv).
 
 ## Batches, and what more would save
 
-{batches}
+{batches_table(pictures / "designs.csv")}
 
 What was weighed and not built, of the energy of `batch`:
 
-{saved}
+{savings_table(pictures / "savings.csv")}
 
     python -m studies.batches {model} --data {column.data} --data-root DIR --out {out}
 
@@ -279,21 +271,25 @@ def main() -> None:
     options = arguments()
     command = "python -m studies.results --data-root DIR" + (" --quick" if options.quick else "")
     made = f"Made by `{command}` on {datetime.date.today()}, {options.machine}."
+    pages = options.docs.resolve() / "results"
+    pages.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "record.json")
         quick = ["--quick"] if options.quick else []
         run(["firstspike.cli", "reproduce", *quick, "--json", str(target)], options.data_root, statuses=(0, 1))
         record = json.loads(target.read_text(encoding="utf-8"))
-    limited = ["--accuracy-images", "100"] if options.quick else []
+    limited = ["--limit", "16"] if options.quick else []
+    tested = ["--accuracy-images", "100"] if options.quick else []
     for column in PUBLISHED:
         if column.network not in zoo.names():
             continue
-        model, out = f"zoo/{column.network}.safetensors", f"docs/images/{column.network}"
-        run(["studies.baselines", model, "--data", column.data, *limited, "--out", out], options.data_root)
-        run(["studies.batches", model, "--data", column.data, "--out", out], options.data_root)
-        files.write(PAGES / f"{column.network}.md", network_page(column, ROOT / out, made=made))
-    files.write(PAGES / "index.md", published_page(record, made=made))
-    print(f"wrote {PAGES.relative_to(ROOT)}")
+        out = options.docs.resolve() / "images" / column.network
+        given = [f"zoo/{column.network}.safetensors", "--data", column.data, *limited, "--out", str(out)]
+        run(["studies.baselines", *given, *tested], options.data_root)
+        run(["studies.batches", *given], options.data_root)
+        files.write(pages / f"{column.network}.md", network_page(column, out, made=made))
+    files.write(pages / "index.md", published_page(record, made=made))
+    print(f"wrote {pages}")
 
 
 if __name__ == "__main__":

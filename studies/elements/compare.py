@@ -1,7 +1,7 @@
 """Processing elements measured side by side: area, delay and energy per operation on the same spikes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,55 +64,31 @@ def measure(
         RuntimeError: a tool is missing, or the netlist computed something else.
     """
     synthesis, booth = _smallest(variant, library, clock_ns)
-    codes = (
-        linear_codes(stimulus, variant.weight_bits)
-        if variant.kind in ("linear", "base-e", "add", "dense")
-        else stimulus.codes
-    )
+    linear = variant.kind in ("linear", "base-e", "add", "dense")
+    codes = linear_codes(stimulus, variant.weight_bits) if linear else stimulus.codes
     product = variant.products()
-    scale = int(product.max()) / (1 << 22)
-    initial = np.rint(stimulus.initial * scale).astype(np.int64)
-    factors = variant.factors()[stimulus.times]
-    planes = stimulus.planes(
-        synthesis.netlist,
-        {
-            "rst": stimulus.reset,
-            "enable": stimulus.enable,
-            "load": stimulus.load,
-            "time": stimulus.times,
-            "factor": factors,
-            "code": codes,
-            "initial": initial,
-        },
-    )
+    initial = np.rint(stimulus.initial * (int(product.max()) / (1 << 22))).astype(np.int64)
+    ports = {
+        "rst": stimulus.reset,
+        "enable": stimulus.enable,
+        "load": stimulus.load,
+        "time": stimulus.times,
+        "factor": variant.factors()[stimulus.times],
+        "code": codes,
+        "initial": initial,
+    }
+    planes = stimulus.planes(synthesis.netlist, ports)
     waves = activity.simulate(synthesis.netlist, library, planes, streams=stimulus.lanes)
     _check(variant, synthesis, waves, stimulus, codes, initial, product)
     report = power.integrate(synthesis.netlist, library, waves, clock_ns=clock_ns)
     energy = report.per_cycle_fj()
-    cycles_per_operation = report.cycles / stimulus.operations
+    low, mean, high = (energy[name] * report.cycles / stimulus.operations for name in ("low", "total", "high"))
     quiet = {name: np.repeat(plane[-1:], 64, axis=0) for name, plane in planes.items()}
     idle_waves = activity.simulate(synthesis.netlist, library, quiet, streams=stimulus.lanes)
-    idle = power.integrate(synthesis.netlist, library, idle_waves, clock_ns=clock_ns, warmup=8).per_cycle_fj()["total"]
+    idle = power.integrate(synthesis.netlist, library, idle_waves, clock_ns=clock_ns, warmup=8)
     shared_area, shared_energy = _shared(variant, library, stimulus, clock_ns)
-
-    node = scaling.node_of(library.name) if node_nm is None else node_nm
-    bounds = tuple(energy[name] * cycles_per_operation for name in ("low", "total", "high"))
     critical = synthesis.timing.critical_ns if synthesis.timing is not None else None
-    scaled = None
-    if node is not None:
-        factor = scaling.scaling(node, library.voltage)
-        scaled = {
-            "from_nm": node,
-            "area_um2": synthesis.area_um2 * factor.area,
-            "critical_ns": None if critical is None else critical * factor.delay,
-            "slack_ns": None if critical is None else clock_ns - critical * factor.delay,
-            "energy_fj": [value * factor.energy for value in bounds],
-            "idle_fj": idle * factor.energy,
-            "power_uw": report.power_uw() * factor.energy,
-            "shared_area_um2": shared_area * factor.area,
-            "shared_energy_fj": shared_energy * factor.energy,
-        }
-    return Measurement(
+    measured = Measurement(
         variant=variant.name,
         library=library.name,
         accumulator_bits=len(synthesis.netlist.outputs["membrane"]),
@@ -120,15 +96,33 @@ def measure(
         gate_equivalents=synthesis.gate_equivalents,
         critical_ns=critical,
         slack_ns=None if critical is None else clock_ns - critical,
-        energy_fj=(bounds[0], bounds[1], bounds[2]),
-        idle_fj=idle,
+        energy_fj=(low, mean, high),
+        idle_fj=idle.per_cycle_fj()["total"],
         power_uw=report.power_uw(),
         shared_area_um2=shared_area,
         shared_energy_fj=shared_energy,
         booth=booth,
         clock_ns=clock_ns,
-        at_28nm=scaled,
+        at_28nm=None,
     )
+    node = scaling.node_of(library.name) if node_nm is None else node_nm
+    return measured if node is None else replace(measured, at_28nm=_scaled(measured, node, library.voltage))
+
+
+def _scaled(measured: Measurement, node_nm: float, voltage: float) -> dict[str, Any]:
+    """The measurement at 28 nm."""
+    factor, critical = scaling.scaling(node_nm, voltage), measured.critical_ns
+    return {
+        "from_nm": node_nm,
+        "area_um2": measured.area_um2 * factor.area,
+        "critical_ns": None if critical is None else critical * factor.delay,
+        "slack_ns": None if critical is None else measured.clock_ns - critical * factor.delay,
+        "energy_fj": [value * factor.energy for value in measured.energy_fj],
+        "idle_fj": measured.idle_fj * factor.energy,
+        "power_uw": measured.power_uw * factor.energy,
+        "shared_area_um2": measured.shared_area_um2 * factor.area,
+        "shared_energy_fj": measured.shared_energy_fj * factor.energy,
+    }
 
 
 def linear_codes(stimulus: Stimulus, bits: int) -> Integer[np.ndarray, "cycles lanes"]:

@@ -83,10 +83,8 @@ def layer_stimulus(
         stride_y = stride_x = kernel_y = kernel_x = 1
         pad_y = pad_x = 0
     padded = np.pad(times, ((0, 0), (pad_y, pad_y), (pad_x, pad_x)), constant_values=NO_SPIKE)
-    rows: list[np.ndarray] = []  # columns: reset, enable, load, time, codes
     flat_codes = codes.transpose(2, 3, 1, 0).reshape(-1, lanes)  # kernel row, column, channel -> lane
-    begin = np.zeros((1, 4 + lanes), dtype=np.uint8)
-    begin[0, 2] = 1
+    rows: list[np.ndarray] = []
     held = np.zeros((1, 4 + lanes), dtype=np.uint8)
     total, windows = 1, 0
     for y in range(0, padded.shape[1] - kernel_y + 1, stride_y):
@@ -94,16 +92,9 @@ def layer_stimulus(
             if total >= cycles:
                 break
             window = padded[:, y : y + kernel_y, x : x + kernel_x].transpose(1, 2, 0).reshape(-1)
-            fires = np.flatnonzero(window != NO_SPIKE)
-            begin[0, 3:] = held[0, 3:]
-            spikes = np.ones((len(fires), 4 + lanes), dtype=np.uint8)
-            spikes[:, 0] = spikes[:, 2] = 0
-            spikes[:, 3] = window[fires]
-            spikes[:, 4:] = flat_codes[fires]
-            if len(fires):
-                held[0, 3:] = spikes[-1, 3:]
-            rows += [begin.copy(), spikes, np.repeat(held, idle, axis=0)]
-            total += 1 + len(fires) + idle
+            cycle, held = _window(window, flat_codes, held)
+            rows += [cycle, np.repeat(held, idle, axis=0)]
+            total += len(cycle) + idle
             windows += 1
     drain = np.repeat(held, 3, axis=0)
     reset = np.zeros((1, 4 + lanes), dtype=np.uint8)
@@ -120,6 +111,27 @@ def layer_stimulus(
         initial=np.repeat(layer.bias[None, :lanes], len(table), axis=0),
         windows=windows,
     )
+
+
+def _window(window: np.ndarray, codes: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of a window, and what its ports hold after it; columns: reset, enable, load, time, codes.
+
+    Args:
+        window: spike times ``[synapses]``.
+        codes: ``[synapses, lanes]``.
+        held: what the ports hold before it, ``[1, 4 + lanes]``.
+    """
+    begin = held.copy()
+    begin[0, :3] = 0, 0, 1
+    fires = np.flatnonzero(window != NO_SPIKE)
+    spikes = np.ones((len(fires), held.shape[1]), dtype=np.uint8)
+    spikes[:, 0] = spikes[:, 2] = 0
+    spikes[:, 3] = window[fires]
+    spikes[:, 4:] = codes[fires]
+    after = held.copy()
+    if len(fires):
+        after[0, 3:] = spikes[-1, 3:]
+    return np.concatenate([begin, spikes]), after
 
 
 def random_stimulus(
