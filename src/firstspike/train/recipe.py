@@ -8,10 +8,10 @@ from typing import Any, Literal
 from firstspike import config, names
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat.layers import STAGES
-from firstspike.cat.models import SMALL, VGG16, Plan
+from firstspike.cat.models import SMALL, VGG16, VGG16_SLIM, Plan
 from firstspike.names import PRECISIONS, meant
 
-PLANS: dict[str, Plan] = dict(zip(names.PLANS, (VGG16, SMALL), strict=True))
+PLANS: dict[str, Plan] = dict(zip(names.PLANS, (VGG16, SMALL, VGG16_SLIM), strict=True))
 """Networks that a recipe can name."""
 
 
@@ -245,11 +245,46 @@ class DistillationRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PruningRecipe:
+    """Gradual pruning: weights of least magnitude become zero and stay zero, also in the stage "quantised".
+
+    From the beginning of epoch ``start`` to the beginning of epoch ``end`` the share of zeros rises to ``target`` as
+    ``1 - (1 - x)^3`` (Zhu and Gupta 2017, arXiv 1710.01878); later epochs train with these zeros.
+
+    Attributes:
+        target: share of zero weights, over all weights of all layers but the first ``skip``; 0 for no pruning.
+        scope: "layer" takes the same share of every layer, "global" compares the weights of all layers, each by its
+            square over the sum of its layer's squares that are no smaller (Lee et al. 2021, arXiv 2010.07611).
+        skip: the first so many layers with weights keep theirs.
+        start, end: epochs (from 0).
+        every: steps from one choice of zeros to the next.
+    """
+
+    target: float = 0.0
+    scope: Literal["global", "layer"] = "global"
+    skip: int = 1
+    start: int = 0
+    end: int = 1
+    every: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.target < 1:
+            raise ValueError(f"pruning.target must be in [0, 1), not {self.target!r}")
+        if self.scope not in ("global", "layer"):
+            raise ValueError(f"pruning.scope must be 'global' or 'layer', not {self.scope!r}")
+        checks.integer("pruning.skip", self.skip, low=0, high=1 << 10)
+        checks.integer("pruning.start", self.start, low=0, high=1 << 20)
+        checks.integer("pruning.end", self.end, low=self.start + 1, high=1 << 20)
+        checks.integer("pruning.every", self.every, low=1, high=1 << 20)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe; see `load_recipe`.
 
     Raises:
-        ValueError: averaging does not begin before the stage "quantised" that would start from it.
+        ValueError: averaging does not begin before the stage "quantised" that would start from it, or pruning does not end
+            within training.
     """
 
     data: DataRecipe
@@ -261,6 +296,7 @@ class Recipe:
     sparsity: SparsityRecipe = field(default_factory=SparsityRecipe)
     averaging: AveragingRecipe = field(default_factory=AveragingRecipe)
     distillation: DistillationRecipe = field(default_factory=DistillationRecipe)
+    pruning: PruningRecipe = field(default_factory=PruningRecipe)
 
     def __post_init__(self) -> None:
         start, quantised = self.averaging.start, self.stages.quantised
@@ -268,6 +304,10 @@ class Recipe:
             raise ValueError(
                 f"averaging.start must be an epoch before stage 'quantised' ({quantised!r}), which starts from the average, "
                 f"not {start!r}"
+            )
+        if self.pruning.target and self.pruning.end > self.training.epochs:
+            raise ValueError(
+                f"pruning.end must be at most training.epochs, {self.training.epochs}, not {self.pruning.end!r}"
             )
 
     def values(self) -> dict[str, Any]:

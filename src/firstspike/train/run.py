@@ -27,6 +27,7 @@ from firstspike.train.checkpoint import write_checkpoint
 from firstspike.train.errors import TrainingError
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.progress import TrainingProgress
+from firstspike.train.pruning import Pruning
 from firstspike.train.recipe import Recipe
 from firstspike.train.resume import REMEDY, check_resumable
 
@@ -105,6 +106,8 @@ class TrainingRun:
         callbacks: list[Callback] = [saver, TrainingProgress()]
         if self.recipe.averaging.start is not None:
             callbacks.insert(0, WeightAverage(self.recipe))
+        if self.recipe.pruning.target:  # behind the average, whose zeros it holds
+            callbacks.insert(len(callbacks) - 2, Pruning(self.recipe))
         try:
             return lightning.Trainer(
                 accelerator=self.accelerator,
