@@ -49,7 +49,7 @@ class Pruning(Callback):
         self._hold(weights)
         if step % per_epoch == 0 and weights:
             zeros = sum(int((weight == 0).sum()) for weight in weights.values())
-            self.log("zero_weights", zeros / sum(weight.numel() for weight in weights.values()))
+            module.log("zero_weights", zeros / sum(weight.numel() for weight in weights.values()))
 
     def _hold(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
@@ -94,7 +94,8 @@ def choose(weights: Mapping[str, Tensor], share: float, *, scope: str) -> dict[s
         ranked = {name: weight.detach().abs().flatten() for name, weight in weights.items()}
         return {name: _largest(score, share).view_as(weights[name]) for name, score in ranked.items()}
     flat = torch.cat([scores(weight) for weight in weights.values()])
-    kept = _largest(flat, share, least=len(weights)).split([weight.numel() for weight in weights.values()])
+    sizes = [weight.numel() for weight in weights.values()]
+    kept = torch.split(_largest(flat, share, least=len(weights)), sizes)
     return {name: part.view_as(weight) for (name, weight), part in zip(weights.items(), kept, strict=True)}
 
 
