@@ -218,13 +218,17 @@ def leftovers(place: Path) -> list[str]:
 
 
 def full_disk(names: tuple[str, ...] = tuple(COMMANDS)) -> Callable[[int], str]:
-    """A case: one command whose writes fail from one on, for ever; then the same with room."""
+    """A case: one command whose writes fail from one on, for ever; then the same with room.
+
+    The seeds of a command go through all its writes, in an order of their own, before any comes again.
+    """
 
     def case(seed: int) -> str:
-        rng = np.random.default_rng(seed)
-        name = names[seed % len(names)]
+        turn, index = divmod(seed, len(names))
+        name = names[index]
         good, expected = _state["good"][name]
-        first = int(rng.integers(0, max(1, good.writes)))
+        order = np.random.default_rng(index).permutation(max(1, good.writes))
+        first = int(order[turn % len(order)])
         place = fresh()
         try:
             ended = child(place, COMMANDS[name], full_after=first)
