@@ -5,17 +5,17 @@ import os
 import sys
 from pathlib import Path
 
-from soak import commands, inputs, models, networks
+from soak import commands, inputs, models, networks, stream
 from soak.campaign import Campaign, Totals, run
 
 CAMPAIGNS: dict[str, Campaign] = {
     campaign.name: campaign
-    for campaign in (models.CAMPAIGN, *networks.CAMPAIGNS, *inputs.CAMPAIGNS, *commands.CAMPAIGNS)
+    for campaign in (models.CAMPAIGN, *networks.CAMPAIGNS, stream.CAMPAIGN, *inputs.CAMPAIGNS, *commands.CAMPAIGNS)
 }
 
 COUNTS = {
-    "models": 100_000, "networks": 1_000, "forks": 200, "archives": 20_000, "checkpoints": 20_000, "configurations": 500,
-    "full-disk": 300, "kills": 100,
+    "models": 100_000, "networks": 1_000, "forks": 200, "stream": 3, "archives": 20_000, "checkpoints": 20_000,
+    "configurations": 500, "full-disk": 300, "kills": 100,
 }  # fmt: skip
 """Cases of a whole campaign."""
 
