@@ -21,7 +21,7 @@ from firstspike import _native  # type: ignore[attr-defined]
 from firstspike.arith import Code, LogWeights, kernel
 from firstspike.engine.native import NativeEngine
 from firstspike.engine.reference import ReferenceEngine
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
+from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Linear, MaxPool2d, Network
 
 
 def images(network: Network, count: int) -> np.ndarray:
@@ -45,9 +45,18 @@ def small_networks() -> list[Network]:
         Flatten(name="e", source="d"),
         Linear(name="f", source="e", fires=False, **numbers(3, 36)),
     )
+    part = Conv2d(name="i", source=INPUT, fires=False, **(numbers(4, 2, 1, 1) | {"bias": np.zeros(4, dtype=np.int64)}))
+    branches = (
+        Conv2d(name="a", source=INPUT, padding=(1, 1), **numbers(4, 2, 3, 3)),
+        Channels(name="b", source="a", others=("a",), channels=(7, -1, 0)),
+        Conv2d(name="c", source="b", parts=(part,), **numbers(4, 3, 1, 1)),
+        Flatten(name="e", source="c"),
+        Linear(name="f", source="e", fires=False, **numbers(3, 96)),
+    )
+    kinds = ((Code(), layers, 32), (Code(), layers, 48), (Code(input="planes"), branches, 36))
     return [
-        Network(code=Code(), weights=LogWeights(), input_shape=(2, 4, 6), layers=layers, accumulator_bits=bits)
-        for bits in (32, 48)
+        Network(code=code, weights=LogWeights(), input_shape=(2, 4, 6), layers=chosen, accumulator_bits=bits)
+        for code, chosen, bits in kinds
     ]
 
 
@@ -93,7 +102,7 @@ def faults() -> None:
         def planned(network: Network = network) -> NativeEngine:
             return NativeEngine(network, threads=1)
 
-        if network.accumulator_bits == 32:
+        if network.accumulator_bits != 48:
             sweep(planned, lambda engine: equal(expected)(engine.logits(times)))  # noqa: B023
         for path, threads, count in (("event", 1, 5), ("dense", 1, 1), ("dense", 2, 5), ("event", 3, 1)):
             engine = NativeEngine(network, threads=threads, path=path)
