@@ -413,7 +413,6 @@ def test_bad_input(
         ),
         (["evaluate", "net", "--data", "digits", "--engine", "gpu"], "argument --engine: invalid choice: 'gpu'"),
         (["train", "--recipe", "digits", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
-        (["train", "vgg99", "--recipe", "digits"], "argument network: invalid choice: 'vgg99'"),
         (["rtl", "run", "net", "--data", "digits", "--top", "lane"], "unrecognized arguments: --top lane"),
         (["rtl", "synth"], "the following arguments are required: --liberty"),
         (["convert", "last.ckpt", "--recipe", "digits"], "the following arguments are required: --save"),

@@ -14,7 +14,6 @@ from firstspike.cat.adapt import adapt
 from firstspike.cat.calibrate import calibrate
 from firstspike.cat.prepare import prepare
 from firstspike.cli.common import write_json
-from firstspike.cli.outputs import check_output
 from firstspike.converter import convert
 from firstspike.data import load
 from firstspike.spiking import SpikingNetwork
@@ -25,7 +24,6 @@ from firstspike.train.recipe import find_recipe
 
 def run(options: argparse.Namespace) -> None:
     """Convert, prove, write."""
-    check_output(options.save)
     if options.model and not options.checkpoint and options.calibrate:
         _own(options)
     elif options.checkpoint and options.recipe and not options.model:

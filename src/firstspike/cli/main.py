@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from firstspike.cli.arguments import parser
-from firstspike.cli.outputs import check_output
+from firstspike.cli.outputs import check_outputs
 from firstspike.extras import needed
 from firstspike.messages import line
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     command = f"{options.command} {options.part}" if options.command == "rtl" else options.command
     try:
-        check_output(options.json, made=getattr(options, "out", None))
+        check_outputs(options.json, getattr(options, "save", None), folder=getattr(options, "out", None))
         module, _, function = options.run.partition(":")
         with needed(command, options.extra), _warnings_in_a_line():
             status: int | None = getattr(import_module(module), function)(options)

@@ -4,7 +4,6 @@ import argparse
 
 from firstspike import zoo
 from firstspike.cli.common import write_json
-from firstspike.cli.outputs import check_output
 from firstspike.converter import convert
 from firstspike.terminal import console
 from firstspike.train.merge import merge
@@ -20,7 +19,6 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--share must be in [0, 1), not {options.share!r}")
     if (options.share > 0) != (options.initial is not None):
         raise ValueError(f"--initial and --share belong together, not {options.initial} and {options.share}")
-    check_output(options.save)
     recipe = find_recipe(options.recipe)
     merged = merge(
         recipe,

@@ -134,7 +134,7 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
             )
             return folder / archive.file
         except (OSError, ValueError) as error:  # no network, no room, no permission; wrong checksum
-            problem = f"the download failed: {error}"
+            problem = f"the download failed: {_cause(error)}"
             with suppress(OSError):
                 for place in fresh:
                     place.rmdir()  # leave no empty folder behind
@@ -144,6 +144,13 @@ def obtain(archive: Archive, *, name: str, root: Path, download: bool) -> Path:
         f"{root / name}/test/CLASS/*.png, or zips of class folders at {root / name}-train.zip and "
         f"{root / name}-test.zip; another folder than {root} is chosen by --data-root or FIRSTSPIKE_DATA"
     )
+
+
+def _cause(error: BaseException) -> str:
+    """What stopped a download, without what each layer of the network's libraries wraps around it."""
+    while isinstance(error, Exception) and error.__context__ is not None:
+        error = error.__context__
+    return str(error)
 
 
 def _sha256(path: Path) -> str:

@@ -71,7 +71,7 @@ def load(
         images, labels, classes = _named(spec, split, root, download, size)
     else:
         if not Path(spec).exists():
-            known = f"{list(names())}, a folder, a zip archive or a NumPy file"
+            known = f"{', '.join(names())}, a folder, a zip archive or a NumPy file"
             raise FileNotFoundError(f"data must be one of {known}, not {spec!r}{meant(spec, names())}")
         if is_array(spec):
             found = load_arrays(Path(spec), split, shape=expect_shape)

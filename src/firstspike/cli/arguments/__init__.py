@@ -5,11 +5,12 @@ from typing import Any
 
 from firstspike import __version__
 from firstspike.cli.arguments import rtl, running, training
+from firstspike.cli.arguments.parser import Parser
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line's parser."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="firstspike",
         description="Time-to-first-spike networks: train conversion-aware, convert, run bit-exactly, count cycles and energy.",
     )

@@ -89,7 +89,8 @@ def teacher(parser: argparse.ArgumentParser) -> None:
 def train(parser: argparse.ArgumentParser) -> None:
     """``firstspike train``."""
     add = parser.add_argument
-    add("network", nargs="?", choices=names.PLANS, help="network (default: the recipe's)")
+    # Without choices: the value of an option that there is not would be called a wrong network.
+    add("network", nargs="?", metavar="NETWORK", help=f"{' or '.join(names.PLANS)} (default: the recipe's)")
     common.model(parser)
     common.recipe(parser)
     common.data(parser, default="the recipe's")
