@@ -93,9 +93,13 @@ def main() -> None:
             | {key: [statistics.median(values), values[0], values[-1]] for key, values in figures.items()}
         )
     record = {
-        "network": options.network.name, "threads": options.threads, "rounds": options.rounds,
-        "machine": platform.processor() or platform.machine(), "python": platform.python_version(), "runs": runs,
-    }  # fmt: skip
+        "network": options.network.name,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "runs": runs,
+    }
     if options.json != "-":
         print(f"{options.network.name}: {size} bytes; median [lowest .. highest] of n = {options.rounds}, x file")
         for run in runs:

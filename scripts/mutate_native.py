@@ -23,11 +23,28 @@ TESTS = ["test_native.py", "test_native_binding.py", "test_native_memory.py", "t
 STRESS = {"threads.cpp": ("interrupts", "forks"), "workspace.hpp": ("memory",), "engine.cpp": ("in_flight",)}
 
 CHANGES = [
-    (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "), (r" != ", " == "),
-    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" / ", " * "), (r" % ", " / "), (r" && ", " || "),
-    (r" \|\| ", " && "), (r" << ", " >> "), (r" >> ", " << "), (r" & ", " | "), (r"std::min\b", "std::max"),
-    (r"std::max\b", "std::min"), (r"\btrue\b", "false"), (r"\bfalse\b", "true"), (r"(?<![\w.])[0-9]+(?![\w.])", "+1"),
-]  # fmt: skip
+    (r" < ", " <= "),
+    (r" <= ", " < "),
+    (r" > ", " >= "),
+    (r" >= ", " > "),
+    (r" == ", " != "),
+    (r" != ", " == "),
+    (r" \+ ", " - "),
+    (r" - ", " + "),
+    (r" \* ", " + "),
+    (r" / ", " * "),
+    (r" % ", " / "),
+    (r" && ", " || "),
+    (r" \|\| ", " && "),
+    (r" << ", " >> "),
+    (r" >> ", " << "),
+    (r" & ", " | "),
+    (r"std::min\b", "std::max"),
+    (r"std::max\b", "std::min"),
+    (r"\btrue\b", "false"),
+    (r"\bfalse\b", "true"),
+    (r"(?<![\w.])[0-9]+(?![\w.])", "+1"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

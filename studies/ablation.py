@@ -81,8 +81,13 @@ def run(recipe: Recipe, row: str, folder: Path, options: Namespace) -> Record:
     coarse = network if row == "quantised" else reformat(network, weights=recipe.weights)
     in_bits = spiking(deepcopy(coarse), test)
     in_fine = in_bits if row == "quantised" else spiking(fine(network), test)
-    return {"network_accuracy": accuracy, "percentile": chosen, "spiking": in_bits, "spiking_fine": in_fine,
-            "train_seconds": seconds}  # fmt: skip
+    return {
+        "network_accuracy": accuracy,
+        "percentile": chosen,
+        "spiking": in_bits,
+        "spiking_fine": in_fine,
+        "train_seconds": seconds,
+    }
 
 
 def fine(network):  # type: ignore[no-untyped-def]
@@ -107,16 +112,24 @@ def table_row(row: str, seed: int, record: Record) -> Record:
 
 def plot(path: Path, lines: list[Record], title: str) -> None:
     """Accuracies by row, means over seeds."""
-    series = {"network_accuracy_percent": "network", "spiking_accuracy_fine_percent": "spiking, 8-bit weights",
-              "spiking_accuracy_recipe_bits_percent": "spiking, weights in the recipe's bits"}  # fmt: skip
+    series = {
+        "network_accuracy_percent": "network",
+        "spiking_accuracy_fine_percent": "spiking, 8-bit weights",
+        "spiking_accuracy_recipe_bits_percent": "spiking, weights in the recipe's bits",
+    }
     rows = [row for row in ORDER if any(line["stage"] == row for line in lines)]
     with figure(path, width=9.0) as axes:
         for index, (key, label) in enumerate(series.items()):
             for position, row in enumerate(rows):
                 values = [line[key] for line in lines if line["stage"] == row and line.get(key) is not None]
                 if values:
-                    bar = axes.bar(position + 0.27 * (index - 1), mean(values), 0.25, color=f"C{index}",
-                                   label=label if position == 0 else None)  # fmt: skip
+                    bar = axes.bar(
+                        position + 0.27 * (index - 1),
+                        mean(values),
+                        0.25,
+                        color=f"C{index}",
+                        label=label if position == 0 else None,
+                    )
                     axes.bar_label(bar, fmt="%.1f", fontsize=7)
         axes.set_xticks(range(len(rows)), [ROWS[row] for row in rows], fontsize=8)
         axes.set_ylabel("accuracy (%)")

@@ -48,8 +48,13 @@ Cell = dict[str, int]
 def cells(recipe: Recipe, *, whole: bool) -> list[Cell]:
     """The formats, as numbers; ``whole`` for all of the weights' grid, else its two sections."""
     code, weights = recipe.code, recipe.weights
-    usual = {"T": code.T, "tau": code.tau, "bits": weights.bits, "levels": weights.levels_per_octave,
-             "mantissa": weights.mantissa_bits}  # fmt: skip
+    usual = {
+        "T": code.T,
+        "tau": code.tau,
+        "bits": weights.bits,
+        "levels": weights.levels_per_octave,
+        "mantissa": weights.mantissa_bits,
+    }
     found = [{**usual, "T": T, "tau": tau} for T, tau in CODES]
     for bits in BITS:
         for levels in LEVELS:
@@ -148,8 +153,15 @@ def plots(out: Path, lines: list[Record], recipe: Recipe, n: int) -> None:
                 grid = np.array(
                     [[find(kind, bits=b, levels=levels, mantissa=m, **usual) for m in MANTISSAS] for b in BITS]
                 )
-                heat(axes, grid, [str(b) for b in BITS], [str(m) for m in MANTISSAS], "mantissa (bits)", "weight (bits)",
-                     f"{kind}, accuracy (%), {levels} levels per octave, n = {n}")  # fmt: skip
+                heat(
+                    axes,
+                    grid,
+                    [str(b) for b in BITS],
+                    [str(m) for m in MANTISSAS],
+                    "mantissa (bits)",
+                    "weight (bits)",
+                    f"{kind}, accuracy (%), {levels} levels per octave, n = {n}",
+                )
 
 
 def main() -> None:

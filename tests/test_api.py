@@ -54,9 +54,19 @@ def test_everything_public_is_there():
     for name in fs.__all__:
         assert getattr(fs, name) is not None
     assert set(fs.__all__) >= {
-        "Code", "ConversionError", "FormatError", "LogWeights", "Prepared", "Processor", "SpikingNetwork",
-        "UnsupportedError", "convert", "load", "models", "prepare",
-    }  # fmt: skip
+        "Code",
+        "ConversionError",
+        "FormatError",
+        "LogWeights",
+        "Prepared",
+        "Processor",
+        "SpikingNetwork",
+        "UnsupportedError",
+        "convert",
+        "load",
+        "models",
+        "prepare",
+    }
     for error in (fs.ConversionError, fs.FormatError, fs.UnsupportedError):
         assert issubclass(error, ValueError)
 

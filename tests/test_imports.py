@@ -15,12 +15,15 @@ HEAVY = {"torch", "lightning", "tensorboard", "sklearn", "scipy", "matplotlib", 
 USES = {
     "import firstspike": ("", {"numpy", "rich", "PIL", "jaxtyping"} | HEAVY),
     "inference": ("import numpy as np; fs.zoo.load('vgg16-cifar10')(np.zeros((1, 3, 32, 32), np.float32))", HEAVY),
-    "cost": ("import numpy as np; n = fs.zoo.load('vgg16-cifar10'); "
-             "fs.Processor().run(n, np.zeros((1, 3, 32, 32), np.float32))", HEAVY),
+    "cost": (
+        "import numpy as np; n = fs.zoo.load('vgg16-cifar10'); "
+        "fs.Processor().run(n, np.zeros((1, 3, 32, 32), np.float32))",
+        HEAVY,
+    ),
     "RTL": ("import firstspike.verify, firstspike.gates.synthesise, firstspike.compiler.image", HEAVY - {"amaranth"}),
     "data": ("import firstspike.data", HEAVY),
     "report": ("import firstspike.pages", HEAVY),
-}  # fmt: skip
+}
 
 
 def loaded(program: str) -> set[str]:

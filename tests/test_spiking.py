@@ -167,8 +167,16 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "NaN": (changed(float("nan")), ValueError, r"images must hold values in \[0, 1\], not nan"),
     "NaN, float16": (changed(float("nan"), torch.float16), ValueError, r"images must hold values in \[0, 1\], not nan"),
     "infinite": (changed(float("inf")), ValueError, r"images must hold values in \[0, 1\], not inf"),
-    "above 1": (changed(1.000001, torch.float64), ValueError, r"images must hold values in \[0, 1\], not 1.000001; do not"),
-    "below 0": (changed(-1e-6, torch.float64), ValueError, r"images must hold values in \[0, 1\], not -1e-06; .*images.clip"),
+    "above 1": (
+        changed(1.000001, torch.float64),
+        ValueError,
+        r"images must hold values in \[0, 1\], not 1.000001; do not",
+    ),
+    "below 0": (
+        changed(-1e-6, torch.float64),
+        ValueError,
+        r"images must hold values in \[0, 1\], not -1e-06; .*images.clip",
+    ),
     "pixels of 255": (images() * 255, ValueError, r"images must hold values in \[0, 1\], not 2\d\d\."),
     "one image": (images()[0], ValueError, SHAPE + r"\(2, 6, 6\)"),
     "channels": (torch.rand(5, 3, 6, 6), ValueError, SHAPE + r"\(5, 3, 6, 6\)"),
@@ -177,7 +185,11 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "flat": (torch.rand(5, 72), ValueError, SHAPE + r"\(5, 72\)"),
     "axes": (torch.rand(5, 1, 2, 6, 6), ValueError, SHAPE + r"\(5, 1, 2, 6, 6\)"),
     "number": (torch.tensor(0.5), ValueError, SHAPE + r"\(\)"),
-    "int64": (torch.zeros(5, 2, 6, 6, dtype=torch.int64), TypeError, r"images must hold floats in \[0, 1\] or uint8, not int64"),
+    "int64": (
+        torch.zeros(5, 2, 6, 6, dtype=torch.int64),
+        TypeError,
+        r"images must hold floats in \[0, 1\] or uint8, not int64",
+    ),
     "int8": (np.zeros((5, 2, 6, 6), dtype=np.int8), TypeError, "images must hold floats .*, not int8"),
     "uint16": (np.zeros((5, 2, 6, 6), dtype=np.uint16), TypeError, "images must hold floats .*, not uint16"),
     "bool": (torch.zeros(5, 2, 6, 6, dtype=torch.bool), TypeError, "images must hold floats .*, not bool"),
@@ -188,7 +200,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "list": ([[0.5]], TypeError, "images must be a torch tensor or a NumPy array, not list"),
     "None": (None, TypeError, "images must be a torch tensor or a NumPy array, not NoneType"),
     "float": (0.5, TypeError, "images must be a torch tensor or a NumPy array, not float"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("label", BAD)

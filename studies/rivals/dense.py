@@ -145,9 +145,12 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
             for key in ("weights", "activations")
         }
         events = {
-            "cycles": counted["cycles"], "sops": sops, "lane_adds": sops,
-            "dram_read_bits": read, "dram_write_bits": written,
-        }  # fmt: skip
+            "cycles": counted["cycles"],
+            "sops": sops,
+            "lane_adds": sops,
+            "dram_read_bits": read,
+            "dram_write_bits": written,
+        }
         components = {
             "pe": technology.baseline.dense_operation.times(sops),
             "weight_read": bounded["weights"],
@@ -233,16 +236,26 @@ def _accelerator(design: Dense, technology: Technology, dram: str, *, kept: bool
 
     def port(name: str, kind: str, bits: int, allocation: list[str], *, least: int | None = None) -> dict[str, Any]:
         return {
-            "name": name, "type": kind, "bandwidth_min": least or bits, "bandwidth_max": bits, "allocation": allocation,
-        }  # fmt: skip
+            "name": name,
+            "type": kind,
+            "bandwidth_min": least or bits,
+            "bandwidth_max": bits,
+            "allocation": allocation,
+        }
 
     def level(
         kib_bits: int, read: float, write: float, operands: list[str], serves: list[str], ports: list[Any]
     ) -> Any:
         return {
-            "size": kib_bits, "r_cost": float(read), "w_cost": float(write), "area": 0.0, "latency": 1,
-            "operands": operands, "served_dimensions": serves, "ports": ports,
-        }  # fmt: skip
+            "size": kib_bits,
+            "r_cost": float(read),
+            "w_cost": float(write),
+            "area": 0.0,
+            "latency": 1,
+            "operands": operands,
+            "served_dimensions": serves,
+            "ports": ports,
+        }
 
     wide = WORD_BITS * PORT_WORDS
     through = ["I2"] if kept else ["I1", "I2", "O"]
@@ -250,29 +263,61 @@ def _accelerator(design: Dense, technology: Technology, dram: str, *, kept: bool
         ["I2, fh", "I2, tl"] if kept else ["I1, fh", "I1, tl", "I2, fh", "I2, tl", "O, fh", "O, tl", "O, fl", "O, th"]
     )
     memories = {
-        "weight_register": level(BITS, 0, 0, ["I2"], [], [
-            port("r_port_1", "read", BITS, ["I2, tl"]), port("w_port_1", "write", BITS, ["I2, fh"]),
-        ]),
-        "sum_register": level(SUM_BITS, 0, 0, ["O"], [], [
-            port("r_port_1", "read", SUM_BITS, ["O, tl"]), port("r_port_2", "read", SUM_BITS, ["O, th"]),
-            port("w_port_1", "write", SUM_BITS, ["O, fh"]), port("w_port_2", "write", SUM_BITS, ["O, fl"]),
-        ]),
+        "weight_register": level(
+            BITS,
+            0,
+            0,
+            ["I2"],
+            [],
+            [
+                port("r_port_1", "read", BITS, ["I2, tl"]),
+                port("w_port_1", "write", BITS, ["I2, fh"]),
+            ],
+        ),
+        "sum_register": level(
+            SUM_BITS,
+            0,
+            0,
+            ["O"],
+            [],
+            [
+                port("r_port_1", "read", SUM_BITS, ["O, tl"]),
+                port("r_port_2", "read", SUM_BITS, ["O, th"]),
+                port("w_port_1", "write", SUM_BITS, ["O, fh"]),
+                port("w_port_2", "write", SUM_BITS, ["O, fl"]),
+            ],
+        ),
         "weights": level(
-            design.weight_kib * 8192, weights.read_pj.value * PORT_WORDS, weights.write_pj.value * PORT_WORDS, ["I2"], both,
-            [port("r_port_1", "read", wide, ["I2, tl"], least=WORD_BITS),
-             port("w_port_1", "write", wide, ["I2, fh"], least=WORD_BITS)],
+            design.weight_kib * 8192,
+            weights.read_pj.value * PORT_WORDS,
+            weights.write_pj.value * PORT_WORDS,
+            ["I2"],
+            both,
+            [
+                port("r_port_1", "read", wide, ["I2, tl"], least=WORD_BITS),
+                port("w_port_1", "write", wide, ["I2, fh"], least=WORD_BITS),
+            ],
         ),
         "activations": level(
-            design.activation_kib * 8192, activations.read_pj.value * PORT_WORDS,
-            activations.write_pj.value * PORT_WORDS, ["I1", "O"], both,
-            [port("r_port_1", "read", wide, ["I1, tl", "O, tl", "O, th"], least=WORD_BITS),
-             port("w_port_1", "write", wide, ["I1, fh", "O, fh", "O, fl"], least=WORD_BITS)],
+            design.activation_kib * 8192,
+            activations.read_pj.value * PORT_WORDS,
+            activations.write_pj.value * PORT_WORDS,
+            ["I1", "O"],
+            both,
+            [
+                port("r_port_1", "read", wide, ["I1, tl", "O, tl", "O, th"], least=WORD_BITS),
+                port("w_port_1", "write", wide, ["I1, fh", "O, fh", "O, fl"], least=WORD_BITS),
+            ],
         ),
         "dram": level(
-            10**10, memory.read.value * PORT_BITS, memory.write.value * PORT_BITS, through, both,
+            10**10,
+            memory.read.value * PORT_BITS,
+            memory.write.value * PORT_BITS,
+            through,
+            both,
             [port("rw_port_1", "read_write", PORT_BITS, moves)],
         ),
-    }  # fmt: skip
+    }
     return {
         "name": "dense",
         "memories": memories,

@@ -27,9 +27,21 @@ from firstspike.records import SCHEMA
 from firstspike.spiking import load
 
 DEMO_KEYS = [
-    "dataset", "test_images", "cat_accuracy", "snn_accuracy", "agreement", "weight_bits", "T", "tau", "latency_steps",
-    "spikes_per_neuron", "sops_per_image", "cycles_per_image", "energy_uj_per_image", "train_seconds",
-]  # fmt: skip
+    "dataset",
+    "test_images",
+    "cat_accuracy",
+    "snn_accuracy",
+    "agreement",
+    "weight_bits",
+    "T",
+    "tau",
+    "latency_steps",
+    "spikes_per_neuron",
+    "sops_per_image",
+    "cycles_per_image",
+    "energy_uj_per_image",
+    "train_seconds",
+]
 """Kept stable."""
 
 QUICK = """
@@ -231,9 +243,12 @@ def test_train_convert_inspect_evaluate_cost(
     size = Path("quick.safetensors").stat().st_size
     snn = load("quick.safetensors")
     assert record(tmp_path / "convert.json") == {
-        "network": "quick.safetensors", "size_bytes": size, "layers": len(snn.network.layers), "images_compared": 5,
+        "network": "quick.safetensors",
+        "size_bytes": size,
+        "layers": len(snn.network.layers),
+        "images_compared": 5,
         "latency_steps": snn.latency_steps,
-    }  # fmt: skip
+    }
     assert snn.network.classes == tuple("0123456789")
     assert (
         "all spikes and logits equal the trained network in float64 on 5 validation images" in capsys.readouterr().out
@@ -265,8 +280,15 @@ def test_train_convert_inspect_evaluate_cost(
     assert len(found["layers"]) >= len(snn.network.synaptic)
     assert "DRAM" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "convert.json", "cost.json", "evaluate.json", "inspect.json", "quick.safetensors", "quick.toml", "runs", "train.json",
-    ]  # fmt: skip
+        "convert.json",
+        "cost.json",
+        "evaluate.json",
+        "inspect.json",
+        "quick.safetensors",
+        "quick.toml",
+        "runs",
+        "train.json",
+    ]
 
 
 def test_wider_membranes_change_nothing_else(digits_run: Run, digits_model: Path, tmp_path: Path) -> None:

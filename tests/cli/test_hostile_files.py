@@ -49,8 +49,11 @@ CASES = {
     "anchors": ("space", SPACE.replace(SEARCH, anchors(8)), "values must be written out, not repeated by the alias"),
     "many anchors": ("space", SPACE.replace(SEARCH, anchors(500)), "values must be written out"),
     "merge keys": ("space", SPACE.replace(SEARCH, "a: &a {x: 1}\nsearch: {<<: *a}\n"), "values must be written out"),
-    "tiny step": ("space", SPACE.replace(CLOCK, "clock_mhz: {unit: MHz, low: 1, high: 250, step: 1.0e-320}"),
-                  "processor.clock_mhz must have at most 1000000 values, not inf"),
+    "tiny step": (
+        "space",
+        SPACE.replace(CLOCK, "clock_mhz: {unit: MHz, low: 1, high: 250, step: 1.0e-320}"),
+        "processor.clock_mhz must have at most 1000000 values, not inf",
+    ),
     "deep list": ("space", SPACE.replace(SEARCH, "search: " + "[" * 5000 + "]" * 5000), "x.yaml: "),
     "long integer": ("space", SPACE.replace("trials: 160", "trials: " + "9" * 400), "an integer must fit 64 bits"),
     "very long integer": ("space", SPACE.replace("trials: 160", "trials: " + "9" * 5000), "must be YAML"),
@@ -66,12 +69,15 @@ CASES = {
     "deep toml": ("recipe", RECIPE + "x = " + "[" * 5000 + "]" * 5000, "TOML of a few levels"),
     "long file": ("recipe", RECIPE + "#" * 200_000, "x.toml: it must hold at most 131072 bytes"),
     "no text": ("recipe", "\udcff", "must be UTF-8 text"),
-    "markup": ("technology", re.sub("^name = .*", 'name = "<script>alert(1)</script>[/bold]"', TECHNOLOGY, flags=re.M),
-               "name must be a name of letters, digits"),
+    "markup": (
+        "technology",
+        re.sub("^name = .*", 'name = "<script>alert(1)</script>[/bold]"', TECHNOLOGY, flags=re.M),
+        "name must be a name of letters, digits",
+    ),
     "dram markup": ("technology", TECHNOLOGY.replace("lpddr3", '"[/bold]"'), "dram.[/bold] must be a name of letters"),
     "long design": ("design", DESIGN.replace("16", "1" * 400), "must fit 64 bits"),
     "key escapes": ("design", DESIGN + '"\\u001b]0;x\\u0007" = 1\n', "\\x1b]0;x\\x07"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -19,9 +19,15 @@ from firstspike.spiking import SpikingNetwork, load
 from firstspike.zoo.published import PUBLISHED, Published
 
 KEYS = [
-    "accuracy", "energy_uj", "energy_uj_low", "energy_uj_high", "published_accuracy", "published_energy_uj",
-    "frames_per_second", "latency_steps",
-]  # fmt: skip
+    "accuracy",
+    "energy_uj",
+    "energy_uj_low",
+    "energy_uj_high",
+    "published_accuracy",
+    "published_energy_uj",
+    "frames_per_second",
+    "latency_steps",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +48,14 @@ def place_of_zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         MaxPool2d(name="pool", source="input", kernel=(8, 8), stride=(8, 8)),
         Flatten(name="flatten", source="pool"),
         Linear(
-            name="logits", source="flatten", codes=rng.integers(0, 32, (10, 48), dtype=np.uint8), scale=4,
-            bias=np.zeros(10, dtype=np.int64), fires=False,
+            name="logits",
+            source="flatten",
+            codes=rng.integers(0, 32, (10, 48), dtype=np.uint8),
+            scale=4,
+            bias=np.zeros(10, dtype=np.int64),
+            fires=False,
         ),
-    )  # fmt: skip
+    )
     network = spec.Network(code=Code(), weights=LogWeights(), input_shape=(3, 32, 32), layers=layers, classes=classes)
     SpikingNetwork(network).save(zoo / "vgg16-cifar10.safetensors")
     return folder
@@ -75,8 +85,10 @@ def test_what_is_there_is_run_and_the_rest_is_null(place_of_zoo: Path, capsys: p
     assert ours["accuracy"] == np.mean(np.asarray(snn.classify(pixels)) == images.labels)
     cost = Processor().run(snn, pixels)
     assert (ours["energy_uj_low"], ours["energy_uj"], ours["energy_uj_high"]) == (
-        cost.energy.low, cost.energy.value, cost.energy.high,
-    )  # fmt: skip
+        cost.energy.low,
+        cost.energy.value,
+        cost.energy.high,
+    )
     assert ours["frames_per_second"] == cost.frames_per_second
     assert (ours["latency_steps"], ours["accuracy_images"]) == (24, 20)
     assert [(row["processor"], row["dram"]) for row in ours["costs"]] == [
@@ -149,10 +161,14 @@ def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Pat
     layers = (
         Flatten(name="flatten", source="input"),
         Linear(
-            name="logits", source="flatten", codes=np.zeros((10, 12), dtype=np.uint8), scale=8,
-            bias=np.zeros(10, dtype=np.int64), fires=False,
+            name="logits",
+            source="flatten",
+            codes=np.zeros((10, 12), dtype=np.uint8),
+            scale=8,
+            bias=np.zeros(10, dtype=np.int64),
+            fires=False,
         ),
-    )  # fmt: skip
+    )
     network = spec.Network(code=Code(), weights=LogWeights(), input_shape=(3, 2, 2), layers=layers)
     SpikingNetwork(network).save(wrong / "vgg16-cifar10.safetensors")
     data = str(place_of_zoo / "data")
@@ -166,10 +182,13 @@ def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("published", "words"),
     [
-        (5.0, "below ours"), (25.0, "above ours"), (10.0, "within, 100 % of the way below the value"),
-        (16.0, "within, 50 % of the way above the value"), (12.0, "within, 0 % of the way below the value"),
+        (5.0, "below ours"),
+        (25.0, "above ours"),
+        (10.0, "within, 100 % of the way below the value"),
+        (16.0, "within, 50 % of the way above the value"),
+        (12.0, "within, 0 % of the way below the value"),
     ],
-)  # fmt: skip
+)
 def test_where_the_published_figure_stands(published: float, words: str) -> None:
     dram = Interval(low=10e6, value=12e6, high=20e6)
     layer = energy.LayerCost(
@@ -179,7 +198,14 @@ def test_where_the_published_figure_stands(published: float, words: str) -> None
         components=dict.fromkeys(energy.COMPONENTS, Interval(low=0, value=0, high=0)) | {"dram_read": dram},
     )
     cost = energy.Cost(
-        images=1, batches=1, latency_cycles=1.0, design="x", clock_mhz=250.0, technology=technology.default().name,
-        dram="flat-4pj", layers=(layer,), area=Interval(low=0, value=1, high=1),
-    )  # fmt: skip
+        images=1,
+        batches=1,
+        latency_cycles=1.0,
+        design="x",
+        clock_mhz=250.0,
+        technology=technology.default().name,
+        dram="flat-4pj",
+        layers=(layer,),
+        area=Interval(low=0, value=1, high=1),
+    )
     assert Published(title="x", data="x", accuracy=0.5, energy_uj=published).place(cost.energy) == words

@@ -54,9 +54,15 @@ def residual_network() -> Network:
     every = MaxPool2d(name="every", source="a", kernel=(1, 1), stride=(2, 2))
     padded = Channels(name="padded", source="every", channels=(-1, -1, 0, 1, 2, 3, -1, 0))
     second = Conv2d(
-        name="b", source="a", codes=codes(8, 4, 3, 3), scale=0, bias=bias(8), padding=(1, 1), stride=(2, 2),
+        name="b",
+        source="a",
+        codes=codes(8, 4, 3, 3),
+        scale=0,
+        bias=bias(8),
+        padding=(1, 1),
+        stride=(2, 2),
         residuals=("padded",),
-    )  # fmt: skip
+    )
     both = Channels(name="both", source="b", others=("every",), channels=(11, 0, 1, 10, 2, 3, 4, 9))
     third = Conv2d(name="c", source="both", codes=codes(6, 4, 1, 1), scale=2, bias=bias(6), groups=2)
     joined = Channels(name="joined", source="c", others=("b",), channels=tuple(range(14)))

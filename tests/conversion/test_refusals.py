@@ -23,9 +23,15 @@ from firstspike.spec import INPUT, Conv2d, Linear, Network
 def plain_net(seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5),
-    )  # fmt: skip
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(36, 5),
+    )
     for module in net:
         if isinstance(module, nn.Conv2d | nn.Linear):
             assert module.bias is not None
@@ -70,7 +76,11 @@ def test_networks_that_are_not_prepared(net: Any) -> None:
         (torch.rand(0, 1, 6, 6), ValueError, r"example must hold at least one image, not shape \(0, 1, 6, 6\)"),
         (torch.rand(6), ValueError, r"example must hold at least one image, not shape \(6,\)"),
         (torch.tensor(0.5), ValueError, r"example must hold at least one image, not shape \(\)"),
-        (torch.rand(2, 3, 6, 6), ConversionError, r"layer '0': input shape must be \(1, height, width\), not \(3, 6, 6\)"),
+        (
+            torch.rand(2, 3, 6, 6),
+            ConversionError,
+            r"layer '0': input shape must be \(1, height, width\), not \(3, 6, 6\)",
+        ),
         (torch.rand(2, 1, 9, 6), ConversionError, r"layer '7': input shape must be \(36,\), not \(48,\)"),
         (torch.rand(2, 1, 1, 6), ConversionError, r"layer '3': window \(2, 2\) must fit its padded input"),
         (torch.rand(2, 36), ConversionError, r"layer '0': input shape must be \(1, height, width\), not \(36,\)"),
@@ -79,7 +89,7 @@ def test_networks_that_are_not_prepared(net: Any) -> None:
         (torch.full((1, 1, 6, 6), 1.5), ValueError, r"images must hold values in \[0, 1\], not 1.5"),
         (torch.ones(1, 1, 6, 6, dtype=torch.int64), TypeError, "images must hold floats .* or uint8, not int64"),
     ],
-)  # fmt: skip
+)
 def test_bad_examples(example: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         fs.convert(quantised(), example=example)

@@ -93,9 +93,17 @@ def test_test_is_preferred_to_val(place):
 
 
 SPLITS = [
-    ("train", "test"), ("train", "val"), ("train", "valid", "test"), ("training", "testing"), ("Train", "Test"),
-    ("train", "validation"), ("train", "valid"), ("train", "dev"), ("train", "test", "unlabeled"), ("TRAIN", "Extra", "VAL"),
-]  # fmt: skip
+    ("train", "test"),
+    ("train", "val"),
+    ("train", "valid", "test"),
+    ("training", "testing"),
+    ("Train", "Test"),
+    ("train", "validation"),
+    ("train", "valid"),
+    ("train", "dev"),
+    ("train", "test", "unlabeled"),
+    ("TRAIN", "Extra", "VAL"),
+]
 
 
 @pytest.mark.parametrize("folders", SPLITS, ids="-".join)

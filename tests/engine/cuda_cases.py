@@ -35,13 +35,25 @@ def fixed() -> list[Network]:
         return (rng.integers(5, 16, shape) | rng.integers(0, 2, shape) << 4).astype(np.uint8)
 
     layers = (
-        Conv2d(name="a", source=INPUT, codes=codes(70, 3, 3, 3), scale=2, bias=rng.integers(0, 1 << 20, 70), padding=(1, 1)),
-        Conv2d(name="b", source="a", codes=codes(36, 70, 2, 2), scale=6, bias=rng.integers(0, 1 << 20, 36), stride=(2, 2)),
-        Conv2d(name="c", source="b", codes=codes(36, 18, 3, 3), scale=4, bias=rng.integers(0, 1 << 20, 36), groups=2,
-               padding=(1, 1), residuals=("b",)),
+        Conv2d(
+            name="a", source=INPUT, codes=codes(70, 3, 3, 3), scale=2, bias=rng.integers(0, 1 << 20, 70), padding=(1, 1)
+        ),
+        Conv2d(
+            name="b", source="a", codes=codes(36, 70, 2, 2), scale=6, bias=rng.integers(0, 1 << 20, 36), stride=(2, 2)
+        ),
+        Conv2d(
+            name="c",
+            source="b",
+            codes=codes(36, 18, 3, 3),
+            scale=4,
+            bias=rng.integers(0, 1 << 20, 36),
+            groups=2,
+            padding=(1, 1),
+            residuals=("b",),
+        ),
         Flatten(name="d", source="c"),
         Linear(name="e", source="d", codes=codes(10, 36 * 16), scale=4, bias=rng.integers(-9, 9, 10), fires=False),
-    )  # fmt: skip
+    )
     narrow = Network(code=Code(), weights=LogWeights(), input_shape=(3, 9, 9), layers=layers)
     return [narrow, replace(narrow, accumulator_bits=48)]
 

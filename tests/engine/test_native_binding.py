@@ -13,20 +13,38 @@ IMAGE, LINEAR = (2, 4, 4), (8, 1, 1)
 
 def engine(**changes: Any) -> Any:
     arguments: dict[str, Any] = {
-        "input": IMAGE, "T": 24, "weight_bits": 5, "accumulator_bits": 32,
-        "instructions": "auto", "path": "auto",
-    }  # fmt: skip
+        "input": IMAGE,
+        "T": 24,
+        "weight_bits": 5,
+        "accumulator_bits": 32,
+        "instructions": "auto",
+        "path": "auto",
+    }
     return native.Engine(**(arguments | changes))
 
 
 def synaptic(**changes: Any) -> dict[str, Any]:
     """A convolution of 2 x 4 x 4 inputs into 4 x 4 x 4 outputs that fires."""
     return {
-        "source": 0, "in_shape": IMAGE, "out_shape": (4, 4, 4), "stream": np.zeros(45, dtype=np.uint8), "kernel": (3, 3),
-        "stride": (1, 1), "padding": (1, 1), "groups": 1, "fires": True, "silence": 24,
-        "spike_values": VALUES, "weights": VALUES[:32], "bias": VALUES[:4],
-        "thresholds": VALUES[:24], "identity": VALUES, "residuals": [], "parts": [], "partial": False,
-    } | changes  # fmt: skip
+        "source": 0,
+        "in_shape": IMAGE,
+        "out_shape": (4, 4, 4),
+        "stream": np.zeros(45, dtype=np.uint8),
+        "kernel": (3, 3),
+        "stride": (1, 1),
+        "padding": (1, 1),
+        "groups": 1,
+        "fires": True,
+        "silence": 24,
+        "spike_values": VALUES,
+        "weights": VALUES[:32],
+        "bias": VALUES[:4],
+        "thresholds": VALUES[:24],
+        "identity": VALUES,
+        "residuals": [],
+        "parts": [],
+        "partial": False,
+    } | changes
 
 
 @pytest.mark.parametrize(

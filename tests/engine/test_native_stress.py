@@ -17,8 +17,11 @@ def stress(name: str, **environment: str) -> str:
     """What a check prints; it fails if the process ends in any way but well."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(HERE / "native_stress.py"), name],
-        env=os.environ | environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, f"{name}: {done.returncode}\n{done.stdout}{done.stderr[-3000:]}"
     return done.stdout
 

@@ -130,9 +130,14 @@ def test_padding_is_silent() -> None:
     assert outputs["pool"].reshape(-1).tolist() == [4] * 16  # each window sees one input at least
     assert outputs["out"].tolist() == [[5 + (16 << 21)]]
     conv = Conv2d(
-        name="out", source=INPUT, codes=np.zeros((1, 1, 2, 2), dtype=np.uint8), scale=0, bias=np.array([5]),
-        padding=(1, 1), fires=False,
-    )  # fmt: skip
+        name="out",
+        source=INPUT,
+        codes=np.zeros((1, 1, 2, 2), dtype=np.uint8),
+        scale=0,
+        bias=np.array([5]),
+        padding=(1, 1),
+        fires=False,
+    )
     outputs = ReferenceEngine(chain(conv, shape=(1, 1, 1))).layers(np.full((1, 1, 1, 1), 4, dtype=np.uint8))
     assert outputs["out"].reshape(-1).tolist() == [5 + (1 << 21)] * 4  # one product, three inputs of padding
 

@@ -46,9 +46,14 @@ def test_weights_go_to_the_nearest_level_and_biases_to_the_new_grid(digits_model
 def test_an_average_takes_the_level_nearest_to_its_share() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(3, stride=1), nn.Conv2d(4, 4, 1, groups=4, bias=False), nn.ReLU(),
-        nn.Flatten(), nn.Linear(64, 2),
-    )  # fmt: skip
+        nn.Conv2d(1, 4, 3),
+        nn.ReLU(),
+        nn.AvgPool2d(3, stride=1),
+        nn.Conv2d(4, 4, 1, groups=4, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    )
     with torch.no_grad():
         # on four levels of either format
         net[3].weight.copy_(torch.tensor([0.9, -0.35, 0.5, -0.06]).reshape(4, 1, 1, 1))

@@ -26,10 +26,21 @@ def test_the_page_draws_in_a_browser(tmp_path: Path) -> None:
     file.write_text(page(space, found, {"command": "<b>"}), encoding="utf-8")
     assert BROWSER is not None
     done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            file.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     number = len(found.points)
     assert f'data-drawn="{2 * number}"' in done.stdout  # one pair of objectives, and any two
     assert done.stdout.count("<polyline") == number

@@ -39,10 +39,18 @@ def test_every_field_of_the_processor_can_vary(tmp_path: Path) -> None:
     ("old", "new", "rule"),
     [
         ("format: 1", "format: 2", "format must be 1, not 2"),
-        ("format: 1", "format: 1\ncolour: red", "colour is not a known key \\(value 'red'\\); known are format, networks"),
+        (
+            "format: 1",
+            "format: 1\ncolour: red",
+            "colour is not a known key \\(value 'red'\\); known are format, networks",
+        ),
         ("[net.safetensors]", "[other.safetensors]", "networks must hold model files.*not 'other.safetensors'"),
         ("[net.safetensors]", "[]", "networks must be a list of names, not empty, not \\[\\]"),
-        ("{unit: steps, values: [8, 24]}", "{unit: steps, values: []}", "code.T.values must be a list that is not empty"),
+        (
+            "{unit: steps, values: [8, 24]}",
+            "{unit: steps, values: []}",
+            "code.T.values must be a list that is not empty",
+        ),
         ("{unit: steps, values: [8, 24]}", "{values: [8, 24]}", "code.T must have the unit 'steps', not none"),
         ("{unit: steps, values: [8, 24]}", "24", "code.T must be a table with its unit \\(steps\\) and values, not 24"),
         ("{unit: steps, values", "{unit: ns, values", "code.T.unit must be 'steps', not 'ns'"),
@@ -65,7 +73,7 @@ def test_every_field_of_the_processor_can_vary(tmp_path: Path) -> None:
         ("format: 1", "format: !!python/object:os.system 1", "must be YAML, not this"),
         ("method: nsga2", "method: grid", None),
     ],
-)  # fmt: skip
+)
 def test_what_breaks_a_rule_is_refused(tmp_path: Path, old: str, new: str, rule: str | None) -> None:
     assert old in TEXT
     if rule is None:

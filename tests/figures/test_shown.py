@@ -40,9 +40,18 @@ def seen() -> list[object]:
     """One of everything that a user meets in a notebook."""
     network, trace, cost = example.network(), example.trace(), example.cost()
     return [
-        network, *network.layers, SpikingNetwork(network, engine="reference"), trace, *trace.layers.values(), cost,
-        *cost.layers, technology.default(), trace.raster(), trace.histogram(), cost.breakdown(),
-    ]  # fmt: skip
+        network,
+        *network.layers,
+        SpikingNetwork(network, engine="reference"),
+        trace,
+        *trace.layers.values(),
+        cost,
+        *cost.layers,
+        technology.default(),
+        trace.raster(),
+        trace.histogram(),
+        cost.breakdown(),
+    ]
 
 
 @pytest.mark.parametrize("thing", seen(), ids=lambda thing: type(thing).__name__)

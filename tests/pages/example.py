@@ -44,11 +44,15 @@ def network() -> spec.Network:
             spec.MaxPool2d(name="pool2", source="conv3", kernel=(2, 2), stride=(2, 2)),
             spec.Flatten(name="flatten", source="pool2"),
             spec.Linear(
-                name="linear", source="flatten", codes=_codes(rng, (10, 128)), scale=6,
-                bias=np.zeros(10, dtype=np.int64), fires=False,
+                name="linear",
+                source="flatten",
+                codes=_codes(rng, (10, 128)),
+                scale=6,
+                bias=np.zeros(10, dtype=np.int64),
+                fires=False,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def images(count: int = 8) -> np.ndarray:

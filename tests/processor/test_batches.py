@@ -88,8 +88,12 @@ def test_vgg_shares_its_late_layers() -> None:
     assert [part.images for part in stages(network, batch)] == [1, 2, 8]
     words = [traffic(network, p, mapping.program(network, p).operations) for p in (single, batch)]
     assert words[1] < 8 * words[0] / 5
-    rows = {p.images: sum(o.rows for o in mapping.program(network, p).operations
-                          if isinstance(o, Convolve) and o.layer == "layer16") for p in (single, batch)}  # fmt: skip
+    rows = {
+        p.images: sum(
+            o.rows for o in mapping.program(network, p).operations if isinstance(o, Convolve) and o.layer == "layer16"
+        )
+        for p in (single, batch)
+    }
     assert rows[1] == rows[8] == 4 * 512 * 9
 
 

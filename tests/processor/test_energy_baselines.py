@@ -37,16 +37,25 @@ def network(seed: int, *, channels: int = 6, kernel: int = 3, stride: int = 1, g
             conv(rng, "a", "input", (channels, 2, 3, 3), padding=(1, 1)),
             spec.MaxPool2d(name="p", source="a", kernel=(2, 2), stride=(2, 2)),
             conv(
-                rng, "b", "p", (2 * groups, channels // groups, kernel, kernel),
-                stride=(stride, stride), padding=(padding, padding), groups=groups,
+                rng,
+                "b",
+                "p",
+                (2 * groups, channels // groups, kernel, kernel),
+                stride=(stride, stride),
+                padding=(padding, padding),
+                groups=groups,
             ),
             spec.Flatten(name="f", source="b"),
             spec.Linear(
-                name="out", source="f", codes=rng.integers(0, 32, (3, 2 * groups * side * side), dtype=np.uint8),
-                scale=4, bias=np.zeros(3, dtype=np.int64), fires=False,
+                name="out",
+                source="f",
+                codes=rng.integers(0, 32, (3, 2 * groups * side * side), dtype=np.uint8),
+                scale=4,
+                bias=np.zeros(3, dtype=np.int64),
+                fires=False,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def run(net: spec.Network, seed: int, images: int = 2) -> spec.Trace:
@@ -90,9 +99,9 @@ def machine(source, layer, design, fired, T):
     total = dict.fromkeys(("cycles", "walk_cycles", "rows", "lane_adds", "threshold_steps", "weight_write_bits"), 0)
     for first in range(0, layer.outputs, design.pes):
         outputs = range(first, min(first + design.pes, layer.outputs))
-        seen = sorted({
-            c for o in outputs for c in range(channels) if c // (channels // groups) == o // (layer.outputs // groups)
-        })  # fmt: skip
+        seen = sorted(
+            {c for o in outputs for c in range(channels) if c // (channels // groups) == o // (layer.outputs // groups)}
+        )
         busy = 0
         for y in range(out_h):
             for x in range(out_w):

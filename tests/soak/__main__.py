@@ -14,9 +14,16 @@ CAMPAIGNS: dict[str, Campaign] = {
 }
 
 COUNTS = {
-    "models": 100_000, "networks": 1_000, "forks": 200, "stream": 3, "archives": 20_000, "checkpoints": 20_000,
-    "configurations": 500, "full-disk": 300, "kills": 100,
-}  # fmt: skip
+    "models": 100_000,
+    "networks": 1_000,
+    "forks": 200,
+    "stream": 3,
+    "archives": 20_000,
+    "checkpoints": 20_000,
+    "configurations": 500,
+    "full-disk": 300,
+    "kills": 100,
+}
 """Cases of a whole campaign."""
 
 

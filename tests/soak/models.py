@@ -26,9 +26,41 @@ MAX_REFERENCE = 1 << 22
 """Products up to which the reference, which is slow on purpose, runs too."""
 
 ODD: list[Any] = [
-    None, True, False, -1, 0, 1, 2, 3, 7, 8, 255, 256, 4096, 65535, 65536, 1 << 20, 1 << 28, (1 << 31) - 1, 1 << 31, 1 << 32,
-    (1 << 63) - 1, 1 << 63, 10**19, "", "input", "a", "\u001b[2J", "x" * 1000, [], {}, [0], [1, 1], [65536, 65536], [[1]],
-]  # fmt: skip
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    255,
+    256,
+    4096,
+    65535,
+    65536,
+    1 << 20,
+    1 << 28,
+    (1 << 31) - 1,
+    1 << 31,
+    1 << 32,
+    (1 << 63) - 1,
+    1 << 63,
+    10**19,
+    "",
+    "input",
+    "a",
+    "\u001b[2J",
+    "x" * 1000,
+    [],
+    {},
+    [0],
+    [1, 1],
+    [65536, 65536],
+    [[1]],
+]
 
 _state: dict[str, Any] = {}
 
@@ -194,9 +226,11 @@ def _change(description: Any, tensors: dict[str, np.ndarray], rng: np.random.Gen
         tensor = tensors[name]
         kind = rng.integers(4)
         if kind == 0 and tensor.size:
-            tensor.reshape(-1)[rng.integers(tensor.size)] = rng.integers(0, 256) if tensor.dtype == np.uint8 else rng.choice(
-                [0, -1, 1, (1 << 62), -(1 << 62), 1 << 31, 1 << 45]
-            )  # fmt: skip
+            tensor.reshape(-1)[rng.integers(tensor.size)] = (
+                rng.integers(0, 256)
+                if tensor.dtype == np.uint8
+                else rng.choice([0, -1, 1, (1 << 62), -(1 << 62), 1 << 31, 1 << 45])
+            )
         elif kind == 1:
             tensors[name] = tensor[: rng.integers(tensor.size + 1)]
         elif kind == 2 and len(tensors) > 1:

@@ -32,16 +32,27 @@ def small_network() -> Network:
             MaxPool2d(name="pool", source="a", kernel=(2, 2), stride=(2, 1), padding=(1, 0)),
             Conv2d(name="b", source="pool", codes=codes(4, 2, 1, 1), scale=-3, bias=np.arange(4), groups=2),
             Conv2d(
-                name="c", source="b", codes=codes(4, 4, 3, 1), scale=5, bias=np.zeros(4, np.int64), padding=(1, 0),
+                name="c",
+                source="b",
+                codes=codes(4, 4, 3, 1),
+                scale=5,
+                bias=np.zeros(4, np.int64),
+                padding=(1, 0),
                 residuals=("pool", "b"),
             ),
             Flatten(name="flat", source="c"),
-            Linear(name="out", source="flat", codes=codes(3, 36), scale=2, bias=np.array([5, -(1 << 29), 1 << 29]),
-                   fires=False),
+            Linear(
+                name="out",
+                source="flat",
+                codes=codes(3, 36),
+                scale=2,
+                bias=np.array([5, -(1 << 29), 1 << 29]),
+                fires=False,
+            ),
         ),
         accumulator_bits=33,
         classes=("cat", "Hündin", "鳥"),
-    )  # fmt: skip
+    )
 
 
 def same(one: Network, other: Network) -> bool:

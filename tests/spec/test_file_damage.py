@@ -320,7 +320,10 @@ EDITS = [
     (put("code", "T", value=0), r"Code.T must be in 1\.\.255, not 0"),
     (put("code", "tau", value=3), "Code.tau must be a power of two, not 3"),
     (put("code", "mantissa_bits", value=1), "fall strictly with t"),
-    (put("code", "mantissa_bits", value=6), r"tensor 'kernel_mantissas' must be as computed .* \[64, 54, 45, 38\], not"),
+    (
+        put("code", "mantissa_bits", value=6),
+        r"tensor 'kernel_mantissas' must be as computed .* \[64, 54, 45, 38\], not",
+    ),
     (put("code", "T", value=23), r"tensor 'a.thresholds' must be int64 of shape \(23,\), not int64 of \(24,\)"),
     (put("code", "tau", value=8), r"tensor 'kernel_mantissas' must be int64 of shape \(8,\), not int64 of \(4,\)"),
     (drop("weights", "bits"), r"weights must have the keys .* missing \['bits'\]"),
@@ -343,9 +346,15 @@ EDITS = [
     (put("layers", value={}), "layers must be a list, not {}"),
     (put("layers", value=[]), r"Network.layers must hold 1\.\.4096 layers, not 0"),
     (put("layers", 0, value=None), "layer must be an object, not None"),
-    (put("layers", 0, "kind", value="conv3d"), "layer kind must be one of conv2d, linear, maxpool2d, flatten, not 'conv3d'"),
+    (
+        put("layers", 0, "kind", value="conv3d"),
+        "layer kind must be one of conv2d, linear, maxpool2d, flatten, not 'conv3d'",
+    ),
     (put("layers", 0, "kind", value=["conv2d"]), r"layer kind must be one of .* not \['conv2d'\]"),
-    (put("layers", 0, "kind", value="linear"), r"layer 'a' must have the keys .* unknown \['groups', 'padding', 'stride'\]"),
+    (
+        put("layers", 0, "kind", value="linear"),
+        r"layer 'a' must have the keys .* unknown \['groups', 'padding', 'stride'\]",
+    ),
     (drop("layers", 0, "name"), "layer name must be text, not None"),
     (put("layers", 0, "name", value=""), "tensor '.codes' must be there, not only"),
     (put("layers", 0, "name", value="z"), "tensor 'z.codes' must be there, not only"),
@@ -360,13 +369,22 @@ EDITS = [
     (put("layers", 1, "stride", value=[2]), r"layer 'pool': stride must be a list of 2 integers from 0, not \[2\]"),
     (put("layers", 1, "stride", value=[0, 1]), r"layer 'pool': stride must be in 1\.\.65536, not 0"),
     (put("layers", 1, "padding", value=[-1, 0]), "layer 'pool': padding must be a list of 2 integers from 0"),
-    (put("layers", 1, "padding", value=[1 << 63, 0]), r"layer 'pool': padding must be in 0\.\.65536, not 9223372036854"),
+    (
+        put("layers", 1, "padding", value=[1 << 63, 0]),
+        r"layer 'pool': padding must be in 0\.\.65536, not 9223372036854",
+    ),
     (put("layers", 0, "scale", value="1"), "layer 'a': scale must be an int, not '1'"),
     (put("layers", 0, "scale", value=257), r"layer 'a': scale must be in -256\.\.256, not 257"),
     (put("layers", 0, "scale", value=3), "tensor 'a.thresholds' must be as computed from the parameters"),
-    (put("layers", 0, "shape", value=[4, 2, 9]), r"layer 'a': shape must be a list of 4 integers from 0, not \[4, 2, 9\]"),
+    (
+        put("layers", 0, "shape", value=[4, 2, 9]),
+        r"layer 'a': shape must be a list of 4 integers from 0, not \[4, 2, 9\]",
+    ),
     (put("layers", 0, "shape", value=[4, 0, 3, 3]), r"layer 'a': shape must hold 1\.\.134217728 weights, not"),
-    (put("layers", 0, "shape", value=[2, 4, 3, 3]), r"tensor 'a.bias' must be int64 of shape \(2,\), not int64 of \(4,\)"),
+    (
+        put("layers", 0, "shape", value=[2, 4, 3, 3]),
+        r"tensor 'a.bias' must be int64 of shape \(2,\), not int64 of \(4,\)",
+    ),
     (put("layers", 0, "groups", value=0), r"layer 'a': groups must be in 1\.\.4, not 0"),
     (put("layers", 0, "groups", value=3), "layer 'a': groups must divide 4 outputs, not 3"),
     (put("layers", 0, "groups", value=[1]), r"layer 'a': groups must be an int, not \[1\]"),
@@ -377,7 +395,7 @@ EDITS = [
     (put("layers", 0, "residuals", value=[1]), "layer 'a': residuals must be text, not 1"),
     (put("layers", 0, "residuals", value=["pool"]), "layer 'a': it must read an earlier layer, not 'pool'"),
     (put("layers", 0, "residuals", value=["input"]), "layer 'a': residual 'input' must have shape"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("edit", "text"), EDITS)
@@ -452,7 +470,7 @@ TENSORS = [
     (change("weight_mantissas", more(0)), r"'weight_mantissas' must be as computed .*\[32, 23\], not \[33, 23\]"),
     (lambda d, t: t.update(extra=np.zeros(3, np.uint8)), r"tensors must be those of the layers, not also \['extra'\]"),
     (lambda d, t: t.update({"out.thresholds": t["a.thresholds"]}), r"not also \['out.thresholds'\]"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("edit", "text"), TENSORS)

@@ -50,9 +50,12 @@ def pool(kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, i
 
 def network(*layers: Layer, shape: tuple[int, ...]) -> Network:
     return Network(
-        code=Code(), weights=LogWeights(bits=8, levels_per_octave=16), input_shape=shape, layers=layers,
+        code=Code(),
+        weights=LogWeights(bits=8, levels_per_octave=16),
+        input_shape=shape,
+        layers=layers,
         accumulator_bits=48,
-    )  # fmt: skip
+    )
 
 
 def copies(count: int, size: int) -> tuple[Layer, ...]:
@@ -135,8 +138,12 @@ CASES: list[tuple[Callable[[], Network], Callable[[], Network], str]] = [
         "layer 'a': its kernel must see at most 4194304 values of the input, not 4210688",
     ),
     (
-        lambda: network(Flatten(name="f", source=INPUT), linear(1, 1 << 22, source="f"), shape=(1 << 6, 1 << 8, 1 << 8)),
-        lambda: network(Flatten(name="f", source=INPUT), linear(1, 5 << 20, source="f"), shape=(5 << 4, 1 << 8, 1 << 8)),
+        lambda: network(
+            Flatten(name="f", source=INPUT), linear(1, 1 << 22, source="f"), shape=(1 << 6, 1 << 8, 1 << 8)
+        ),
+        lambda: network(
+            Flatten(name="f", source=INPUT), linear(1, 5 << 20, source="f"), shape=(5 << 4, 1 << 8, 1 << 8)
+        ),
         "layer 'b': its kernel must see at most 4194304 values of the input, not 5242880",
     ),
     (
@@ -174,7 +181,7 @@ CASES: list[tuple[Callable[[], Network], Callable[[], Network], str]] = [
         lambda: network(conv(1, 1, 1, 1, residuals=(INPUT,) * 4096), shape=(1, 1 << 12, 1 << 12)),
         "a network must take at most 68719476736 operations an image, not 68736253952",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("inside", "beyond", "text"), CASES)

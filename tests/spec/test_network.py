@@ -54,9 +54,21 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: conv(residuals="ab"), TypeError, "layer 'conv': residuals must be a tuple of names, not 'ab'"),
     (lambda: conv(codes=zeros(4, 2, 3)), TypeError, r"non-empty uint8 array with 4 axes, not uint8 \(4, 2, 3\)"),
     (lambda: conv(codes=zeros(4, 0, 3, 3)), TypeError, r"non-empty uint8 array with 4 axes, not uint8 \(4, 0, 3, 3\)"),
-    (lambda: conv(codes=zeros(4, 2, 3, 3).astype(int)), TypeError, "codes must be a non-empty uint8 array .*, not int64"),
-    (lambda: linear(codes=zeros(2, 3, 1)), TypeError, r"layer 'out': codes must be .* with 2 axes, not uint8 \(2, 3, 1\)"),
-    (lambda: linear(bias=np.zeros(2)), TypeError, r"layer 'out': bias must be int64 with shape \(2,\), not float64 \(2,\)"),
+    (
+        lambda: conv(codes=zeros(4, 2, 3, 3).astype(int)),
+        TypeError,
+        "codes must be a non-empty uint8 array .*, not int64",
+    ),
+    (
+        lambda: linear(codes=zeros(2, 3, 1)),
+        TypeError,
+        r"layer 'out': codes must be .* with 2 axes, not uint8 \(2, 3, 1\)",
+    ),
+    (
+        lambda: linear(bias=np.zeros(2)),
+        TypeError,
+        r"layer 'out': bias must be int64 with shape \(2,\), not float64 \(2,\)",
+    ),
     (lambda: linear(bias=np.zeros(3, np.int64)), TypeError, r"bias must be int64 with shape \(2,\), not int64 \(3,\)"),
     (lambda: conv(stride=2), TypeError, "layer 'conv': stride must be a tuple of two ints, not 2"),
     (lambda: conv(stride=(0, 1)), ValueError, r"layer 'conv': stride must be in 1\.\.65536, not 0"),
@@ -72,12 +84,24 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     # shapes
     (lambda: network(linear(inputs=4)), ValueError, r"layer 'out': input shape must be \(4,\), not \(3,\)"),
     (lambda: network(linear(inputs=4), shape=(1, 2, 2)), ValueError, r"input shape must be \(4,\), not \(1, 2, 2\)"),
-    (lambda: network(conv(), shape=(3, 4, 4)), ValueError, r"input shape must be \(2, height, width\), not \(3, 4, 4\)"),
+    (
+        lambda: network(conv(), shape=(3, 4, 4)),
+        ValueError,
+        r"input shape must be \(2, height, width\), not \(3, 4, 4\)",
+    ),
     (lambda: network(conv(), shape=(2,)), ValueError, r"input shape must be \(2, height, width\), not \(2,\)"),
     (lambda: network(conv(groups=2), shape=(2, 4, 4)), ValueError, r"must be \(4, height, width\), not \(2, 4, 4\)"),
     (lambda: network(pool()), ValueError, r"layer 'pool': input shape must be \(channels, height, width\), not \(3,\)"),
-    (lambda: network(conv(), shape=(2, 2, 4)), ValueError, r"window \(3, 3\) must fit its padded input, not \(2, 2, 4\)"),
-    (lambda: network(pool(), shape=(2, 4, 1)), ValueError, r"window \(2, 2\) must fit its padded input, not \(2, 4, 1\)"),
+    (
+        lambda: network(conv(), shape=(2, 2, 4)),
+        ValueError,
+        r"window \(3, 3\) must fit its padded input, not \(2, 2, 4\)",
+    ),
+    (
+        lambda: network(pool(), shape=(2, 4, 1)),
+        ValueError,
+        r"window \(2, 2\) must fit its padded input, not \(2, 4, 1\)",
+    ),
     (lambda: network(linear(), shape=(3, 3)), ValueError, r"Network.input_shape must have 1 or 3 axes, not \(3, 3\)"),
     (lambda: network(linear(), shape=(0,)), ValueError, r"Network.input_shape must be in 1\.\.65536, not 0"),
     (lambda: network(linear(), shape=(3.0,)), TypeError, "Network.input_shape must be an int, not 3.0"),  # type: ignore[arg-type]
@@ -95,8 +119,20 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     # graph
     (lambda: network(), ValueError, r"Network.layers must hold 1\.\.4096 layers, not 0"),
     (lambda: network(linear(), layers=[linear()]), TypeError, "Network.layers must be a tuple, not "),
-    (lambda: network(linear(""),), ValueError, "layer names must be unique and not empty or 'input', not ''"),
-    (lambda: network(linear(INPUT),), ValueError, "layer names must be unique and not empty or 'input', not 'input'"),
+    (
+        lambda: network(
+            linear(""),
+        ),
+        ValueError,
+        "layer names must be unique and not empty or 'input', not ''",
+    ),
+    (
+        lambda: network(
+            linear(INPUT),
+        ),
+        ValueError,
+        "layer names must be unique and not empty or 'input', not 'input'",
+    ),
     (
         lambda: network(linear("a", fires=True, outputs=3), linear("a", "a")),
         ValueError,
@@ -155,7 +191,7 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
         ValueError,
         "layer 'out': a residual input needs G >= 10 to be exact, not 9",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("build", "error", "text"), CASES)
@@ -168,8 +204,11 @@ def test_just_inside_the_rules() -> None:
     network(linear("a", scale=17, fires=True, outputs=3), linear(source="a"))  # G = 30
     network(linear(scale=-24, residuals=(INPUT,), outputs=3))  # G = 10
     network(linear(scale=256))
-    network(pool(kernel=(3, 4), stride=(1, 1), padding=(2, 3)), conv(source="pool", codes=zeros(4, 1, 3, 4), fires=False),
-            shape=(1, 1, 1))  # fmt: skip
+    network(
+        pool(kernel=(3, 4), stride=(1, 1), padding=(2, 3)),
+        conv(source="pool", codes=zeros(4, 1, 3, 4), fires=False),
+        shape=(1, 1, 1),
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 9, 24, 32, 48])

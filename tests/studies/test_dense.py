@@ -21,19 +21,29 @@ def network() -> spec.Network:
     rng = np.random.default_rng(0)
     silent = np.zeros(8, dtype=np.int64)
     return spec.Network(
-        code=Code(), weights=LogWeights(), input_shape=(4, 6, 6),
+        code=Code(),
+        weights=LogWeights(),
+        input_shape=(4, 6, 6),
         layers=(
             spec.Conv2d(
-                name="a", source="input", codes=rng.integers(0, 32, (8, 4, 3, 3), dtype=np.uint8), scale=4, bias=silent,
+                name="a",
+                source="input",
+                codes=rng.integers(0, 32, (8, 4, 3, 3), dtype=np.uint8),
+                scale=4,
+                bias=silent,
                 padding=(1, 1),
             ),
             spec.Flatten(name="f", source="a"),
             spec.Linear(
-                name="out", source="f", codes=rng.integers(0, 32, (3, 288), dtype=np.uint8), scale=4, bias=silent[:3],
+                name="out",
+                source="f",
+                codes=rng.integers(0, 32, (3, 288), dtype=np.uint8),
+                scale=4,
+                bias=silent[:3],
                 fires=False,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def run(net: spec.Network) -> spec.Trace:

@@ -93,9 +93,11 @@ def test_the_gradient_goes_to_the_student_alone(teachers: Sequence[Network], ima
 def test_a_step_weighs_labels_and_teachers(recipe: Recipe, teachers: Sequence[Network], images: Tensor) -> None:
     calm = replace(recipe, sparsity=replace(recipe.sparsity, weight=0.0))
     made = ConversionAwareTraining(
-        build_network(calm, shape=DIGITS, classes=10), calm, steps_per_epoch=3,
+        build_network(calm, shape=DIGITS, classes=10),
+        calm,
+        steps_per_epoch=3,
         teachers=Teachers(teachers, shape=DIGITS, classes=10),
-    )  # fmt: skip
+    )
     logged: dict[str, float] = {}
     made.log = lambda name, value, **_: logged.__setitem__(name, float(torch.as_tensor(value).detach()))  # type: ignore[method-assign, assignment]
     made._trainer = SimpleNamespace(current_epoch=1)  # type: ignore[assignment]

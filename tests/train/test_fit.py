@@ -229,8 +229,11 @@ def test_killed_and_resumed_loses_at_most_an_epoch(
 ) -> None:
     process = subprocess.run(
         [sys.executable, "-c", KILLED, str(recipe_file), str(tmp_path), moment, str(count)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert (
         checkpoint(tmp_path)["global_step"] == done * STEPS

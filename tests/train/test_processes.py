@@ -44,8 +44,16 @@ def train(recipe: Path, out: Path, *, processes: int, check: bool = True) -> sub
     command = ["train", "--recipe", str(recipe), "--out", str(out), "--accelerator", "cpu"]
     launcher = [sys.executable, "-m", "firstspike.cli"]
     if processes > 1:
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-                    "-m", "firstspike.cli"]  # fmt: skip
+        launcher = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(processes),
+            "-m",
+            "firstspike.cli",
+        ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         [*launcher, *command], capture_output=True, text=True, timeout=500, check=False, env=environment
@@ -119,10 +127,28 @@ def test_a_process_that_dies_ends_the_run_and_the_checkpoint_resumes(tmp_path: P
     recipe.write_text(RECIPE.format(epochs=2, input=2, ttfs=2, quantised=2))
     script.write_text(DIES)
     result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), "train",
-         "--recipe", str(recipe), "--out", str(out), "--accelerator", "cpu"],
-        capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            str(script),
+            "train",
+            "--recipe",
+            str(recipe),
+            "--out",
+            str(out),
+            "--accelerator",
+            "cpu",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert result.returncode != 0
     assert "Signal 9 (SIGKILL)" in result.stdout + result.stderr
     assert torch.load(out / "last.ckpt", weights_only=True)["epoch"] == 0

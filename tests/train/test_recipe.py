@@ -123,7 +123,10 @@ MINIMAL = '[data]\nname = "digits"\n[training]\nepochs = 2\n'
 BAD = {
     "no TOML": ("[data", "must be TOML, not this: Expected"),
     "no text": (b"\xff\xfe".decode("latin-1") + "[data]\n", "Invalid"),
-    "unknown table": (MINIMAL + "[optimiser]\nx = 1\n", r"optimiser is not a known key \(.*\); known are data, training"),
+    "unknown table": (
+        MINIMAL + "[optimiser]\nx = 1\n",
+        r"optimiser is not a known key \(.*\); known are data, training",
+    ),
     "unknown key": (MINIMAL + "lr = 1\n", r"training.lr is not a known key \(value 1\); known are epochs, batch_size"),
     "missing table": ('[data]\nname = "digits"\n', "training is missing"),
     "missing key": ('[data]\nname = "digits"\n[training]\nbatch_size = 4\n', "training.epochs is missing"),
@@ -133,8 +136,14 @@ BAD = {
     "bool for int": (MINIMAL + "seed = true\n", "training.seed must be an int, not True"),
     "bool for float": (MINIMAL + "learning_rate = true\n", "training.learning_rate must be a number, not True"),
     "int for text": ("[data]\nname = 3\n[training]\nepochs = 2\n", "data.name must be text, not 3"),
-    "int for bool": ('[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n', "data.flip must be true or false, not 1"),
-    "cutmix": ('[data]\nname = "digits"\ncutmix = 1.5\n[training]\nepochs = 2\n', r"data.cutmix must be in \[0, 1\], not 1.5"),
+    "int for bool": (
+        '[data]\nname = "digits"\nflip = 1\n[training]\nepochs = 2\n',
+        "data.flip must be true or false, not 1",
+    ),
+    "cutmix": (
+        '[data]\nname = "digits"\ncutmix = 1.5\n[training]\nepochs = 2\n',
+        r"data.cutmix must be in \[0, 1\], not 1.5",
+    ),
     "late stage": (MINIMAL + "[stages]\nttfs = 3\n", r"stages.ttfs must begin within training's 2 epochs, 0..2, not 3"),
     "no epochs": ('[data]\nname = "digits"\n[training]\nepochs = 0\n', r"training.epochs must be in 1..\d+, not 0"),
     "no batch": (MINIMAL + "batch_size = 0\n", "training.batch_size must be in 1"),
@@ -142,36 +151,57 @@ BAD = {
     "order": (MINIMAL + "order = 1025\n", "training.order must be in 0..1024, not 1025"),
     "frozen": (MINIMAL + "frozen = -1\n", "training.frozen must be in 0..1024, not -1"),
     "learning rate": (MINIMAL + "learning_rate = 0\n", "training.learning_rate must be positive and finite, not 0.0"),
-    "learning rate, nan": (MINIMAL + "learning_rate = nan\n", "training.learning_rate must be positive and finite, not nan"),
+    "learning rate, nan": (
+        MINIMAL + "learning_rate = nan\n",
+        "training.learning_rate must be positive and finite, not nan",
+    ),
     "warmup": (MINIMAL + "warmup = 1.5\n", r"training.warmup must be in \[0, 1\], not 1.5"),
     "smoothing": (MINIMAL + "label_smoothing = -0.1\n", r"training.label_smoothing must be in \[0, 1\], not -0.1"),
     "momentum": (MINIMAL + "momentum = 1\n", r"training.momentum must be in \[0, 1\), not 1.0"),
     "decay": (MINIMAL + "weight_decay = inf\n", "training.weight_decay must be at least 0 and finite, not inf"),
-    "precision": (MINIMAL + 'precision = "16-mixed"\n', "training.precision must be '32-true' or 'bf16-mixed', not '16-mixed'"),
+    "precision": (
+        MINIMAL + 'precision = "16-mixed"\n',
+        "training.precision must be '32-true' or 'bf16-mixed', not '16-mixed'",
+    ),
     "plan": (MINIMAL + '[network]\nplan = "vgg99"\n', "network.plan must be one of vgg16, small, not 'vgg99'"),
     "width": (MINIMAL + "[network]\nwidth = 0\n", r"network.width must be in \(0, 16\], not 0.0"),
     "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, each an int, not 64"),
-    "hidden, text": (MINIMAL + '[network]\nhidden = ["a"]\n', r"network.hidden must be a list, each an int, not \['a'\]"),
+    "hidden, text": (
+        MINIMAL + '[network]\nhidden = ["a"]\n',
+        r"network.hidden must be a list, each an int, not \['a'\]",
+    ),
     "hidden, zero": (MINIMAL + "[network]\nhidden = [0]\n", "network.hidden must be in 1..65536, not 0"),
     "dropout": (MINIMAL + "[network]\ndropout = 1\n", r"network.dropout must be in \[0, 1\), not 1.0"),
     "code": (MINIMAL + "[code]\ntau = 3\n", "Code.tau must be a power of two, not 3"),
     "weights": (MINIMAL + "[weights]\nbits = 9\n", r"LogWeights.bits must be in 2..8, not 9"),
-    "order of stages": (MINIMAL + "[stages]\nttfs = 3\nquantised = 2\n",
-                        r"stages must begin in the order relu, clip, .* not at epochs \[0, 3, 2\]"),
+    "order of stages": (
+        MINIMAL + "[stages]\nttfs = 3\nquantised = 2\n",
+        r"stages must begin in the order relu, clip, .* not at epochs \[0, 3, 2\]",
+    ),
     "stage as text": (MINIMAL + '[stages]\nquantised = "last"\n', "stages.quantised must be an int, not 'last'"),
     "stage before 0": (MINIMAL + "[stages]\nclip = -1\n", r"stages.clip must be in 0..\d+, not -1"),
-    "averaging to nowhere": (MINIMAL + "[averaging]\nstart = 1\n",
-                             r"averaging.start must be an epoch before stage 'quantised' \(None\), .* not 1"),
-    "averaging too late": (MINIMAL + "[stages]\nquantised = 1\n[averaging]\nstart = 1\n",
-                           r"averaging.start must be an epoch before stage 'quantised' \(1\), .* not 1"),
+    "averaging to nowhere": (
+        MINIMAL + "[averaging]\nstart = 1\n",
+        r"averaging.start must be an epoch before stage 'quantised' \(None\), .* not 1",
+    ),
+    "averaging too late": (
+        MINIMAL + "[stages]\nquantised = 1\n[averaging]\nstart = 1\n",
+        r"averaging.start must be an epoch before stage 'quantised' \(1\), .* not 1",
+    ),
     "averaging, start": (MINIMAL + "[averaging]\nstart = -1\n", r"averaging.start must be in 0..\d+, not -1"),
     "averaging, every": (MINIMAL + "[averaging]\nevery = 0\n", r"averaging.every must be in 1..\d+, not 0"),
     "averaging, rate": (MINIMAL + "[averaging]\nrate = 0\n", r"averaging.rate must be in \(0, 1\], not 0.0"),
     "distillation": (MINIMAL + "[distillation]\nweight = 1.5\n", r"distillation.weight must be in \[0, 1\], not 1.5"),
-    "temperature": (MINIMAL + "[distillation]\ntemperature = 0\n", "distillation.temperature must be positive and finite, not 0"),
-    "temperature, nan": (MINIMAL + "[distillation]\ntemperature = nan\n", "distillation.temperature must be positive .* not nan"),
+    "temperature": (
+        MINIMAL + "[distillation]\ntemperature = 0\n",
+        "distillation.temperature must be positive and finite, not 0",
+    ),
+    "temperature, nan": (
+        MINIMAL + "[distillation]\ntemperature = nan\n",
+        "distillation.temperature must be positive .* not nan",
+    ),
     "sparsity": (MINIMAL + "[sparsity]\nweight = -1\n", "sparsity.weight must be at least 0 and finite, not -1.0"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("label", BAD)

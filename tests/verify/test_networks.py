@@ -60,9 +60,14 @@ def test_the_widest_padding_equal_thresholds_and_a_read_out_with_residuals(simul
     )
     equal = Conv2d(name="equal", source="wide", codes=codes(4, 4, 1, 1), scale=-60, bias=rng.integers(-400, 400, 4))
     sums = Conv2d(
-        name="sums", source="equal", codes=codes(4, 4, 1, 1), scale=1, bias=rng.integers(-99, 99, 4), fires=False,
+        name="sums",
+        source="equal",
+        codes=codes(4, 4, 1, 1),
+        scale=1,
+        bias=rng.integers(-99, 99, 4),
+        fires=False,
         residuals=("wide", "equal"),
-    )  # fmt: skip
+    )
     network = Network(
         code=parameters.code,
         weights=parameters.weights,

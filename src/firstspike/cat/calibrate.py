@@ -196,7 +196,6 @@ class _Walk:
 
     def __init__(self, prepared: Prepared, reference: Prepared, images: Tensor, scales: dict[str, float]) -> None:
         self.prepared, self.reference, self.scales = prepared, reference, scales
-        self.factor = gain(prepared.code)
         self.ours = {INPUT: prepared.encode(images, "quantised")}
         self.theirs = {INPUT: reference.encode(images, "relu")}
         self.octaves = prepared.merged_octaves()

@@ -17,8 +17,16 @@ WEIGHT_HOOKS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
 _TORCH = os.path.dirname(os.path.dirname(os.path.dirname(nn.Module.__init__.__code__.co_filename)))
 _METHODS = ("forward", "_conv_forward", "__call__", "_call_impl")
 _FUNCTIONS = (
-    "relu", "linear", "conv2d", "batch_norm", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "dropout", "dropout2d",
-)  # fmt: skip
+    "relu",
+    "linear",
+    "conv2d",
+    "batch_norm",
+    "max_pool2d",
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "dropout",
+    "dropout2d",
+)
 
 
 def run_weight_hooks(module: nn.Module) -> None:

@@ -40,15 +40,18 @@ def run(options: argparse.Namespace) -> None:
     if len(images) % processor.images:
         console.print(
             f"{len(images)} images do not fill batches of {processor.images}: energy and images/s are of the last, smaller "
-            f"batch too; use a multiple", soft_wrap=True,
-        )  # fmt: skip
+            f"batch too; use a multiple",
+            soft_wrap=True,
+        )
     console.print(
         f"{cost.latency_us:,.1f} µs {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
         f"{cost.power_mw:.1f} mW, "
         f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm²; DRAM scenario {cost.dram}, technology {cost.technology}"
     )
-    write_json(options.json, {"network": str(options.network), "dataset": images.name, **cost.record(),
-                              "layers": cost.layer_records()})  # fmt: skip
+    write_json(
+        options.json,
+        {"network": str(options.network), "dataset": images.name, **cost.record(), "layers": cost.layer_records()},
+    )
 
 
 def _interval(energy: Interval) -> list[str]:

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if images.whole and images.labelled:
         console.print(
             f"{images.name} has no folders train and test, so these are all its images: this is a test only of a network "
-            f"that was trained on none of them", soft_wrap=True,
-        )  # fmt: skip
+            f"that was trained on none of them",
+            soft_wrap=True,
+        )
     write_json(options.json, record)

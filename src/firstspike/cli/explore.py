@@ -30,16 +30,23 @@ def run(options: argparse.Namespace) -> None:
     if options.ray_address or options.workers > 1:
         executor = cluster = Cluster(job, workers=options.workers, address=options.ray_address)
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     start = perf_counter()
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("designs", total=None)
             found = search(
-                chosen, executor, storage=storage, digest=job.digest,
+                chosen,
+                executor,
+                storage=storage,
+                digest=job.digest,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )  # fmt: skip
+            )
     finally:
         if cluster is not None:
             cluster.close()

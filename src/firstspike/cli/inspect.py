@@ -55,18 +55,34 @@ def run(options: argparse.Namespace) -> None:
         cells = [row["name"], row["kind"], " + ".join(row["inputs"]), _shape(row["shape"])]
         if "weights" in row:
             cells += [
-                f"{row['weights']:,}", f"{100 * row['zero_weights_share']:.1f} %", str(row["scale_levels"]),
-                str(row["membrane_exponent"]), f"{row['membrane_bits']} bits",
-            ]  # fmt: skip
+                f"{row['weights']:,}",
+                f"{100 * row['zero_weights_share']:.1f} %",
+                str(row["scale_levels"]),
+                str(row["membrane_exponent"]),
+                f"{row['membrane_bits']} bits",
+            ]
         shown.add_row(*cells)
     console.print(shown)
     for key, value in notes.items():
         console.print(f"{key}: {value}")
-    write_json(options.json, {"network": str(options.network), "input_shape": list(network.input_shape), "T": code.T,
-                              "tau": code.tau, "mantissa_bits": code.mantissa_bits, "weight_bits": weights.bits,
-                              "levels_per_octave": weights.levels_per_octave, "weight_mantissa_bits": weights.mantissa_bits,
-                              "accumulator_bits": network.accumulator_bits, "latency_steps": network.latency_steps,
-                              "classes": list(network.classes), "notes": notes, "layers": rows})  # fmt: skip
+    write_json(
+        options.json,
+        {
+            "network": str(options.network),
+            "input_shape": list(network.input_shape),
+            "T": code.T,
+            "tau": code.tau,
+            "mantissa_bits": code.mantissa_bits,
+            "weight_bits": weights.bits,
+            "levels_per_octave": weights.levels_per_octave,
+            "weight_mantissa_bits": weights.mantissa_bits,
+            "accumulator_bits": network.accumulator_bits,
+            "latency_steps": network.latency_steps,
+            "classes": list(network.classes),
+            "notes": notes,
+            "layers": rows,
+        },
+    )
 
 
 def _shape(shape: list[int] | tuple[int, ...]) -> str:

@@ -95,8 +95,10 @@ def _what_to_put_where(folder: Path) -> None:
     files = ", ".join(f"{column.data}-test.zip" for column in PUBLISHED)
     _line(f"Put into {folder} (--data-root, FIRSTSPIKE_DATA): {files}, in each one sub-folder of images a class;")
     _line(f"or name them, each a folder or zip: firstspike reproduce --data {PUBLISHED[0].data}=FOLDER_OR_ZIP;")
-    _line(f"or have the official archive fetched by its checksum: firstspike evaluate {PUBLISHED[0].network} "
-          f"--data {PUBLISHED[0].data}")  # fmt: skip
+    _line(
+        f"or have the official archive fetched by its checksum: firstspike evaluate {PUBLISHED[0].network} "
+        f"--data {PUBLISHED[0].data}"
+    )
 
 
 def _line(text: str) -> None:

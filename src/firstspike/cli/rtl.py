@@ -23,8 +23,13 @@ def run(options: argparse.Namespace) -> None:
     images = chosen_images(options, snn, limit=options.limit)
     times = snn.encode(images.pixels(0, len(images)))
     waveform = (Path(options.waveform), *options.window) if options.waveform else None
-    columns = (TextColumn("rtl"), BarColumn(), TextColumn("{task.completed}/{task.total} images"),
-               TextColumn("{task.fields[cycles]:,} cycles"), TimeElapsedColumn())  # fmt: skip
+    columns = (
+        TextColumn("rtl"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} images"),
+        TextColumn("{task.fields[cycles]:,} cycles"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(images), cycles=0)
 

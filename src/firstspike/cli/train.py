@@ -76,5 +76,14 @@ def run(options: argparse.Namespace) -> None:
     for name, value in sorted(fitted.metrics.items()):
         console.print(f"{name}: {value:.4f}")
     console.print(f"checkpoint: {out / CHECKPOINT}", soft_wrap=True)
-    write_json(options.json, {"recipe": options.recipe, "dataset": recipe.data.name, "epochs": fitted.epochs,
-                              "train_seconds": seconds, "checkpoint": str(out / CHECKPOINT), **fitted.metrics})  # fmt: skip
+    write_json(
+        options.json,
+        {
+            "recipe": options.recipe,
+            "dataset": recipe.data.name,
+            "epochs": fitted.epochs,
+            "train_seconds": seconds,
+            "checkpoint": str(out / CHECKPOINT),
+            **fitted.metrics,
+        },
+    )

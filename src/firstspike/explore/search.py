@@ -202,8 +202,10 @@ def _found(optuna: Any, study: Any, space: Space, evaluated: int) -> Found:
         else:
             first.setdefault(_key(trial.params), trial)
     if not first:
-        raise ValueError(f"a space must hold a design that works; all {len(refused)} were refused, one of them because: "
-                         f"{next(iter(refused.values()))}")  # fmt: skip
+        raise ValueError(
+            f"a space must hold a design that works; all {len(refused)} were refused, one of them because: "
+            f"{next(iter(refused.values()))}"
+        )
     points = [
         (t.number, {p.key: t.params[p.key] for p in space.parameters}, t.user_attrs[RESULT]) for t in first.values()
     ]

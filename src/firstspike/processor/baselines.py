@@ -65,9 +65,14 @@ def linear_weights(
     )
     design = "linear weights"
     return energy.price(
-        counts.layers, chosen, images=counts.images, batch=processor.images, design=design, technology=technology.name,
+        counts.layers,
+        chosen,
+        images=counts.images,
+        batch=processor.images,
+        design=design,
+        technology=technology.name,
         dram=dram,
-    )  # fmt: skip
+    )
 
 
 def base_e_tables(

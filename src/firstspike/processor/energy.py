@@ -262,9 +262,14 @@ def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str 
     """
     chosen = rates(counts.processor, weight_bits, technology, dram)
     return price(
-        counts.layers, chosen, images=counts.images, batch=counts.processor.images, design="firstspike",
-        technology=technology.name, dram=dram,
-    )  # fmt: skip
+        counts.layers,
+        chosen,
+        images=counts.images,
+        batch=counts.processor.images,
+        design="firstspike",
+        technology=technology.name,
+        dram=dram,
+    )
 
 
 def price(

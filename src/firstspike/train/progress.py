@@ -30,9 +30,13 @@ class TrainingProgress(Callback):
         if not trainer.is_global_zero or not self.console.is_terminal:
             return
         self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]} {task.fields[stage]}"), BarColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[metrics]}"), console=self.console,
-        )  # fmt: skip
+            TextColumn("epoch {task.fields[epoch]} {task.fields[stage]}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=self.console,
+        )
         self.task = self.progress.add_task(
             "",
             total=steps * (trainer.max_epochs or 1),
@@ -49,9 +53,12 @@ class TrainingProgress(Callback):
         """Advance the bar."""
         if self.progress is not None:
             self.progress.update(
-                self.task, advance=1, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}", stage=_stage(module),
+                self.task,
+                advance=1,
+                epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+                stage=_stage(module),
                 metrics=_metrics(trainer),
-            )  # fmt: skip
+            )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Advance a notebook's bar; print a line where there is none."""

@@ -15,8 +15,13 @@ from firstspike.train.module import ConversionAwareTraining
 REMEDY = "remove it, or begin anew (--restart)"
 _OTHER = "use another folder (--out), or begin anew (--restart)"
 _PARTS: Mapping[str, type] = {
-    "state_dict": dict, "optimizer_states": list, "lr_schedulers": list, "loops": dict, "callbacks": dict, "recipe": dict,
-}  # fmt: skip
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+    "recipe": dict,
+}
 
 
 def check_resumable(path: Path, module: ConversionAwareTraining) -> None:

@@ -213,10 +213,19 @@ def _optimiser(network: TeacherNetwork, settings: TeacherTraining) -> torch.opti
     norms = {id(p) for m in network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
     trained = [p for p in network.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if id(p) in norms], "lr": biases, "peak": biases, "weight_decay": decay / biases},
-        {"params": [p for p in trained if id(p) not in norms], "lr": weights, "peak": weights,
-         "weight_decay": decay / weights},
-    ]  # fmt: skip
+        {
+            "params": [p for p in trained if id(p) in norms],
+            "lr": biases,
+            "peak": biases,
+            "weight_decay": decay / biases,
+        },
+        {
+            "params": [p for p in trained if id(p) not in norms],
+            "lr": weights,
+            "peak": weights,
+            "weight_decay": decay / weights,
+        },
+    ]
     return torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True)
 
 
