@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from firstspike.cat.prepared import Prepared
     from firstspike.conversion import ConversionError
     from firstspike.converter import convert
+    from firstspike.interop.onnx.read import from_onnx
     from firstspike.processor import Cost, Processor, Technology, TechnologyError
     from firstspike.spec import FormatError, Network, Trace
     from firstspike.spiking import SpikingNetwork, load
@@ -44,6 +45,7 @@ __all__ = [
     "adapt",
     "calibrate",
     "convert",
+    "from_onnx",
     "load",
     "models",
     "prepare",
@@ -67,6 +69,7 @@ _PLACES = {
     "adapt": "firstspike.cat.adapt",
     "calibrate": "firstspike.cat.calibrate",
     "convert": "firstspike.converter",
+    "from_onnx": "firstspike.interop.onnx.read",
     "load": "firstspike.spiking",
     "models": "firstspike.cat",
     "prepare": "firstspike.cat.prepare",

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 EXTRAS = {
     "IPython": "notebook",
     "amaranth": "rtl",
+    "h5py": "nir",
     "lightning": "train",
+    "nir": "nir",
+    "onnx": "onnx",
     "optuna": "explore",
     "pandas": "notebook",
     "pooch": "data",

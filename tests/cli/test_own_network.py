@@ -100,7 +100,7 @@ def test_what_has_no_counterpart_is_changed_if_asked(place: Path, capsys: pytest
     [
         (
             ["--model", "own_nets:make"],
-            "convert needs CHECKPOINT and --recipe, or --model MODULE:FACTORY and --calibrate DATA",
+            "convert needs CHECKPOINT and --recipe, or --model MODULE:FACTORY or FILE.onnx and --calibrate DATA",
         ),
         (["--model", "own_nets", "--calibrate", "digits"], "model must be MODULE:FACTORY"),
         (["--model", "own_nets:none", "--calibrate", "digits"], "must be a function or class without arguments"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from firstspike.arith import Code
 from firstspike.cat import own
@@ -29,7 +30,9 @@ def run(options: argparse.Namespace) -> None:
     elif options.checkpoint and options.recipe and not options.model:
         _trained(options)
     else:
-        raise ValueError("convert needs CHECKPOINT and --recipe, or --model MODULE:FACTORY and --calibrate DATA")
+        raise ValueError(
+            "convert needs CHECKPOINT and --recipe, or --model MODULE:FACTORY or FILE.onnx and --calibrate DATA"
+        )
 
 
 def _trained(options: argparse.Namespace) -> None:
@@ -48,10 +51,7 @@ def _trained(options: argparse.Namespace) -> None:
 
 def _own(options: argparse.Namespace) -> None:
     """A trained network of one's own, calibrated on images in place of training."""
-    net = own.build(options.model)
-    if options.weights:
-        own.load_weights(net, options.weights)
-    net.eval()
+    net = _network(options)
     images = load(options.calibrate, split="train", data_root=options.data_root).limit(options.images)
     x = torch.from_numpy(images.pixels())
     if options.adapt:
@@ -70,6 +70,20 @@ def _own(options: argparse.Namespace) -> None:
     compared = min(options.limit, len(x))
     record = {"images_compared": compared, "images_calibrated": len(x), "same_class": same}
     _write(options, snn, {"model": options.model, "dataset": images.name}, f"{compared} images", record)
+
+
+def _network(options: argparse.Namespace) -> nn.Module:
+    """The network that ``--model`` names: an ONNX file, or what a function makes."""
+    if options.model.endswith(".onnx"):
+        from firstspike.interop.onnx.read import from_onnx
+
+        if options.weights:
+            raise ValueError(f"--weights must not be given with --model {options.model}, which holds its own")
+        return from_onnx(options.model)
+    net = own.build(options.model)
+    if options.weights:
+        own.load_weights(net, options.weights)
+    return net.eval()
 
 
 def _write(

@@ -116,10 +116,11 @@ def technology(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--technology", metavar="FILE", help="technology file (TOML; default: 28 nm of the package)")
 
 
-def model(parser: argparse.ArgumentParser) -> None:
-    """``--model`` and ``--weights``."""
+def model(parser: argparse.ArgumentParser, *, onnx: bool = False) -> None:
+    """``--model`` and ``--weights``; ``onnx``: it may be a file."""
+    file = ", or an ONNX file (FILE.onnx)" if onnx else ""
     parser.add_argument(
-        "--model", metavar="MODULE:FACTORY", help="network of one's own: a function or class without arguments"
+        "--model", metavar="MODULE:FACTORY", help=f"network of one's own: a function or class without arguments{file}"
     )
     parser.add_argument(
         "--weights", metavar="FILE", help="its state dict (.safetensors, or a file of torch.save, read as data only)"

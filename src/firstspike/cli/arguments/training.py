@@ -141,7 +141,7 @@ def convert(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("checkpoint", nargs="?", metavar="CHECKPOINT", help="checkpoint of `firstspike train`, in stage quantised")
     add("--recipe", metavar="NAME", help="recipe it was trained by: a name (`firstspike recipes`) or a TOML file")
-    common.model(parser)
+    common.model(parser, onnx=True)
     add("--calibrate", metavar="DATA", help="images by which --model is converted without training: as --data")
     add("--images", type=common.positive, default=256, metavar="N", help="how many of them (%(default)s)")
     add(

@@ -1,0 +1,1 @@
+"""Networks from and to others' tools: ONNX, NIR, NeuroBench."""
