@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from firstspike.conversion import ConversionError
     from firstspike.converter import convert
     from firstspike.interop.onnx.read import from_onnx
+    from firstspike.interop.onnx.write import to_onnx
     from firstspike.processor import Cost, Processor, Technology, TechnologyError
     from firstspike.spec import FormatError, Network, Trace
     from firstspike.spiking import SpikingNetwork, load
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "models",
     "prepare",
+    "to_onnx",
     "zoo",
 ]
 
@@ -73,6 +75,7 @@ _PLACES = {
     "load": "firstspike.spiking",
     "models": "firstspike.cat",
     "prepare": "firstspike.cat.prepare",
+    "to_onnx": "firstspike.interop.onnx.write",
     "zoo": "firstspike",
 }
 """Where each public name is defined."""

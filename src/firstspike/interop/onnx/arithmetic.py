@@ -1,6 +1,7 @@
 """Sums, products and gates of a graph."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from firstspike.interop.onnx.reader import Reader, Value
 
 LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
+FUNCTIONS: dict[str, Any] = {
+    "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div, "Sum": torch.add,
+}  # fmt: skip
+
 
 def add(reader: Reader, operator: Operator) -> Value:
     """Add, Sub, Div, Sum, and Mul that is no gate: of two maps, or with a constant for each channel."""
@@ -25,7 +30,7 @@ def add(reader: Reader, operator: Operator) -> Value:
         raise UnsupportedError(
             f"{operator.path}: {operator.kind} must be of maps of one shape, {one.shape!r} and {two.shape!r}"
         )
-    function = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div, "Sum": torch.add}[operator.kind]
+    function = FUNCTIONS[operator.kind]
     positive = one.positive and two.positive and operator.kind != "Sub"
     node = reader.fx.call_function(function, (one.node, two.node))
     for place in range(2, len(operator.inputs)):

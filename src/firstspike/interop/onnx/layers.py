@@ -1,6 +1,6 @@
 """What an ONNX operator is in PyTorch: modules with the graph's weights, float, channels first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from firstspike.cat.operations import UnsupportedError
 from firstspike.interop.onnx.graph import Operator
 
-CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+CONVOLUTIONS: dict[int, Any] = {
     3: nn.Conv1d,
     4: nn.Conv2d,
     5: nn.Conv3d,
@@ -87,7 +87,7 @@ def convolution(
     padding = tuple(max(a, b) for a, b in zip(before, behind, strict=True))
     groups = int(operator.attributes.get("group", 1))
     kind = CONVOLUTIONS[weight.ndim]
-    made = kind(
+    made: nn.Module = kind(
         weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride=stride, padding=padding,
         dilation=dilation, groups=groups, bias=bias is not None, device="meta",
     )  # fmt: skip
@@ -97,7 +97,9 @@ def convolution(
 def pointwise(weight: np.ndarray, bias: np.ndarray | None = None, *, groups: int = 1, axes: int = 2) -> nn.Module:
     """A convolution of one pixel over images of so many axes, ``weight`` ``[c_out, c_in / groups]``."""
     kind = CONVOLUTIONS[2 + axes]
-    made = kind(weight.shape[1] * groups, weight.shape[0], 1, groups=groups, bias=bias is not None, device="meta")
+    made: nn.Module = kind(
+        weight.shape[1] * groups, weight.shape[0], 1, groups=groups, bias=bias is not None, device="meta"
+    )
     return set_weights(made, weight=weight.reshape(*weight.shape, *[1] * axes), bias=bias)
 
 
@@ -161,7 +163,7 @@ def norm(operator: Operator, rank: int, arrays: Sequence[np.ndarray]) -> nn.Modu
 def activation(operator: Operator, arrays: Sequence[np.ndarray | None]) -> nn.Module | None:
     """A function of single values, or None if the operator is none; ``arrays``: its constants, None where there is none."""
     given = operator.attributes
-    made = {
+    made: dict[str, Callable[[], nn.Module]] = {
         "Relu": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "HardSwish": nn.Hardswish, "Softplus": nn.Softplus,
         "Mish": nn.Mish, "Softsign": nn.Softsign, "Selu": nn.SELU,
     }  # fmt: skip

@@ -100,7 +100,7 @@ def cut(reader: Reader, operator: Operator) -> Value:
     value, given = reader.value(operator), operator.attributes
     arrays = [reader.constant(operator, place) for place in range(1, 5)]
     starts, ends, axes, steps = (
-        given.get(key) if array is None else array.tolist()
+        list(given.get(key, ())) if array is None else array.tolist()
         for key, array in zip(("starts", "ends", "axes", "steps"), arrays, strict=True)
     )
     entries, shape = [slice(None)] * len(value.axes), [0, *value.shape]
