@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from firstspike.interop.onnx.read import from_onnx
     from firstspike.interop.onnx.write import to_onnx
     from firstspike.processor import Cost, Processor, Technology, TechnologyError
+    from firstspike.reporter import Report, ReportOptions, report
     from firstspike.spec import FormatError, Network, Trace
     from firstspike.spiking import SpikingNetwork, load
 
@@ -37,6 +38,8 @@ __all__ = [
     "Network",
     "Prepared",
     "Processor",
+    "Report",
+    "ReportOptions",
     "SpikingNetwork",
     "Technology",
     "TechnologyError",
@@ -50,6 +53,7 @@ __all__ = [
     "load",
     "models",
     "prepare",
+    "report",
     "to_onnx",
     "zoo",
 ]
@@ -63,6 +67,8 @@ _PLACES = {
     "Network": "firstspike.spec",
     "Prepared": "firstspike.cat.prepared",
     "Processor": "firstspike.processor",
+    "Report": "firstspike.reporter",
+    "ReportOptions": "firstspike.reporter",
     "SpikingNetwork": "firstspike.spiking",
     "Technology": "firstspike.processor",
     "TechnologyError": "firstspike.processor",
@@ -75,6 +81,7 @@ _PLACES = {
     "load": "firstspike.spiking",
     "models": "firstspike.cat",
     "prepare": "firstspike.cat.prepare",
+    "report": "firstspike.reporter",
     "to_onnx": "firstspike.interop.onnx.write",
     "zoo": "firstspike",
 }

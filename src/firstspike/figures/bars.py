@@ -110,3 +110,17 @@ def shares(groups: Mapping[str, Bounds], frame: Frame = WIDE) -> str:
             marks.append(text(left + width / 2 - 1, 20, share, anchor="middle", style="inside"))
         left += width
     return drawing(frame.width, 30, marks, "Energy per image by group")
+
+
+def part_bars(rows: Mapping[str, Sequence[tuple[str, float, str]]], title: str, frame: Frame = WIDE) -> str:
+    """Bars that are each a whole, split into (what, share, style class); the first part's share stands behind the name."""
+    marks = []
+    for row, (name, parts) in enumerate(rows.items()):
+        marks.append(frame.texts(row, name, f"{parts[0][0]} {numbers.percent(parts[0][1])}"))
+        left, top = float(frame.label), frame.top(row)
+        for what, share, kind in parts:
+            width = share * frame.room
+            note = f"<title>{escape(f'{name}: {what} {numbers.percent(share)}')}</title>"
+            marks.append(element("rect", note, x=left, y=top, width=width, height=frame.bar, class_=kind))
+            left += width
+    return drawing(frame.width, len(rows) * frame.row + 2, marks, title)

@@ -10,8 +10,13 @@ from firstspike.figures.svg import drawing, element, text
 
 def time_histogram(name: str, times: np.ndarray, steps: int) -> str:
     """Share of a layer's neurons that fire at each of ``steps`` time steps; ``times`` are its spike times, uint8."""
+    return counted_histogram(name, np.bincount(times.reshape(-1), minlength=256), steps)
+
+
+def counted_histogram(name: str, counts: np.ndarray, steps: int) -> str:
+    """The same from ``counts`` of every stored spike time, int64 ``[256]``."""
     width, height, left, bottom, top = 280, 150, 40, 24, 12
-    shares = np.bincount(times.reshape(-1), minlength=256)[:steps] / max(1, times.size)
+    shares = counts[:steps] / max(1, int(counts.sum()))
     most = float(shares.max()) or 1.0
     ceiling = _round_up(most)
     step = (width - left) / steps

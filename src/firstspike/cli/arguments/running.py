@@ -45,6 +45,14 @@ def declare(commands: Any) -> None:
     )
     common.command(
         commands,
+        "report",
+        report,
+        run="report:run",
+        text="write a page about networks on images: accuracy, spikes, saturation, energy in every DRAM scenario",
+        example="firstspike report digits.safetensors --data digits --out report.html",
+    )
+    common.command(
+        commands,
         "reproduce",
         reproduce,
         run="reproduce:run",
@@ -88,6 +96,26 @@ def cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
     )
+
+
+def report(parser: argparse.ArgumentParser) -> None:
+    """``firstspike report``."""
+    parser.add_argument(
+        "networks",
+        nargs="+",
+        metavar="NET",
+        help="model file, or a network of the zoo by name (`firstspike zoo`); several are compared side by side",
+    )
+    common.data(parser)
+    common.limit(parser)
+    common.processor(parser)
+    common.technology(parser)
+    parser.add_argument(
+        "--dram", metavar="NAME", help="DRAM scenario of the headline (default: the technology's first)"
+    )
+    parser.add_argument("--shown", type=int, default=3, metavar="N", help="images that the page shows (%(default)s)")
+    parser.add_argument("--image", type=int, action="append", metavar="I", help="show the image at this place; repeat")
+    parser.add_argument("--out", default="report.html", metavar="FILE", help="page to write (%(default)s)")
 
 
 def reproduce(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""One page that says what a network does and costs. It holds all it shows: no request leaves it."""
+"""What pages say of a network, a trace and a cost: the values that their templates show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from markupsafe import Markup
 from firstspike.figures import bars, histogram, numbers, raster
 from firstspike.figures.svg import Frame
 from firstspike.figures.view import CostView, SwingView
-from firstspike.pages import tables
-from firstspike.pages.templates import both, render, style
+from firstspike.pages.templates import both
 from firstspike.spec.network import Network
 from firstspike.spec.summary import layer_table
 from firstspike.spec.trace import Trace
@@ -40,68 +39,8 @@ class Example:
             raise ValueError(f"index must be at least 0, not {self.index!r}")
 
 
-def demo_page(
-    record: Mapping[str, Any],
-    *,
-    network: Network,
-    trace: Trace,
-    cost: CostView,
-    example: Example,
-    provenance: Mapping[str, str] | None = None,
-    designs: Mapping[str, CostView] | None = None,
-    swings: Sequence[SwingView] = (),
-) -> str:
-    """The report as HTML.
-
-    Args:
-        record: of the demo, with the keys of `firstspike.pages.tables.KEYS`.
-        network: the integer network.
-        trace: its trace on some images; the histograms are over all of them.
-        cost: what these images cost on the processor.
-        example: the image shown.
-        provenance: what made the page, as (name, value): command, date, versions, machine.
-        designs: costs of this and other designs on the same images, by name.
-        swings: energy with single constants at the ends of their intervals, widest first.
-
-    Raises:
-        ValueError: the record lacks a key, the trace has no such image, or the image has another shape.
-    """
-    tables.check_record(record)
-    if example.index >= trace.images:
-        raise ValueError(f"index must be in 0..{trace.images - 1}, not {example.index!r}")
-    return render(
-        "firstspike.pages",
-        "demo.html",
-        title=record["dataset"],
-        policy=POLICY,
-        style=style(),
-        record=record,
-        cost=cost,
-        images=trace.images,
-        headline=_headline(record, cost),
-        summary=tables.summary(record, cost),
-        image=_image(network, trace, example),
-        raster=_raster(network, trace, example.index),
-        histograms=_histograms(network, trace),
-        energy=_energy(cost, swings),
-        designs=_designs(designs) if designs else None,
-        layers=_layers(network, trace, cost),
-        provenance=[*(provenance or {}).items(), ("technology", cost.technology), ("DRAM scenario", cost.dram)],
-    )
-
-
-def _headline(record: Mapping[str, Any], cost: CostView) -> list[tuple[str, str]]:
-    return [
-        (numbers.percent(record["snn_accuracy"], 2), "accuracy of the spiking network"),
-        (numbers.percent(record["agreement"], 2), "same class as the trained network"),
-        (numbers.energy(cost.energy.value), f"per image, DRAM {cost.dram} included"),
-        (numbers.time(cost.record()["latency_us"]), f"for {record['latency_steps']:,} time steps of an image"),
-        (numbers.count(record["sops_per_image"]), "synaptic operations per image"),
-        (numbers.significant(record["spikes_per_neuron"]), "spikes per neuron"),
-    ]
-
-
-def _image(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
+def picture(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
+    """One image: what it is read as, the picture, and its largest logits."""
     index, label = example.index, example.label
     exponent = network.exponent(network.synaptic[-1])
     logits = np.ldexp(trace.logits[index].astype(np.float64), -exponent)
@@ -109,19 +48,27 @@ def _image(network: Network, trace: Trace, example: Example) -> dict[str, Any]:
     labels = network.classes or tuple(str(number) for number in range(len(logits)))
     shown = sorted(np.argsort(-logits, kind="stable")[:10].tolist())
     true = shown.index(label) if label is not None and label in shown else None
-    drawn = histogram.logit_bars(logits[shown], [labels[number] for number in shown], shown.index(predicted), true)
+    names = [labels[number] for number in shown]
+
+    def draw(frame: Frame) -> str:
+        width = min(frame.width, 640)
+        return histogram.logit_bars(logits[shown], names, shown.index(predicted), true, width=width)
+
+    shape = example.image.shape
+    drawable = len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3))
     return {
         "read_as": labels[predicted],
         "label": None if label is None else labels[label],
         "exponent": exponent,
         "logits": len(logits),
         "shown": len(shown),
-        "picture": raster.picture(example.image),
-        "bars": Markup(drawn),
+        "picture": raster.picture(example.image) if drawable else None,
+        "bars": both(draw),
     }
 
 
-def _raster(network: Network, trace: Trace, index: int) -> dict[str, Any]:
+def spikes(network: Network, trace: Trace, index: int) -> dict[str, Any]:
+    """The spike raster of one image."""
     bands = [
         raster.Band(name=layer.name, times=layer.times[index], window=layer.window)
         for layer in trace.layers.values()
@@ -134,17 +81,19 @@ def _raster(network: Network, trace: Trace, index: int) -> dict[str, Any]:
     return {"rows": raster.ROWS, "picture": both(draw)}
 
 
-def _histograms(network: Network, trace: Trace) -> list[tuple[str, str, Markup]]:
+def histograms(network: Network, trace: Trace) -> list[tuple[str, str, Markup]]:
+    """When the neurons of every layer fire: name, share that fires, chart."""
     charts = []
     for layer in trace.layers.values():
         if layer.neuron and layer.times is not None:
-            share = float(layer.spikes.sum()) / max(1, layer.times.size)
+            share = layer.fired
             chart = histogram.time_histogram(layer.name, layer.times, network.code.T)
             charts.append((layer.name, numbers.percent(share), Markup(chart)))
     return charts
 
 
-def _energy(cost: CostView, swings: Sequence[SwingView]) -> dict[str, Any]:
+def energy(cost: CostView, swings: Sequence[SwingView]) -> dict[str, Any]:
+    """Energy per image, by group, component and layer."""
     energy = cost.energy
     return {
         "value": numbers.energy(energy.value),
@@ -158,7 +107,8 @@ def _energy(cost: CostView, swings: Sequence[SwingView]) -> dict[str, Any]:
     }
 
 
-def _designs(designs: Mapping[str, CostView]) -> dict[str, Any]:
+def designs(designs: Mapping[str, CostView], head: str = "design") -> dict[str, Any]:
+    """Several costs side by side."""
     rows = []
     for name, cost in designs.items():
         totals, energy = cost.record(), cost.energy
@@ -174,20 +124,21 @@ def _designs(designs: Mapping[str, CostView]) -> dict[str, Any]:
             )
         )
     return {
-        "heads": ("design", "energy", "bounds", "cycles", "time", "per SOP", "area"),
+        "heads": (head, "energy", "bounds", "cycles", "time", "per SOP", "area"),
         "rows": rows,
         "bars": both(partial(bars.cost_bars, designs)),
         "legend": Markup(bars.legend(list(next(iter(designs.values())).groups))),
     }
 
 
-def _layers(network: Network, trace: Trace, cost: CostView) -> dict[str, Any]:
+def layers(network: Network, trace: Trace, cost: CostView) -> dict[str, Any]:
+    """Every layer's shape, weights, spikes, operations, cycles, traffic and energy."""
     priced = {layer.name: layer for layer in cost.layers}
     rows = []
     for row in layer_table(network):
         layer, price = trace.layers[row["name"]], priced.get(row["name"])
         synaptic = bool(row["weights"])
-        fired = numbers.percent(float(layer.spikes.sum()) / max(1, layer.times.size)) if layer.times is not None else ""
+        fired = numbers.percent(layer.fired) if layer.times is not None else ""
         rows.append(
             (
                 row["name"],

@@ -1,8 +1,6 @@
 """The page: it holds everything it shows, says what the record says, and a browser draws it."""
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -14,19 +12,8 @@ from PIL import Image
 
 from firstspike.pages import Example, demo_page
 from tests.pages import example
+from tests.pages.browser import browse, needs_browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
 VOID = {"meta", "img"}
 
 
@@ -155,24 +142,6 @@ def test_wrong_asks_are_refused() -> None:
             cost=example.cost(),
             example=Example(image=example.images()[0]),
         )
-
-
-def browse(tmp_path: Path, target: Path, *arguments: str) -> str:
-    """Run headless Chromium on a page with an empty profile; its standard output."""
-    assert CHROMIUM is not None
-    profile = tmp_path / "profile"
-    profile.mkdir()
-    result = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *arguments, target.as_uri()],
-        capture_output=True,
-        timeout=120,
-        check=True,
-        cwd=tmp_path,
-    )
-    return result.stdout.decode("utf-8", errors="replace")
-
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 @pytest.fixture
