@@ -22,7 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     command = f"{options.command} {options.part}" if options.command == "rtl" else options.command
     try:
-        check_outputs(options.json, getattr(options, "save", None), folder=getattr(options, "out", None))
+        check_outputs(
+            options.json,
+            getattr(options, "save", None),
+            getattr(options, "page", None),
+            folder=getattr(options, "out", None),
+        )
         module, _, function = options.run.partition(":")
         with needed(command, options.extra), _warnings_in_a_line():
             status: int | None = getattr(import_module(module), function)(options)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from firstspike.cli.common import chosen_images, chosen_network, chosen_processor, table, write_json
-from firstspike.cli.outputs import check_output
 from firstspike.processor import technology
 from firstspike.reporter import ReportOptions, report
 from firstspike.terminal import console
@@ -14,7 +13,6 @@ from firstspike.terminal import console
 
 def run(options: argparse.Namespace) -> None:
     """Run the networks, write the page, print what it says first."""
-    check_output(options.out)
     constants = technology.load(options.technology) if options.technology else technology.default()
     if options.dram is not None:
         constants.memory(options.dram)
@@ -38,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
             provenance={"command": "firstspike report " + shlex.join([*options.networks, "--data", images.name])},
         ),
     )
-    made.save(options.out)
+    made.save(options.page)
     shown = table(f"{images.name}: {len(images)} images", ["network"], ["accuracy", "SOPs", "energy, µJ", "DRAM"])
     for name, record in made.record.items():
         accuracy = "" if record["accuracy"] is None else f"{100 * record['accuracy']:.2f} %"
@@ -47,5 +45,5 @@ def run(options: argparse.Namespace) -> None:
                 name, accuracy, f"{record['sops_per_image']:,.0f}", f"{cost['energy_uj_per_image']:.3f}", dram
             )
     console.print(shown)
-    console.print(f"wrote {options.out}")
+    console.print(f"wrote {options.page}")
     write_json(options.json, {"dataset": images.name, "networks": made.record})

@@ -115,7 +115,7 @@ def report(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shown", type=int, default=3, metavar="N", help="images that the page shows (%(default)s)")
     parser.add_argument("--image", type=int, action="append", metavar="I", help="show the image at this place; repeat")
-    parser.add_argument("--out", default="report.html", metavar="FILE", help="page to write (%(default)s)")
+    parser.add_argument("--out", dest="page", default="report.html", metavar="FILE", help="page to write (%(default)s)")
 
 
 def reproduce(parser: argparse.ArgumentParser) -> None:
