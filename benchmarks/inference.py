@@ -4,7 +4,9 @@
     python benchmarks/inference.py --network net.safetensors --json net.json # a trained network, on random images
     python benchmarks/inference.py --peers --batches 16 --densities 0.3      # with SpikingJelly, snnTorch and sinabs
 
-Number: median images per second over n rounds after one warm-up round, engines interleaved, the same threads for all.
+Number: median images per second, engines interleaved, the same threads for all.
+n: --rounds after one warm-up round.
+Machine, versions: in the record (--json).
 The simulators need the extra "bench".
 """
 

@@ -2,9 +2,11 @@
 
     python benchmarks/memory.py --batches 1 32 --rounds 5
 
-Number: growth of the process's resident memory (VmRSS of /proc/self/status) in bytes, median of n fresh processes each:
-after ``fs.load``, after one call on random images, and the highest on the way (VmHWM). A network of one layer has run
-before, so that code and threads are there already. Linux only.
+Number: growth of the process's resident memory (VmRSS of /proc/self/status) in bytes: after ``fs.load``, after one call on random
+images, and the highest on the way (VmHWM). A network of one layer has run before, so that code and threads are there already.
+Linux only.
+n: --rounds fresh processes each; the median.
+Machine, versions: in the record (--json).
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import firstspike as fs
+from firstspike import records
 from firstspike.engine.native import NativeEngine
 from firstspike.spec import Linear
 
@@ -108,12 +111,10 @@ def main() -> None:
                 for key in ("loaded", "run", "peak")
             ]
             print(f"batch {run['batch']}: {', '.join(cells)}; activations in flight {run['in_flight'] / size:.2f}")
-    if options.json:
-        text = json.dumps(record, indent=2)
-        if options.json == "-":
-            print(text)
-        else:
-            Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.json == "-":
+        print(records.text(record), end="")
+    elif options.json:
+        records.write(options.json, record)
 
 
 if __name__ == "__main__":

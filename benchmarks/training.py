@@ -2,8 +2,10 @@
 
     python benchmarks/training.py --json training.json
 
-Number: median seconds of a step (forward, backward, SGD) by stage, and its ratio to stage "relu", n rounds after one
-warm-up round. The peer is the plain ReLU network itself, not prepared (`torch`). With --keep-memory the steps are measured
+Number: median seconds of a step (forward, backward, SGD) by stage, and its ratio to stage "relu".
+n: --rounds after one warm-up round.
+Machine, versions: printed, and in the record (--json).
+The peer is the plain ReLU network itself, not prepared (`torch`). With --keep-memory the steps are measured
 a second time, after the C library was told to keep freed memory as `firstspike train` does: "kept" is that time, and its
 ratio to the time before. With --teacher each step asks a float teacher too (its loss at temperature 2, weight 0.7), and the
 time of an epoch is given; the peer's convolutions, the teacher's included, are PyTorch's own.

@@ -5,7 +5,11 @@ quantised weights. A row's network is trained by the same recipe (studies/ablati
 then converted as it is: batch norm folded; in the ReLU row activations normalised by a percentile of 500 training images,
 chosen by spiking accuracy on the validation images; thresholds and kernel of the code; weights in the recipe's 5 bits and,
 to tell the two losses apart, in 8 bits with 16 levels per octave. Network accuracy is PyTorch's in float32, spiking
-accuracy the integer engine's, both on the whole test set (n = 10,000; --test-limit for fewer); --seeds runs of each row.
+accuracy the integer engine's.
+
+Number: the table of docs/results/ablation.md.
+n: the whole test set (10,000 images; --test-limit for fewer), --seeds runs of each row.
+Machine: stated in the page; training rounds differently on another. Versions: the same, of PyTorch.
 
     python -m studies.ablation --data-root DIR --out runs/ablation
 

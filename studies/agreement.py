@@ -1,8 +1,11 @@
 """Zero conversion loss: the last-stage network in PyTorch against the integer network, spike for spike.
 
-Numbers: for each network the share of equal spike times (input and firing layers), of images with equal logits and of
-equal classes, in float64 (must be 1, compared with ==), float32, and bfloat16 autocast, on --limit test images (256 by
-default, spread evenly). The PyTorch network is rebuilt from the model file; with --checkpoint and --recipe it is the
+Number: for each network the share of equal spike times (input and firing layers), of images with equal logits and of
+equal classes, in float64 (must be 1, compared with ==), float32, and bfloat16 autocast.
+n: --limit test images (256 by default, spread evenly).
+Machine: any for float64; float32 and bfloat16 round as the processor does. Versions: any PyTorch that the package takes.
+
+The PyTorch network is rebuilt from the model file; with --checkpoint and --recipe it is the
 training run's own, its batch norm folded by training's last stage, and the integer network is converted from it anew.
 
     python -m studies.agreement vgg16-cifar10 --data-root DIR --json agreement.json

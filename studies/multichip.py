@@ -1,7 +1,8 @@
 """ResNet-50 and VGG-16 at 224 x 224 on 1 to 64 chips: throughput, latency, energy, traffic between chips. On paper.
 
-Number: curves and tables of docs/explanation/scaling.md. n: one image of random spikes (seed 0) of the activity stated there;
-the events are exact counts for these spikes.
+Number: curves and tables of docs/explanation/scaling.md.
+n: one image of random spikes (seed 0) of the activity stated there; the events are exact counts for these spikes.
+Machine: any; nothing is timed. Versions: the firstspike of the checkout, any numpy.
 Output: OUT/multichip.csv (one line a network, number of chips and kind of weights; units in
 the heads of the columns) and docs/images/multichip.png.
 
@@ -29,25 +30,28 @@ from firstspike.spec import INPUT, MaxPool2d
 from studies.rivals import multichip, shapes
 from studies.rivals.multichip import GROUPS, System, Workload
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--out", type=Path, default=Path("."), help="folder for multichip.csv (%(default)s)")
-parser.add_argument("--plot", type=Path, default=Path("docs/images/multichip.png"), help="the plot (%(default)s)")
-parser.add_argument("--chips", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
-parser.add_argument(
-    "--store-kib", type=int, default=2048, help="weight store of a chip, where weights stay (%(default)s)"
-)
-parser.add_argument("--dram", default="flat-4pj", help="DRAM scenario (%(default)s)")
-parser.add_argument("--measure", metavar="NET", help="print the activity of a trained network instead")
-parser.add_argument("--data", default="cifar10", help="its test images (%(default)s)")
-parser.add_argument("--data-root", help="where named data sets lie")
-parser.add_argument("--limit", type=int, default=200, help="how many (%(default)s)")
-options = parser.parse_args()
-
 NETWORKS = {"ResNet-50": shapes.resnet50, "VGG-16": shapes.vgg16}
 COLOURS = dict(zip(GROUPS, ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677", "#aa3377"), strict=True))
 
 
-def measure() -> None:
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder for multichip.csv (%(default)s)")
+    parser.add_argument("--plot", type=Path, default=Path("docs/images/multichip.png"), help="the plot (%(default)s)")
+    parser.add_argument("--chips", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument(
+        "--store-kib", type=int, default=2048, help="weight store of a chip, where weights stay (%(default)s)"
+    )
+    parser.add_argument("--dram", default="flat-4pj", help="DRAM scenario (%(default)s)")
+    parser.add_argument("--measure", metavar="NET", help="print the activity of a trained network instead")
+    parser.add_argument("--data", default="cifar10", help="its test images (%(default)s)")
+    parser.add_argument("--data-root", help="where named data sets lie")
+    parser.add_argument("--limit", type=int, default=200, help="how many (%(default)s)")
+    return parser.parse_args()
+
+
+def measure(options: argparse.Namespace) -> None:
     """Shares of neurons and words, over all maps of a kind; and the model on one chip beside the cost of these images."""
     snn = fs.load(options.measure)
     images = load_images(options.data, split="test", data_root=options.data_root)
@@ -72,7 +76,7 @@ def measure() -> None:
         )
 
 
-def evaluate(work: Workload) -> dict[str, list[System]]:
+def evaluate(work: Workload, options: argparse.Namespace) -> dict[str, list[System]]:
     """Systems with streamed weights, and with resident ones where these fit."""
     constants = technology.default()
     found: dict[str, list[System]] = {"streamed": [], "resident": []}
@@ -87,7 +91,7 @@ def evaluate(work: Workload) -> dict[str, list[System]]:
     return found
 
 
-def draw(results: dict[str, dict[str, list[System]]]) -> None:
+def draw(results: dict[str, dict[str, list[System]]], options: argparse.Namespace) -> None:
     """One row a network: throughput, latency, energy by group with bounds, traffic."""
     figure, rows = plt.subplots(len(results), 4, figsize=(17, 7.6), layout="constrained")
     link = technology.default().link.transfer.value
@@ -102,7 +106,7 @@ def draw(results: dict[str, dict[str, list[System]]]) -> None:
         chips = [system.chips for system in streamed]
         speed.plot(chips, [streamed[0].frames_per_second * n for n in chips], ":", color="grey", label="in proportion")
         traffic.plot(chips, [max(s.link_bits, default=0) / 1e6 for s in streamed], "^:", label="busiest link, streamed")
-        bars(energy, found)
+        bars(energy, found, options.chips)
         speed.set_yscale("log", base=2)
         speed.yaxis.set_major_formatter("{x:g}")
         speed.set(title=f"{name}, 224 x 224: throughput", ylabel="images/s")
@@ -124,12 +128,12 @@ def draw(results: dict[str, dict[str, list[System]]]) -> None:
         figure.savefig(stream, dpi=110, format="png")
 
 
-def bars(panel: plt.Axes, found: dict[str, list[System]]) -> None:
+def bars(panel: plt.Axes, found: dict[str, list[System]], counts: list[int]) -> None:
     """Stacked groups, and the total's bounds."""
-    places = {chips: index for index, chips in enumerate(options.chips)}
+    places = {chips: index for index, chips in enumerate(counts)}
     for weights, systems in found.items():
         shift = -0.2 if weights == "streamed" else 0.2
-        at = [places[min(n for n in options.chips if n >= s.chips)] + shift for s in systems]
+        at = [places[min(n for n in counts if n >= s.chips)] + shift for s in systems]
         bottom = np.zeros(len(systems))
         for group in GROUPS:
             height = np.array([s.groups[group].value / 1e3 for s in systems])
@@ -138,12 +142,16 @@ def bars(panel: plt.Axes, found: dict[str, list[System]]) -> None:
             bottom += height
         low, high = (np.array([getattr(s.energy, bound) / 1e3 for s in systems]) for bound in ("low", "high"))
         panel.errorbar(at, bottom, yerr=(bottom - low, high - bottom), fmt="none", color="black", capsize=2, lw=1)
-    panel.set_xticks(range(len(options.chips)), [str(n) for n in options.chips])
+    panel.set_xticks(range(len(counts)), [str(n) for n in counts])
     panel.grid(axis="y", alpha=0.3)
 
 
 def main() -> None:
-    """Count, deal out, write."""
+    """Count, deal out, write; or measure a network's activity."""
+    options = arguments()
+    if options.measure:
+        measure(options)
+        return
     results: dict[str, dict[str, list[System]]] = {}
     records = []
     for name, shape in NETWORKS.items():
@@ -156,7 +164,7 @@ def main() -> None:
             f"{name}: {int(work.counts.cycles[0]):,} cycles, {int(work.counts.total('sops')[0]):,} SOPs on one chip; lists "
             f"are shorter than bytes for {shorter} of {len(whole)} maps: {share:.2f} of the bits"
         )
-        results[name] = evaluate(work)
+        results[name] = evaluate(work, options)
         for systems in results[name].values():
             records += [{"network": name, "dram": options.dram, **system.record()} for system in systems]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -166,7 +174,7 @@ def main() -> None:
     writer.writeheader()
     writer.writerows(records)
     files.write(path, table.getvalue())
-    draw(results)
+    draw(results, options)
     for row in records:
         print(
             f"| {row['network']} | {row['chips']} | {row['weights']} | {row['frames_per_second']:.1f} | "
@@ -178,7 +186,5 @@ def main() -> None:
     print(f"{path} and {options.plot}; Python {platform.python_version()}, NumPy {np.__version__}")
 
 
-if options.measure:
-    measure()
-else:
+if __name__ == "__main__":
     main()

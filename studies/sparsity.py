@@ -1,7 +1,11 @@
 """The accuracy-spikes curve for CIFAR-10: the ablation's network trained with several targets of spikes per neuron.
 
-One run of the whole recipe for each of --targets (none: no penalty), evaluated on the integer engine on the whole test set
-(n = 10,000; --test-limit for fewer), with the share of silent (zero) weights; one seed.
+One run of the whole recipe for each of --targets (none: no penalty), evaluated on the integer engine, with the share of silent
+(zero) weights.
+
+Number: the curve "Sparsity" of docs/results/formats.md.
+n: the whole test set (10,000 images; --test-limit for fewer), one seed.
+Machine: stated in the page; training rounds differently on another. Versions: the same, of PyTorch.
 
     python -m studies.sparsity --data-root DIR --out runs/sparsity
 

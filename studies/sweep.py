@@ -2,12 +2,16 @@
 
 Post-training: a trained network in another format, no training after it. The network is a run of the ablation's row "ttfs"
 (--checkpoint; float weights that never saw a quantiser), or a model file or network of the zoo (--network; its weights lie on
-its own levels, so finer formats than its own cannot gain). n = --limit validation images, spread evenly (400).
+its own levels, so finer formats than its own cannot gain).
 Trained (--trained): the same, then --fine-tune epochs (2) through the format's quantiser at --rate (0.01): every code,
 every bits x levels with the recipe's mantissa, every mantissa with the recipe's bits and levels.
-Accuracy is the integer engine's, on validation images: these figures are for choices, the test set is not touched. One run
-of each cell. A format that the contract refuses has the contract's words in column "refused". Where membranes outgrow 32 bits,
-they are 40 or 48 bits wide (column "accumulator_bits"): that changes nothing in what the network computes.
+Accuracy is the integer engine's, on validation images: these figures are for choices, the test set is not touched. A format
+that the contract refuses has the contract's words in column "refused". Where membranes outgrow 32 bits, they are 40 or 48 bits
+wide (column "accumulator_bits"): that changes nothing in what the network computes.
+
+Number: tables and pictures of docs/results/formats.md.
+n: --limit validation images, spread evenly (400); one run of each cell.
+Machine: any without --trained; with it stated in the page, as training rounds differently. Versions: the same, of PyTorch.
 
     python -m studies.sweep --checkpoint runs/ablation/ttfs-seed0/last.ckpt --trained --data-root DIR --out runs/sweep
     python -m studies.sweep --network vgg16-cifar10 --data-root DIR --out runs/sweep-vgg16

@@ -2,7 +2,8 @@
 
 Number: sections [logic.*] and [baseline.*] of src/firstspike/processor/technologies/28nm.toml; what is printed stands there.
 n: one layer (conv2_1 of the trained VGG-16) on one CIFAR-10 image, 16 and 128 elements, two libraries; the cycles of
-each record are in it (16 elements: 2500). Machine and date: docs/explanation/synthesis.md.
+each record are in it (16 elements: 2500).
+Machine: any; nothing is timed. Versions and date: docs/explanation/synthesis.md.
 
 Each energy is measured in both libraries, scaled to 28 nm (`firstspike.gates.scaling`), and becomes an interval: the lowest of
 both, the highest of both (ASAP7's high counts supply and ground pins), and their geometric mean as the value. Every block of
@@ -158,7 +159,8 @@ def write(found: dict[str, Interval]) -> None:
     files.write(FILE, text)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the constants, and write them if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the constants into the technology file")
     options = parser.parse_args()
@@ -167,3 +169,7 @@ if __name__ == "__main__":
         print(f"{key:26} {figure.value:<8g} {figure.low:g} to {figure.high:g}")
     if options.write:
         write(measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,13 @@
 """Card of a network in zoo/: accuracy on a full test set by the integer engine, spikes, operations, cost, and how it was trained.
 
-    python -m studies.zoo_card vgg16-cifar10 --data ../shared/data/cifar10-test.zip --training training.md
+    python -m studies.zoo_card vgg16-cifar10 --data FOLDER_OR_ZIP --training training.md
 
 The section "Training" (data split, epochs, machine, hours, in short; each step stands in log/) is that file's text; without
 --training it stays as it is.
 
-Number: accuracy over all test images (n = 10,000 for CIFAR-10), one run, exact, so repeating it gives the same.
-Cost: mean of the first 50 images on the default processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
+Number: accuracy by the integer engine; cost on the default processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
+n: all test images (10,000 for CIFAR-10) for accuracy, the first 50 for cost; one run, exact, so repeating it gives the same.
+Machine: any; the card names it. Versions: the firstspike of the checkout.
 """
 
 import argparse

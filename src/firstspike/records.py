@@ -11,11 +11,16 @@ SCHEMA = 1
 """Version of the records' keys: raised when one changes its name, its unit or its meaning, or goes."""
 
 
+def text(record: Mapping[str, Any]) -> str:
+    """A record as JSON, with the version that made it."""
+    head = {"schema": SCHEMA, "firstspike": __version__}
+    return json.dumps({**head, **record}, indent=2, allow_nan=False) + "\n"
+
+
 def write(path: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Write one record, whole or not at all.
 
     Raises:
         OSError: the file cannot be written.
     """
-    head = {"schema": SCHEMA, "firstspike": __version__}
-    files.write(path, json.dumps({**head, **record}, indent=2, allow_nan=False) + "\n")
+    files.write(path, text(record))
