@@ -37,8 +37,8 @@ class ConfigError(ValueError):
         super().__init__(line(text))
 
 
-class Table:
-    """A table of a configuration file, emptied key by key, so that what is left over is unknown.
+class Keys:
+    """Keys of a table of a configuration file, emptied key by key, so that what is left over is unknown.
 
     Args:
         values: keys and values as the file's parser gives them.
@@ -79,14 +79,14 @@ class Table:
         except msgspec.ValidationError:
             raise self.broken(key, f"must be {_word(kind)}, not {brief(value)}") from None
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> "Keys":
         """Remove a table and return it.
 
         Raises:
             ConfigError: it is missing or no table.
         """
         values = self.take(key, dict)
-        return Table(values, file=self._file, path=f"{self._path}{key}.", error=self._error)
+        return Keys(values, file=self._file, path=f"{self._path}{key}.", error=self._error)
 
     def version(self, wanted: int) -> None:
         """Remove the key ``format``, which must be ``wanted``.
@@ -151,13 +151,13 @@ def read_text(path: str | Path, *, error: type[ConfigError] = ConfigError) -> st
         raise error(f"{Path(path).name}: must be UTF-8 text, not {byte!r}") from None
 
 
-def parse(text: str, file: str, *, error: type[ConfigError] = ConfigError) -> Table:
+def parse(text: str, file: str, *, error: type[ConfigError] = ConfigError) -> Keys:
     """The whole of a TOML file called ``file``.
 
     Raises:
         ConfigError: the text is no TOML.
     """
-    return Table(_toml(text, file, error), file=file, error=error)
+    return Keys(_toml(text, file, error), file=file, error=error)
 
 
 def _toml(text: str, file: str, error: type[ConfigError]) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def numbers_checked(values: dict[Any, Any], file: str, *, error: type[ConfigErro
     return values
 
 
-def load(path: str | Path, *, named: Mapping[str, Path] | None = None) -> Table:
+def load(path: str | Path, *, named: Mapping[str, Path] | None = None) -> Keys:
     """A TOML file, laid over the file that its key ``base`` names, if it has one.
 
     Args:
@@ -199,11 +199,11 @@ def load(path: str | Path, *, named: Mapping[str, Path] | None = None) -> Table:
         OSError: a file cannot be read.
         ConfigError: one is no TOML in UTF-8, or its bases go round in a circle.
     """
-    return Table(_overlaid(Path(path), named or {}, ()), file=Path(path).name)
+    return Keys(_overlaid(Path(path), named or {}, ()), file=Path(path).name)
 
 
 def _overlaid(path: Path, named: Mapping[str, Path], above: tuple[Path, ...]) -> dict[str, Any]:
-    file = Table({}, file=path.name)
+    file = Keys({}, file=path.name)
     values = _toml(read_text(path), path.name, ConfigError)
     if "base" not in values:
         return values

@@ -230,104 +230,92 @@ def _workload(shape: tuple[int, ...], images: int) -> dict[str, Any]:
 
 
 def _accelerator(design: Dense, technology: Technology, dram: str, *, kept: bool) -> dict[str, Any]:
-    """The accelerator in ZigZag's terms; memories from the innermost out."""
-    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
-    memory, both = technology.memory(dram), ["D1", "D2"]
-
-    def port(name: str, kind: str, bits: int, allocation: list[str], *, least: int | None = None) -> dict[str, Any]:
-        return {
-            "name": name,
-            "type": kind,
-            "bandwidth_min": least or bits,
-            "bandwidth_max": bits,
-            "allocation": allocation,
-        }
-
-    def level(
-        kib_bits: int, read: float, write: float, operands: list[str], serves: list[str], ports: list[Any]
-    ) -> Any:
-        return {
-            "size": kib_bits,
-            "r_cost": float(read),
-            "w_cost": float(write),
-            "area": 0.0,
-            "latency": 1,
-            "operands": operands,
-            "served_dimensions": serves,
-            "ports": ports,
-        }
-
-    wide = WORD_BITS * PORT_WORDS
-    through = ["I2"] if kept else ["I1", "I2", "O"]
-    moves = (
-        ["I2, fh", "I2, tl"] if kept else ["I1, fh", "I1, tl", "I2, fh", "I2, tl", "O, fh", "O, tl", "O, fl", "O, th"]
-    )
-    memories = {
-        "weight_register": level(
-            BITS,
-            0,
-            0,
-            ["I2"],
-            [],
-            [
-                port("r_port_1", "read", BITS, ["I2, tl"]),
-                port("w_port_1", "write", BITS, ["I2, fh"]),
-            ],
-        ),
-        "sum_register": level(
-            SUM_BITS,
-            0,
-            0,
-            ["O"],
-            [],
-            [
-                port("r_port_1", "read", SUM_BITS, ["O, tl"]),
-                port("r_port_2", "read", SUM_BITS, ["O, th"]),
-                port("w_port_1", "write", SUM_BITS, ["O, fh"]),
-                port("w_port_2", "write", SUM_BITS, ["O, fl"]),
-            ],
-        ),
-        "weights": level(
-            design.weight_kib * 8192,
-            weights.read_pj.value * PORT_WORDS,
-            weights.write_pj.value * PORT_WORDS,
-            ["I2"],
-            both,
-            [
-                port("r_port_1", "read", wide, ["I2, tl"], least=WORD_BITS),
-                port("w_port_1", "write", wide, ["I2, fh"], least=WORD_BITS),
-            ],
-        ),
-        "activations": level(
-            design.activation_kib * 8192,
-            activations.read_pj.value * PORT_WORDS,
-            activations.write_pj.value * PORT_WORDS,
-            ["I1", "O"],
-            both,
-            [
-                port("r_port_1", "read", wide, ["I1, tl", "O, tl", "O, th"], least=WORD_BITS),
-                port("w_port_1", "write", wide, ["I1, fh", "O, fh", "O, fl"], least=WORD_BITS),
-            ],
-        ),
-        "dram": level(
-            10**10,
-            memory.read.value * PORT_BITS,
-            memory.write.value * PORT_BITS,
-            through,
-            both,
-            [port("rw_port_1", "read_write", PORT_BITS, moves)],
-        ),
-    }
+    """The accelerator in ZigZag's terms."""
     return {
         "name": "dense",
-        "memories": memories,
+        "memories": _memories(design, technology, dram, kept=kept),
         "operational_array": {
             "unit_energy": technology.baseline.dense_operation.value,
             "unit_area": 0.0,
-            "dimensions": both,
+            "dimensions": DIMENSIONS,
             "sizes": [design.rows, design.columns],
         },
     }
+
+
+def _memories(design: Dense, technology: Technology, dram: str, *, kept: bool) -> dict[str, Any]:
+    """Memories from the innermost out: size in bits, pJ of an access, operands, dimensions served, ports."""
+    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
+    memory, wide = technology.memory(dram), WORD_BITS * PORT_WORDS
+    moves = ["I2, fh", "I2, tl"]
+    moves = moves if kept else ["I1, fh", "I1, tl", *moves, "O, fh", "O, tl", "O, fl", "O, th"]
+    sums = [("read", ["O, tl"]), ("read", ["O, th"]), ("write", ["O, fh"]), ("write", ["O, fl"])]
+    maps = [("read", ["I1, tl", "O, tl", "O, th"]), ("write", ["I1, fh", "O, fh", "O, fl"])]
+    codes = [("read", ["I2, tl"]), ("write", ["I2, fh"])]
+    return {
+        "weight_register": _memory(BITS, (0, 0), ["I2"], [], _ports(codes, BITS)),
+        "sum_register": _memory(SUM_BITS, (0, 0), ["O"], [], _ports(sums, SUM_BITS)),
+        "weights": _memory(
+            design.weight_kib * 8192,
+            (weights.read_pj.value * PORT_WORDS, weights.write_pj.value * PORT_WORDS),
+            ["I2"],
+            DIMENSIONS,
+            _ports(codes, wide, least=WORD_BITS),
+        ),
+        "activations": _memory(
+            design.activation_kib * 8192,
+            (activations.read_pj.value * PORT_WORDS, activations.write_pj.value * PORT_WORDS),
+            ["I1", "O"],
+            DIMENSIONS,
+            _ports(maps, wide, least=WORD_BITS),
+        ),
+        "dram": _memory(
+            10**10,
+            (memory.read.value * PORT_BITS, memory.write.value * PORT_BITS),
+            ["I2"] if kept else ["I1", "I2", "O"],
+            DIMENSIONS,
+            _ports([("read_write", moves)], PORT_BITS),
+        ),
+    }
+
+
+DIMENSIONS = ["D1", "D2"]
+
+
+def _memory(
+    bits: int, access_pj: tuple[float, float], operands: list[str], serves: list[str], ports: list[Any]
+) -> dict[str, Any]:
+    read, write = access_pj
+    return {
+        "size": bits,
+        "r_cost": float(read),
+        "w_cost": float(write),
+        "area": 0.0,
+        "latency": 1,
+        "operands": operands,
+        "served_dimensions": serves,
+        "ports": ports,
+    }
+
+
+def _ports(moves: list[tuple[str, list[str]]], bits: int, *, least: int | None = None) -> list[dict[str, Any]]:
+    """Ports by kind and what they move; those of a kind are numbered."""
+    ports: list[dict[str, Any]] = []
+    for kind, allocation in moves:
+        number = 1 + sum(port["type"] == kind for port in ports)
+        ports.append(
+            {
+                "name": f"{KINDS[kind]}_port_{number}",
+                "type": kind,
+                "bandwidth_min": least or bits,
+                "bandwidth_max": bits,
+                "allocation": allocation,
+            }
+        )
+    return ports
+
+
+KINDS = {"read": "r", "write": "w", "read_write": "rw"}
 
 
 def _zigzag(

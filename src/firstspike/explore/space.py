@@ -9,7 +9,7 @@ from typing import Any
 
 from firstspike import config, zoo
 from firstspike.arith import Code, LogWeights, checks
-from firstspike.config import ConfigError, Table
+from firstspike.config import ConfigError, Keys
 from firstspike.extras import needed
 from firstspike.messages import brief
 from firstspike.processor import designs, technology
@@ -195,7 +195,7 @@ def load(path: str | Path) -> Space:
 
 def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
     """Check the text of a space called ``name``; model files lie where they say, or relative to ``folder``."""
-    root = Table(_yaml(text, name), file=name, error=SpaceError)
+    root = Keys(_yaml(text, name), file=name, error=SpaceError)
     root.close(_KEYS)
     root.version(FORMAT)
     constants = _technology(root, folder)
@@ -271,7 +271,7 @@ def _yaml(text: str, name: str) -> dict[Any, Any]:
     return config.numbers_checked(values, name, error=SpaceError)
 
 
-def _names(root: Table, key: str, default: list[str] | None) -> tuple[str, ...]:
+def _names(root: Keys, key: str, default: list[str] | None) -> tuple[str, ...]:
     value = default if default is not None and key not in root else root.take(key)
     if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
         raise root.broken(key, f"must be a list of names, not empty, not {brief(value)}")
@@ -280,7 +280,7 @@ def _names(root: Table, key: str, default: list[str] | None) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _network(root: Table, entry: str, folder: Path) -> Path:
+def _network(root: Keys, entry: str, folder: Path) -> Path:
     if entry in zoo.names():
         return zoo.path(entry)
     for path in (Path(entry), folder / entry):
@@ -290,7 +290,7 @@ def _network(root: Table, entry: str, folder: Path) -> Path:
     raise root.broken("networks", f"must hold model files or names of the zoo ({known}), not {brief(entry)}")
 
 
-def _technology(root: Table, folder: Path) -> Technology:
+def _technology(root: Keys, folder: Path) -> Technology:
     if "technology" not in root:
         return technology.default()
     value = root.take("technology", str)
@@ -298,7 +298,7 @@ def _technology(root: Table, folder: Path) -> Technology:
     return technology.load(path if path.is_file() else Path(value))
 
 
-def _design(root: Table, folder: Path) -> Processor:
+def _design(root: Keys, folder: Path) -> Processor:
     value = root.take("design", str) if "design" in root else "default"
     path = folder / value
     try:
@@ -307,7 +307,7 @@ def _design(root: Table, folder: Path) -> Processor:
         raise root.broken("design", f"breaks a rule: {error}") from None
 
 
-def _group(root: Table, group: str) -> list[Parameter]:
+def _group(root: Keys, group: str) -> list[Parameter]:
     if group not in root:
         return []
     table = root.table(group)
@@ -316,7 +316,7 @@ def _group(root: Table, group: str) -> list[Parameter]:
     return [_parameter(table, group, name, kinds[name]) for name in table.names()]
 
 
-def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
+def _parameter(table: Keys, group: str, name: str, kind: type) -> Parameter:
     """Choices of one field, or the bounds of a number that may take any value between them."""
     expected = unit(name) if kind in (int, float) else ""
     value = table.take(name)
@@ -355,7 +355,7 @@ def _parameter(table: Table, group: str, name: str, kind: type) -> Parameter:
     return Parameter(key=key, unit=expected, values=tuple(choices))
 
 
-def _steps(table: Table, name: str, given: Mapping[str, Any]) -> list[Any]:
+def _steps(table: Keys, name: str, given: Mapping[str, Any]) -> list[Any]:
     low, high, step = given["low"], given["high"], given.get("step", 1)
     steps = (high - low) / step * (1 + 1e-12)
     if not steps < MAX_GRID:
@@ -363,7 +363,7 @@ def _steps(table: Table, name: str, given: Mapping[str, Any]) -> list[Any]:
     return [low + index * step for index in range(int(steps) + 1)]
 
 
-def _check(table: Table, name: str, kind: type, value: object) -> None:
+def _check(table: Keys, name: str, kind: type, value: object) -> None:
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
         raise table.broken(name, f"must be of type {kind.__name__}, not {brief(value)}")
@@ -371,7 +371,7 @@ def _check(table: Table, name: str, kind: type, value: object) -> None:
         raise table.broken(name, f"must be finite and not negative, not {brief(value)}")
 
 
-def _in_range(table: Table, name: str, key: str, value: Value) -> None:
+def _in_range(table: Keys, name: str, key: str, value: Value) -> None:
     """A value outside a field's own range is refused now; what only some combinations break, in the search."""
     low, high = _RANGES.get(key, (None, None))
     if low is not None and not low <= value <= high:  # type: ignore[operator]

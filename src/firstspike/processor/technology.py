@@ -9,8 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from firstspike import config
-from firstspike.config import ConfigError
-from firstspike.config import Table as Keys
+from firstspike.config import ConfigError, Keys
 from firstspike.figures import Table, numbers
 from firstspike.messages import brief
 from firstspike.processor.sram import SramMacro, SramTable
