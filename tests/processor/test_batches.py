@@ -208,7 +208,7 @@ def test_batches_that_do_not_fit() -> None:
 
 def test_designs(tmp_path: object) -> None:
     """Designs of the package, from a file, and what is refused."""
-    assert set(designs.names()) == {"default", "batch"}
+    assert set(designs.names()) == {"default", "batch", "lean", "lean-batch"}
     assert designs.load("default") == designs.Processor()
     assert designs.load("batch").images > 1
     assert designs.parse("format = 1\npes = 64\nclock_mhz = 100.0", "mine.toml").pes == 64
@@ -224,7 +224,7 @@ def test_designs(tmp_path: object) -> None:
     with pytest.raises(ConfigError, match=r"mine.toml: pes must be an int, not '64'"):
         designs.parse('format = 1\npes = "64"', "mine.toml")
     with pytest.raises(
-        ValueError, match=r"processor must be a file ending in .toml or one of batch, default, not 'big'"
+        ValueError, match=r"processor must be a file ending in .toml or one of batch, default, lean, lean-batch, not 'big'"
     ):
         designs.load("big")
     with pytest.raises(FileNotFoundError):

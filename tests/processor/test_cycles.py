@@ -163,7 +163,7 @@ def test_counts_equal_a_walk(density: float, word_bits: int) -> None:
 
 
 def test_sops_equal_brute_force() -> None:
-    """Synaptic operations: every spike times the outputs of its group whose windows hold it."""
+    """Synaptic operations: every spike times the outputs of its group whose windows hold it; those of non-zero weight."""
     network = _network()
     times = _times(network, 0.4)
     counts = {layer.name: layer for layer in cycles.count(network, times, SMALL).layers}
@@ -172,13 +172,20 @@ def test_sops_equal_brute_force() -> None:
             continue
         source, (outputs, height, width) = times[layer.source], network.shapes[layer.name]
         per_group = outputs // layer.groups
-        sops = np.zeros(len(source), dtype=np.int64)
+        sops, nonzero = (np.zeros(len(source), dtype=np.int64) for _ in range(2))
+        kept = layer.codes % 16 != 15
+        kept = kept.reshape(layer.groups, per_group, *kept.shape[1:]).sum(axis=1).reshape(-1, *kept.shape[2:])
         for oy in range(height):
             for ox in range(width):
                 y, x = oy * layer.stride[0] - layer.padding[0], ox * layer.stride[1] - layer.padding[1]
                 window = source[:, :, max(y, 0) : y + layer.codes.shape[2], max(x, 0) : x + layer.codes.shape[3]]
                 sops += per_group * (window != 255).sum(axis=(1, 2, 3))
+                top, left = max(-y, 0), max(-x, 0)
+                taps = kept[:, top : top + window.shape[2], left : left + window.shape[3]]
+                nonzero += ((window != 255) * taps).sum(axis=(1, 2, 3))
         assert np.array_equal(counts[layer.name].sops, sops)
+        assert np.array_equal(counts[layer.name].nonzero_adds, nonzero)
+        assert (nonzero < sops).all()
     assert np.array_equal(counts["r"].sops, 5 * (times["f"] != 255).sum(axis=1))
 
 

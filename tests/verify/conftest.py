@@ -53,6 +53,34 @@ SETS = {
         weights=LogWeights(mantissa_bits=2),
         largest_shift=18,
     ),
+    "packed": Parameters(
+        processor=ProcessorSpec(
+            pes=96,
+            accumulator_bits=32,
+            activation_buffer_kib=4,
+            weight_buffer_kib=12,
+            membrane_rows=8,
+            packed_rows=True,
+        ),
+        code=Code(T=16, tau=4, mantissa_bits=3),
+        weights=LogWeights(mantissa_bits=2),
+    ),
+    "packed-narrow": Parameters(
+        processor=ProcessorSpec(
+            pes=40,
+            accumulator_bits=32,
+            word_bits=32,
+            activation_buffer_kib=2,
+            weight_buffer_kib=3,
+            membrane_rows=5,
+            dram_latency_cycles=0,
+            dram_cycles_per_word=2,
+            packed_rows=True,
+        ),
+        code=Code(T=9, tau=2, mantissa_bits=4),
+        weights=LogWeights(bits=3, levels_per_octave=2, mantissa_bits=3),
+        largest_shift=12,
+    ),
     "sources": Parameters(
         processor=ProcessorSpec(
             pes=8, accumulator_bits=32, word_bits=32, activation_buffer_kib=1, weight_buffer_kib=1, membrane_rows=5

@@ -1,11 +1,14 @@
 """Random networks for a parameter set, and inputs of all densities."""
 
+from dataclasses import replace
+
 import numpy as np
 from rtl.random_networks import random_network, random_times
 
 from firstspike.compiler import mapping
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network
+from firstspike.spec.network import Layer, Synaptic
 
 
 def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
@@ -23,6 +26,8 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
             shifts = [network.shift(layer, part) for layer in network.synaptic for part in layer.connections]
             if parameters.largest_shift is not None and max(shifts) > parameters.largest_shift:
                 raise ValueError("shifts must fit the design")
+            if parameters.processor.packed_rows and seed % 3:
+                network = thinned(network, seed)
             mapping.program(network, parameters.processor)
             break
         except ValueError as error:
@@ -33,3 +38,18 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
     times = [random_times(rng, network.code, (1, *network.input_shape), density) for density in (0.5, 0, 1, 1, 0.1)]
     times[3] = np.zeros_like(times[3])
     return network, np.concatenate(times)
+
+
+def thinned(network: Network, seed: int) -> Network:
+    """The network with 60 or 93 % of its weights zero."""
+    rng = np.random.default_rng(seed)
+    share = (0.6, 0.93)[seed % 2]
+
+    def thin(layer: Layer) -> Layer:
+        if not isinstance(layer, Synaptic):
+            return layer
+        codes = layer.codes.copy()
+        codes[rng.random(codes.shape) < share] = network.weights.zero_level
+        return replace(layer, codes=codes, parts=tuple(thin(part) for part in layer.parts))
+
+    return replace(network, layers=tuple(thin(layer) for layer in network.layers))

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from firstspike.arith import NO_SPIKE, PLANES
+from firstspike.compiler import packing
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.descriptor import pack
+from firstspike.compiler.packing import weight_words
 from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import (
@@ -176,6 +178,7 @@ def _convolve_fields(
         }
     return residual | {
         "first": operation.first,
+        "bitmap": weight_words(network, processor, operation)[1],
         "last": operation.last,
         "fires": operation.fires,
         "scale_fraction": layer.scale % network.weights.levels_per_octave,
@@ -219,7 +222,12 @@ def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) ->
     if operation.thresholds:
         theta = network.thresholds(layer)
         parts.append(_pack_rows(theta[:, None], processor.accumulator_bits, width))
-    parts.append(_pack_rows(weight_rows(network, operation, processor), network.weights.bits, width))
+    rows = weight_rows(network, operation, processor)
+    if processor.packed_rows:
+        _, bitmap = weight_words(network, processor, operation)
+        parts.append(packing.pack(rows, count, weights=network.weights, processor=processor, bitmap=bitmap))
+    else:
+        parts.append(_pack_rows(rows, network.weights.bits, width))
     return b"".join(parts)
 
 

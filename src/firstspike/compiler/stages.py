@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from firstspike.compiler.packing import weight_words
 from firstspike.compiler.storage import Layout, allocate, origins
 from firstspike.compiler.tiles import operations_of
 from firstspike.spec.network import INPUT, Flatten, MaxPool2d, Network, Synaptic
@@ -147,7 +148,7 @@ def region(name: str) -> str:
 
 def payload_words(network: Network, processor: ProcessorSpec, operation: Convolve) -> int:
     """DRAM words of an operation's biases, thresholds and weight rows."""
-    words = operation.rows * processor.row_words(network.weights)
+    words, _ = weight_words(network, processor, operation)
     return words + operation.first * processor.bias_words + operation.thresholds * network.code.T
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from firstspike.arith import LogWeights, checks, membrane_exponent
+from firstspike.compiler.packing import is_zero
 from firstspike.processor import cycles, energy, spinalflow
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
@@ -140,16 +141,17 @@ def _with_bits(
 ) -> tuple[Counts, ProcessorSpec]:
     """Counts with weight codes of ``bits`` bits on a processor whose weight buffer holds as many rows as before.
 
-    The mapping and the counts ask a network's weights for their bits and number only, so all of the wider ones are zero,
-    at the scale whose membranes are coarsest and still hold what a residual adds.
+    The mapping and the counts ask a network's weights for their bits, number and zeros only, so all others have the least
+    magnitude, at the scale whose membranes are coarsest and still hold what a residual adds.
     """
     checks.integer("bits", bits, low=2, high=8)
     weights = LogWeights(bits=bits, levels_per_octave=16)
+    zero = weights.zero_level
     octaves = network.code.exponent - membrane_exponent(network.code, weights, 0)
     layers = tuple(
         replace(
             layer,
-            codes=np.full(layer.weight_shape, weights.zero_level, dtype=np.uint8),
+            codes=np.where(is_zero(layer.codes, network.weights), zero, zero - 1).astype(np.uint8),
             scale=octaves * weights.levels_per_octave,
             bias=np.zeros_like(layer.bias),
         )

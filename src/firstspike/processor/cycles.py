@@ -37,6 +37,7 @@ class LayerCounts:
         rows: weight rows read: one per spike of a receptive field, tile and pixel.
         sops: synaptic operations as numerics section 5 counts them (zero weights included, padding not).
         lane_adds: products added in elements that hold an output: ``sops`` plus, in grouped layers, zero weights.
+        nonzero_adds: of these, products with a weight that is not zero: the others move neither magnitude nor membrane.
         threshold_steps: cycles in which a threshold is broadcast to all processing elements (firing and residuals).
         activation_read_bits, activation_write_bits: activation buffer, whole words.
         weight_read_bits, weight_write_bits: weight buffer, whole rows of ``pes`` codes (written from DRAM).
@@ -54,6 +55,7 @@ class LayerCounts:
     rows: np.ndarray
     sops: np.ndarray
     lane_adds: np.ndarray
+    nonzero_adds: np.ndarray
     threshold_steps: np.ndarray
     activation_read_bits: np.ndarray
     activation_write_bits: np.ndarray
@@ -167,7 +169,7 @@ class _Records(Sequence[LayerCounts]):
 def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> _Records:
     """Events of whole batches."""
     walks, spikes = plan.walk(times)
-    events = plan.events(walks, spikes)
+    events = plan.events(walks, spikes, times)
     events[EVENTS.index("cycles")], events[EVENTS.index("wait_cycles")] = plan.schedule(walks, stall)
     return _Records(plan.layers, events)
 

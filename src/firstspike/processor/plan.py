@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from firstspike.arith import NO_SPIKE
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT
 from firstspike.spec.processor import ProcessorSpec
@@ -18,6 +19,7 @@ EVENTS = (
     "rows",
     "sops",
     "lane_adds",
+    "nonzero_adds",
     "threshold_steps",
     "activation_read_bits",
     "activation_write_bits",
@@ -69,6 +71,8 @@ class Plan:
         transfer: whether it is a transfer, whether a load, and its words, int64 ``[operations, 3]``.
         static: counts whatever the spikes, int64 ``[events, layers]``.
         dynamic: counts in proportion to the spikes and to the cycles of each walk, float64 ``[2, rows, walks]``.
+        synapses: of every connection: its map, its layer's index, and the synapses of non-zero weight that leave each
+            neuron of the map, float64.
         dynamic_rows: rows of ``static``, flattened, that they belong to.
     """
 
@@ -85,6 +89,7 @@ class Plan:
     static: np.ndarray
     dynamic: np.ndarray
     dynamic_rows: np.ndarray
+    synapses: tuple[tuple[str, int, np.ndarray], ...]
 
     def walk(self, times: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Cycles of every shared walk and spikes met in it, int64 ``[walks, runs, images of a run]`` each."""
@@ -123,13 +128,18 @@ class Plan:
         waits[0] += fetch[0]
         return np.rint(cycles).astype(np.int64), np.rint(waits).astype(np.int64)
 
-    def events(self, walks: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    def events(self, walks: np.ndarray, spikes: np.ndarray, times: Mapping[str, np.ndarray]) -> np.ndarray:
         """All other counts, int64 ``[events, layers, runs]``."""
         walks, spikes = walks.sum(axis=2), spikes.sum(axis=2)
         events = np.repeat(self.static.reshape(-1, 1), walks.shape[1], axis=1)
         counted = self.dynamic[0] @ spikes.astype(np.float64) + self.dynamic[1] @ walks.astype(np.float64)
         events[self.dynamic_rows] += counted.astype(np.int64)
-        return events.reshape(len(EVENTS), len(self.layers), -1)
+        events = events.reshape(len(EVENTS), len(self.layers), -1)
+        for name, layer, leaving in self.synapses:
+            fired = np.not_equal(times[name], NO_SPIKE).reshape(len(times[name]), -1)
+            added = (fired.astype(np.float64) @ leaving).reshape(-1, self.processor.images).sum(axis=1)
+            events[EVENTS.index("nonzero_adds"), layer] += added.astype(np.int64)
+        return events
 
     @cached_property
     def _walking(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from firstspike.compiler.channels import resolve
 from firstspike.compiler.stages import payload_words
 from firstspike.processor.plan import DRAIN, EVENTS, ISSUE, LATENCY, NEXT, PIXEL, Plan
 from firstspike.processor.walks import Walks
+from firstspike.spec.fan_out import fan_out
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Window, descriptor_words
@@ -47,6 +48,7 @@ class _Planner:
         names = list(dict.fromkeys(operation.layer for operation in operations))
         layer_of = np.array([names.index(operation.layer) for operation in operations])
         walk_of = np.array([self._share(o) if isinstance(o, Convolve) else -1 for o in operations])
+        synapses: list[tuple[str, int, np.ndarray]] = []
         shares = [
             share
             for layer, walk, operation in zip(layer_of.tolist(), walk_of.tolist(), operations, strict=True)
@@ -60,6 +62,7 @@ class _Planner:
                 for connection in layer.connections:
                     walk, factor = self._synapses(layer, connection)
                     shares.append((EVENTS.index("sops"), index, walk, 0, factor))
+                    synapses.append((self._origin(connection.source), index, self._leaving(connection)))
         dynamic, rows = self._dynamic(shares, len(names))
         return Plan(
             processor=self.processor,
@@ -75,6 +78,7 @@ class _Planner:
             static=self._static(operations, layer_of, len(names)),
             dynamic=dynamic,
             dynamic_rows=rows,
+            synapses=tuple(synapses),
         )
 
     def _bursts(self, operation: Operation | None) -> tuple[int, int]:
@@ -144,6 +148,12 @@ class _Planner:
             cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
         )
         return self._add(name, rows, columns, 0, words, 0), layer.outputs // layer.groups
+
+    def _leaving(self, layer: Synaptic) -> np.ndarray:
+        """Synapses of non-zero weight that leave each neuron of a connection's map, float64: all planes of a pixel alike."""
+        name = self._origin(layer.source)
+        nonzero = fan_out(self.network, layer)[1].reshape(self.network.shapes[name])
+        return np.repeat(nonzero, self.network.planes(name), axis=0).reshape(-1).astype(np.float64)
 
     def _add(self, source: str, rows: np.ndarray, columns: np.ndarray, word: int, words: int, positions: int) -> int:
         name = self._origin(source)

@@ -20,6 +20,7 @@ class ProcessorSpec:
         membrane_rows: partial sums kept on chip, in pixels; one row is ``pes * accumulator_bits`` bits.
         dram_latency_cycles: cycles from a burst's request to its first word.
         dram_cycles_per_word: clock cycles per word of a burst (1 = one word every cycle).
+        packed_rows: weight rows lie in DRAM without their zeros (docs/reference/program.md, "Packed rows").
         images: images of a batch: they share the weights that the late layers fetch (docs/explanation/processor.md,
             "Batches"). The hardware does not depend on it.
 
@@ -40,6 +41,7 @@ class ProcessorSpec:
     membrane_rows: int = 64
     dram_latency_cycles: int = 20
     dram_cycles_per_word: int = 1
+    packed_rows: bool = False
     images: int = 1
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class ProcessorSpec:
         checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
         checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
         checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
+        if not isinstance(self.packed_rows, bool):
+            raise TypeError(f"Processor.packed_rows must be a bool, not {self.packed_rows!r}")
         checks.integer("Processor.images", self.images, low=1, high=1024)
 
     @property

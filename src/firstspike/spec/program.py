@@ -10,7 +10,8 @@ ADDRESS_BITS = 20
 """Bits of an address in the activation buffer, or of a distance there, in words (4 MiB in words of 4 bytes)."""
 
 DESCRIPTOR: tuple[tuple[str, int], ...] = (
-    ("kind", 4),
+    ("kind", 3),
+    ("bitmap", 1),
     ("first", 1),
     ("last", 1),
     ("fires", 1),

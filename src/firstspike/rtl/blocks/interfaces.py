@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out, Signature
 
 from firstspike.rtl.blocks.descriptor import LAYOUT
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.processor import ProcessorSpec
 
 OPERATION = StructLayout({"descriptor": LAYOUT, "slot": 1})
 """Loader to executor: the descriptor, and which bank and registers hold its payload."""
@@ -35,6 +36,37 @@ class Payload(Signature):
 
     def __init__(self, word_bits: int) -> None:
         super().__init__({"clear": Out(1), "fill": Out(1), "push": Out(1), "word": Out(word_bits)})
+
+
+class WeightPayload(Signature):
+    """Loader to weight buffer: a `Payload`, and with packed rows how to unpack it.
+
+    Members:
+        clear ... word: as in `Payload`.
+        bitmap: every group of lanes begins with a bitmap.
+        last_group: number of the last group of a row that is stored.
+    """
+
+    def __init__(self, processor: ProcessorSpec) -> None:
+        members = {"clear": Out(1), "fill": Out(1), "push": Out(1), "word": Out(processor.word_bits)}
+        if processor.packed_rows:
+            groups = -(-processor.pes // processor.word_bits)
+            members |= {"bitmap": Out(1), "last_group": Out(range(max(2, groups)))}
+        super().__init__(members)
+
+
+class WeightRows(Signature):
+    """Unpacker to the banks: rows of weight codes.
+
+    Members:
+        fill: bank that the row goes to.
+        push: ``codes`` is the next row.
+        codes: lane ``i`` in bits ``i*B_w ..``.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        codes = parameters.processor.pes * parameters.weights.bits
+        super().__init__({"fill": Out(1), "push": Out(1), "codes": Out(codes)})
 
 
 class WindowWalk(Signature):

@@ -4,9 +4,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from firstspike.rtl.blocks.descriptor import LAYOUT
-from firstspike.rtl.blocks.interfaces import OPERATION, Payload
+from firstspike.rtl.blocks.interfaces import OPERATION, Payload, WeightPayload
 from firstspike.rtl.blocks.memory_port import MemoryPort
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.program import CONVOLVE, HALT, LOAD, STORE, descriptor_words
@@ -34,7 +35,7 @@ class Loader(wiring.Component):
                 "operation": Out(stream.Signature(OPERATION)),
                 "biases": Out(Payload(width)),
                 "thresholds": Out(Payload(width)),
-                "weights": Out(Payload(width)),
+                "weights": Out(WeightPayload(parameters.processor)),
             }
         )
 
@@ -49,6 +50,13 @@ class Loader(wiring.Component):
             self.operation.payload.descriptor.eq(registers.descriptor),
             self.operation.payload.slot.eq(fill),
         ]
+        if self.parameters.processor.packed_rows:
+            descriptor = registers.descriptor
+            lanes = Mux(descriptor.fires, descriptor.out_words * 8, descriptor.out_words)
+            m.d.comb += [
+                self.weights.bitmap.eq(descriptor.bitmap),
+                self.weights.last_group.eq((lanes - 1) >> exact_log2(self.parameters.processor.word_bits)),
+            ]
         with m.FSM(name="loader"):
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += registers.program.eq(0)
@@ -61,6 +69,7 @@ class Loader(wiring.Component):
     def _fetch_descriptor(self, m: Module, registers: "_Registers") -> None:
         request, read = self.dram.request, self.dram.read
         counter, program, register, words = registers.counter, registers.program, registers.register, registers.words
+        descriptor = registers.descriptor
         width = self.parameters.processor.word_bits
         with m.State("ASK_DESCRIPTOR"):
             m.d.comb += [request.valid.eq(1), request.payload.address.eq(program), request.payload.words.eq(words)]
@@ -73,7 +82,9 @@ class Loader(wiring.Component):
                 m.d.sync += [register.eq(Cat(register[width:], read.payload)), counter.eq(counter + 1)]
                 with m.If(counter == words):
                     m.d.sync += program.eq(program + words)
-                    kind = register[width : width + 4]  # the first word, one shift before it is in place
+                    kind = register[
+                        width : width + len(descriptor.kind)
+                    ]  # the first word, one shift before it is in place
                     m.next = "OFFER"
                     with m.If(kind == CONVOLVE):
                         m.next = "ASK_PAYLOAD"

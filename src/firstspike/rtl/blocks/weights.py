@@ -1,11 +1,12 @@
 """Weight row buffer: two banks, one read by the array while the loader fills the other."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from firstspike.rtl.blocks.interfaces import Payload, WeightChoice, WeightedSpike, spikes
+from firstspike.rtl.blocks.interfaces import WeightChoice, WeightedSpike, WeightPayload, spikes
 from firstspike.rtl.blocks.sram import Sram
+from firstspike.rtl.blocks.unpacker import Unpacker
 from firstspike.rtl.parameters import Parameters
 
 
@@ -25,7 +26,7 @@ class WeightBuffer(wiring.Component):
         self.address_bits = max(1, (p.weight_rows - 1).bit_length())
         super().__init__(
             {
-                "payload": In(Payload(p.processor.word_bits)),
+                "payload": In(WeightPayload(p.processor)),
                 "control": In(WeightChoice(p)),
                 "spikes": In(spikes(p.time_bits, self.address_bits)),
                 "synapses": Out(WeightedSpike(p, p.processor.pes)),
@@ -37,31 +38,22 @@ class WeightBuffer(wiring.Component):
         m = Module()
         p = self.parameters
         payload, control, spike, synapses = self.payload, self.control, self.spikes, self.synapses
-        width, words = p.processor.pes * p.weights.bits, p.row_words
-        banks = [Sram(width, p.weight_rows, external=self.external) for _ in (0, 1)]
+        banks = [Sram(p.processor.pes * p.weights.bits, p.weight_rows, external=self.external) for _ in (0, 1)]
         m.submodules.bank0, m.submodules.bank1 = banks
-
-        gathered = Signal((words - 1) * p.processor.word_bits, reset_less=True)
-        index = Signal(range(max(2, words)))
+        complete, fill, row = self._unpacked(m) if p.processor.packed_rows else self._gathered(m)
         fill_row = Signal(self.address_bits)
-        complete = Signal()
-        m.d.comb += complete.eq(payload.push & (index == words - 1))
-        with m.If(payload.push):
-            m.d.sync += index.eq(Mux(complete, 0, index + 1))
-            if words > 1:
-                m.d.sync += gathered.eq(Cat(gathered, payload.word)[p.processor.word_bits :])
         with m.If(complete):
             m.d.sync += fill_row.eq(fill_row + 1)
         with m.If(payload.clear):
-            m.d.sync += [index.eq(0), fill_row.eq(0)]
+            m.d.sync += fill_row.eq(0)
 
         for slot, bank in enumerate(banks):
-            write = complete & (payload.fill == slot)
+            write = complete & (fill == slot)
             m.d.comb += [
                 bank.port.write.eq(write),
                 bank.port.enable.eq(write | (spike.valid & (control.slot == slot))),
                 bank.port.address.eq(Mux(write, fill_row, spike.payload.row)),
-                bank.port.write_data.eq(Cat(gathered, payload.word)),
+                bank.port.write_data.eq(row),
             ]
         chosen = Signal()
         m.d.sync += synapses.enable.eq(spike.valid)
@@ -74,3 +66,24 @@ class WeightBuffer(wiring.Component):
             *([synapses.shift.eq(control.shift)] if p.shift_bits else []),
         ]
         return m
+
+    def _gathered(self, m: Module) -> tuple[Value, Value, Value]:
+        """A row that is complete in this cycle, its bank and its codes: words one behind the other."""
+        payload, words, width = self.payload, self.parameters.row_words, self.parameters.processor.word_bits
+        gathered = Signal((words - 1) * width, reset_less=True)
+        index = Signal(range(max(2, words)))
+        complete = Signal()
+        m.d.comb += complete.eq(payload.push & (index == words - 1))
+        with m.If(payload.push):
+            m.d.sync += index.eq(Mux(complete, 0, index + 1))
+            if words > 1:
+                m.d.sync += gathered.eq(Cat(gathered, payload.word)[width:])
+        with m.If(payload.clear):
+            m.d.sync += index.eq(0)
+        return complete, payload.fill, Cat(gathered, payload.word)
+
+    def _unpacked(self, m: Module) -> tuple[Value, Value, Value]:
+        """The same, from packed rows."""
+        m.submodules.unpacker = unpacker = Unpacker(self.parameters)
+        connect(m, flipped(self.payload), unpacker.payload)
+        return unpacker.rows.push, unpacker.rows.fill, unpacker.rows.codes
