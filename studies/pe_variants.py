@@ -11,7 +11,7 @@ Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install openst
 """
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
     parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
     parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(default)s)")
+    parser.add_argument("--zeros", type=float, default=0.0, help="share of weights, the least, set to zero (%(default)s)")
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
     parser.add_argument("--node", type=float, help="node of the library in nm, if its name does not tell")
     parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
@@ -65,9 +66,19 @@ def real_stimulus(options: argparse.Namespace) -> tuple[Stimulus, str]:
     name = options.layer or max(synaptic, key=lambda key: int(trace.layers[key].sops.sum()))
     layer = synaptic[name]
     assert isinstance(layer, Synaptic)
+    if options.zeros:
+        layer = thinned(layer, net.weights.zero_level, options.zeros)
     lanes = min(options.lanes, layer.outputs)
     made = layer_stimulus(layer, outputs[layer.source][0], lanes=lanes, cycles=options.cycles)
     return made, f"{Path(options.network).name}, layer {name}, image {options.image} of {images.name}"
+
+
+def thinned(layer: Synaptic, zero: int, share: float) -> Synaptic:
+    """The layer with a share of its weights zero: those of least magnitude, which are the highest levels."""
+    codes = layer.codes.copy()
+    least = np.argsort(-(codes & zero).astype(int), axis=None, kind="stable")[: round(share * codes.size)]
+    codes.reshape(-1)[least] = zero
+    return replace(layer, codes=codes)
 
 
 def main() -> None:
