@@ -39,7 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
     parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
     parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(default)s)")
-    parser.add_argument("--zeros", type=float, default=0.0, help="share of weights, the least, set to zero (%(default)s)")
+    parser.add_argument(
+        "--zeros", type=float, default=0.0, help="share of weights, the least, set to zero (%(default)s)"
+    )
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
     parser.add_argument("--node", type=float, help="node of the library in nm, if its name does not tell")
     parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")

@@ -224,7 +224,8 @@ def test_designs(tmp_path: object) -> None:
     with pytest.raises(ConfigError, match=r"mine.toml: pes must be an int, not '64'"):
         designs.parse('format = 1\npes = "64"', "mine.toml")
     with pytest.raises(
-        ValueError, match=r"processor must be a file ending in .toml or one of batch, default, lean, lean-batch, not 'big'"
+        ValueError,
+        match=r"processor must be a file ending in .toml or one of batch, default, lean, lean-batch, not 'big'",
     ):
         designs.load("big")
     with pytest.raises(FileNotFoundError):
