@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from firstspike.converter import convert
     from firstspike.interop.onnx.read import from_onnx
     from firstspike.interop.onnx.write import to_onnx
+    from firstspike.player import playground
     from firstspike.processor import Cost, Processor, Technology, TechnologyError
     from firstspike.reporter import Report, ReportOptions, report
     from firstspike.spec import FormatError, Network, Trace
@@ -52,6 +53,7 @@ __all__ = [
     "from_onnx",
     "load",
     "models",
+    "playground",
     "prepare",
     "report",
     "to_onnx",
@@ -80,6 +82,7 @@ _PLACES = {
     "from_onnx": "firstspike.interop.onnx.read",
     "load": "firstspike.spiking",
     "models": "firstspike.cat",
+    "playground": "firstspike.player",
     "prepare": "firstspike.cat.prepare",
     "report": "firstspike.reporter",
     "to_onnx": "firstspike.interop.onnx.write",

@@ -1,19 +1,18 @@
 """`report`: a page about any network, or about several side by side, on one's own images."""
 
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from firstspike import __version__, files
+from firstspike import __version__
 from firstspike.arith import checks
 from firstspike.engine.images import is_tensor
 from firstspike.pages import Entry, Example, report_page
+from firstspike.pages.page import Page
 from firstspike.processor import Processor, Technology, cycles, energy, sensitivity, technology
 from firstspike.spec.tally import Tally
 from firstspike.spiking import SpikingNetwork
@@ -68,31 +67,15 @@ class ReportOptions:
         return list(self.shown)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A page about networks: a notebook shows it, ``save`` writes it.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Report(Page):
+    """A page about networks.
 
     Attributes:
-        html: the page, which holds all it shows.
         record: accuracy and cost of every network, by name; keys carry units.
     """
 
-    html: str
     record: Mapping[str, Any]
-
-    def __repr__(self) -> str:
-        return f"Report(of {', '.join(self.record)}; save(path) writes {len(self.html) / 1e6:.1f} MB of HTML)"
-
-    def _repr_html_(self) -> str:
-        return f'<iframe style="width:100%;height:720px;border:0" srcdoc="{escape(self.html)}"></iframe>'
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page, whole or not at all.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        files.write(path, self.html)
 
 
 def report(

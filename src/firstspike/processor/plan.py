@@ -102,17 +102,26 @@ class Plan:
         shape = (len(walks), -1, self.processor.images)
         return walks.reshape(shape), spikes.reshape(shape)
 
-    def schedule(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, runs]`` each."""
+    def base(self, stall: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles of every operation without its walk, and of the loader's fetch before each and at the end.
+
+        Args:
+            stall: probability that the DRAM holds a stream of its port back in a cycle.
+        """
         beat = self.processor.dram_cycles_per_word - 1 + 1 / (1 - stall)
         request = BURST / (1 - stall)
         latency = self.processor.dram_latency_cycles
         fetch = self.bursts[:, 0] * (request + latency) + self.bursts[:, 1] * beat
         transfers, loads, words = self.transfer.T
         single = stall == 0 and self.processor.dram_cycles_per_word == 1
-        static = (
+        static: np.ndarray = (
             self.constant + transfers * request + words * beat + np.where(loads, latency, transfers * LATENCY * single)
         )
+        return static, fetch
+
+    def schedule(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, runs]`` each."""
+        static, fetch = self.base(stall)
         execute = np.repeat(static[:, None], walks.shape[1], axis=1)
         before = np.zeros((*walks.shape[:2], walks.shape[2] + 1), dtype=np.int64)
         np.cumsum(walks, axis=2, out=before[:, :, 1:])

@@ -1,6 +1,7 @@
 """Walks over one map: how many cycles and spikes the windows of an operation meet, for many images at once."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,16 @@ class Walks:
             self._keys[key] = fresh
             self._parts.append((fresh, coverage, word, word + words))
         return self._keys[key]
+
+    def record(self) -> dict[str, Any]:
+        """The walks as lists: ``words``, ``lanes``, ``seen`` (windows that see each pixel, by coverage), ``parts`` (number of
+        the walk, coverage, first word, word after the last)."""
+        return {
+            "words": self.words,
+            "lanes": self.lanes,
+            "seen": [weights.tolist() for weights in self._weights],
+            "parts": [list(part) for part in self._parts],
+        }
 
     def count(self, times: np.ndarray, walks: np.ndarray, spikes: np.ndarray) -> None:
         """Fill in the cycles inside the map and the spikes of every walk, ``[walks, n]``.

@@ -53,6 +53,14 @@ def declare(commands: Any) -> None:
     )
     common.command(
         commands,
+        "playground",
+        playground,
+        run="playground:run",
+        text="write a page in which one draws an image and watches the network's spikes",
+        example="firstspike playground digits.safetensors --data digits --out playground.html",
+    )
+    common.command(
+        commands,
         "reproduce",
         reproduce,
         run="reproduce:run",
@@ -116,6 +124,21 @@ def report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shown", type=int, default=3, metavar="N", help="images that the page shows (%(default)s)")
     parser.add_argument("--image", type=int, action="append", metavar="I", help="show the image at this place; repeat")
     parser.add_argument("--out", dest="page", default="report.html", metavar="FILE", help="page to write (%(default)s)")
+
+
+def playground(parser: argparse.ArgumentParser) -> None:
+    """``firstspike playground``."""
+    common.network(parser)
+    common.data(parser, default="none: the visitor draws")
+    parser.add_argument(
+        "--samples", type=common.positive, default=10, metavar="N", help="images of it to choose from (%(default)s)"
+    )
+    common.processor(parser)
+    common.technology(parser)
+    parser.add_argument("--note", default="", metavar="TEXT", help="a sentence about the network")
+    parser.add_argument(
+        "--out", dest="page", default="playground.html", metavar="FILE", help="page to write (%(default)s)"
+    )
 
 
 def reproduce(parser: argparse.ArgumentParser) -> None:

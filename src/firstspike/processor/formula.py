@@ -1,0 +1,92 @@
+"""The cost of one image as numbers that any program can evaluate: sums of spikes, one maximum an operation, sums of events.
+
+What `firstspike.processor.cycles` counts and `firstspike.processor.energy` prices, written out for the playground's page.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from firstspike.processor import energy, planner
+from firstspike.processor.cycles import LayerCounts
+from firstspike.processor.plan import EVENTS, TAKE
+from firstspike.processor.rates import rates
+from firstspike.processor.technology import Technology
+from firstspike.spec.network import Network
+from firstspike.spec.processor import ProcessorSpec
+
+FIXED = ("dram_read_bits", "dram_write_bits")
+"""Events that do not depend on spikes; pages of DRAM are counted from them."""
+
+TIMES = ("cycles", "wait_cycles")
+"""Events that the schedule gives."""
+
+
+def formula(network: Network, *, processor: ProcessorSpec, technology: Technology) -> dict[str, Any]:
+    """All that the cycles and the energy of one image follow from, ready for JSON.
+
+    Keys: ``layers`` (names), ``sources`` (walks over each map: words, lanes, coverages, parts), ``offsets`` (of the walks),
+    ``operations`` (layer, walk or -1, static cycles, cycles of the next fetch, whether it is a transfer), ``first`` (cycles of
+    the first fetch), ``take`` (cycles that take an operation), ``events`` (names), ``static`` (``[events][layers]``),
+    ``dynamic`` (event, layer, walk, 0 for its spikes or 1 for its cycles, factor), ``clock_mhz``, and ``prices``: by DRAM
+    scenario and layer, the constant and what each event adds, in µJ as (low, value, high).
+
+    Raises:
+        ValueError: the network does not fit the processor.
+    """
+    single = replace(processor, images=1)
+    plan = planner.plan(network, single)
+    execute, fetch = plan.base()
+    rows, layers = plan.dynamic_rows.tolist(), len(plan.layers)
+    dynamic = [
+        [*divmod(rows[row], layers), walk, which, int(plan.dynamic[which, row, walk])]
+        for which, row, walk in np.argwhere(plan.dynamic).tolist()
+    ]
+    if any(EVENTS[event] in FIXED for event, *_ in dynamic):
+        raise ValueError("formula: DRAM traffic must not depend on spikes, and does")
+    return {
+        "layers": [name for name, _ in plan.layers],
+        "sources": {name: walks.record() for name, walks in plan.sources.items()},
+        "offsets": plan.offsets.tolist(),
+        "operations": np.stack(
+            [plan.layer_of, plan.walk_of, execute, fetch[1:], plan.transfer[:, 0]], axis=1
+        ).astype(np.int64).tolist(),
+        "first": int(fetch[0]),
+        "take": TAKE,
+        "events": EVENTS,
+        "static": plan.static.tolist(),
+        "dynamic": dynamic,
+        "clock_mhz": processor.clock_mhz,
+        "prices": {dram: _prices(plan.layers, plan.static, network, single, technology, dram) for dram in technology.dram},
+    }  # fmt: skip
+
+
+def _prices(
+    layers: tuple[tuple[str, str], ...],
+    static: np.ndarray,
+    network: Network,
+    processor: ProcessorSpec,
+    technology: Technology,
+    dram: str,
+) -> list[dict[str, Any]]:
+    """Of every layer: its energy in µJ is affine in the events that depend on spikes."""
+    chosen = rates(processor, network.weights.bits, technology, dram)
+
+    def price(kind: str, events: dict[str, int]) -> np.ndarray:
+        counted = {name: np.array([events.get(name, 0)], dtype=np.int64) for name in EVENTS}
+        counts = LayerCounts(name="", kind=kind, **counted)
+        whole = energy.price([counts], chosen, design="", technology=technology.name, dram=dram).energy
+        return np.array([whole.low, whole.value, whole.high])
+
+    by_kind = {}
+    for kind in {kind for _, kind in layers}:
+        nothing = price(kind, {})
+        by_kind[kind] = {name: (price(kind, {name: 1}) - nothing).tolist() for name in EVENTS if name not in FIXED}
+    return [
+        {
+            "constant": price(kind, {name: int(static[EVENTS.index(name), place]) for name in FIXED}).tolist(),
+            "events": by_kind[kind],
+        }
+        for place, (_, kind) in enumerate(layers)
+    ]
