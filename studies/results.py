@@ -234,7 +234,8 @@ details it is favoured: [Baselines](../explanation/energy.md#baselines). The den
 
 ![Energy per image of every design]({shown}/baselines.png)
 
-    python -m studies.baselines {model} --data {column.data} --data-root DIR --out {out}
+    python -m studies.baselines {model} --data {column.data} --data-root DIR \\
+        --out {out}
 
 All figures, `lpddr3` too: [baselines.csv]({shown}/baselines.csv).
 
@@ -255,7 +256,8 @@ What was weighed and not built, of the energy of `batch`:
 
 {savings_table(pictures / "savings.csv")}
 
-    python -m studies.batches {model} --data {column.data} --data-root DIR --out {out}
+    python -m studies.batches {model} --data {column.data} --data-root DIR \\
+        --out {out}
 
 All designs: [designs.csv]({shown}/designs.csv); the entropy of each layer's codes:
 [codes.csv]({shown}/codes.csv). What they say: [A better processor](../explanation/energy.md#a-better-processor).
