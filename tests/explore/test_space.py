@@ -29,7 +29,8 @@ def test_a_space_holds_what_its_file_says(tmp_path: Path) -> None:
 
 def test_every_field_of_the_processor_can_vary(tmp_path: Path) -> None:
     for field in fields(ProcessorSpec):
-        text = f"processor: {{{field.name}: {{unit: {unit(field.name)}, values: [{field.default}]}}}}\nobjectives"
+        named = "" if isinstance(field.default, bool) else f"unit: {unit(field.name)}, "  # a switch has no unit
+        text = f"processor: {{{field.name}: {{{named}values: [{field.default}]}}}}\nobjectives"
         head, _, tail = TEXT.partition("processor:")
         found = small(tmp_path, head + text + tail.partition("objectives")[2])
         assert f"processor.{field.name}" in {p.key for p in found.parameters}
