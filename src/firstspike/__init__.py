@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from firstspike.cat.prepared import Prepared
     from firstspike.conversion import ConversionError
     from firstspike.converter import convert
+    from firstspike.interop.nir.graph import from_nir, to_nir
     from firstspike.interop.onnx.read import from_onnx
     from firstspike.interop.onnx.write import to_onnx
     from firstspike.player import playground
@@ -50,12 +51,14 @@ __all__ = [
     "adapt",
     "calibrate",
     "convert",
+    "from_nir",
     "from_onnx",
     "load",
     "models",
     "playground",
     "prepare",
     "report",
+    "to_nir",
     "to_onnx",
     "zoo",
 ]
@@ -79,12 +82,14 @@ _PLACES = {
     "adapt": "firstspike.cat.adapt",
     "calibrate": "firstspike.cat.calibrate",
     "convert": "firstspike.converter",
+    "from_nir": "firstspike.interop.nir.graph",
     "from_onnx": "firstspike.interop.onnx.read",
     "load": "firstspike.spiking",
     "models": "firstspike.cat",
     "playground": "firstspike.player",
     "prepare": "firstspike.cat.prepare",
     "report": "firstspike.reporter",
+    "to_nir": "firstspike.interop.nir.graph",
     "to_onnx": "firstspike.interop.onnx.write",
     "zoo": "firstspike",
 }

@@ -227,7 +227,15 @@ def zoo_gates(path: Path) -> Path:
 GRAPHS: dict[str, Callable[[Path], Path]] = {
     make.__name__: make
     for make in (
-        keras_small, keras_residual, keras_mobile, keras_dense_on_pixels, zoo_mnist, zoo_resnet, zoo_squeezenet, zoo_alexnet,
-        zoo_shufflenet, zoo_gates,
+        keras_small,
+        keras_residual,
+        keras_mobile,
+        keras_dense_on_pixels,
+        zoo_mnist,
+        zoo_resnet,
+        zoo_squeezenet,
+        zoo_alexnet,
+        zoo_shufflenet,
+        zoo_gates,
     )
-}  # fmt: skip
+}

@@ -73,8 +73,13 @@ def test_exported_by_torch_dynamo_and_converted(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(96, 10)
-    ).eval()  # fmt: skip
+        nn.Conv2d(1, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 10),
+    ).eval()
     images = torch.rand(16, 1, 8, 8)
     path = export(net, images, tmp_path / "net.onnx", dynamo=True, dynamic_shapes=({0: "n"},), verbose=False)
     found = fs.from_onnx(path)

@@ -76,12 +76,12 @@ def test_qonnx_evaluates_its_quantisers(digits: tuple[SpikingNetwork, np.ndarray
     model = ModelWrapper(str(tmp_path / "net.onnx"))
     assert {node.op_type for node in model.graph.node} >= {"Quant", "Conv", "GreaterOrEqual"}
     name, output = model.graph.input[0].name, model.graph.output[0].name
-    model.set_tensor_shape(name, [32, *snn.network.input_shape])  # qonnx wants to know how many images
-    model.set_tensor_shape(output, [32, len(snn.network.classes)])
+    model.set_tensor_shape(name, [8, *snn.network.input_shape])  # qonnx wants to know how many images
+    model.set_tensor_shape(output, [8, len(snn.network.classes)])
     model = model.transform(InferShapes())
-    found = execute_onnx(model, {name: images[:32].astype(np.float32)})[output]
+    found = execute_onnx(model, {name: images[:8].astype(np.float32)})[output]
     fs.to_onnx(snn, tmp_path / "plain.onnx", precision="float32")
-    assert np.array_equal(found, run(tmp_path / "plain.onnx", images[:32]))  # no quantiser changes a value
+    assert np.array_equal(found, run(tmp_path / "plain.onnx", images[:8]))  # no quantiser changes a value
 
 
 def test_refusals(digits: tuple[SpikingNetwork, np.ndarray], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of the commands that run and price networks: zoo, inspect, evaluate, cost, reproduce, explore, bench."""
+"""Arguments of the commands that run and price networks: zoo, inspect, evaluate, cost, export, reproduce, explore, bench."""
 
 import argparse
 import os
@@ -58,6 +58,14 @@ def declare(commands: Any) -> None:
         run="playground:run",
         text="write a page in which one draws an image and watches the network's spikes",
         example="firstspike playground digits.safetensors --data digits --out playground.html",
+    )
+    common.command(
+        commands,
+        "export",
+        export,
+        run="export:run",
+        text="write a network as a file of another tool: ONNX, NIR",
+        example="firstspike export digits.safetensors --format onnx --out digits.onnx",
     )
     common.command(
         commands,
@@ -138,6 +146,23 @@ def playground(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", metavar="TEXT", help="a sentence about the network")
     parser.add_argument(
         "--out", dest="page", default="playground.html", metavar="FILE", help="page to write (%(default)s)"
+    )
+
+
+def export(parser: argparse.ArgumentParser) -> None:
+    """``firstspike export``."""
+    add = parser.add_argument
+    common.network(parser)
+    add("--format", choices=("onnx", "nir"), required=True, help="ONNX of standard operators, or NIR")
+    add("--out", dest="save", required=True, metavar="FILE", help="file to write (.onnx, .nir)")
+    add(
+        "--precision",
+        choices=("float64", "float32"),
+        default="float64",
+        help="of an ONNX graph: float64 is the integer network, float32 what most tools take (%(default)s)",
+    )
+    add(
+        "--quantisers", action="store_true", help="mark the grids of weights and activations by QONNX's Quant (float32)"
     )
 
 

@@ -16,8 +16,12 @@ from firstspike.interop.onnx.reader import Reader, Value
 LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 FUNCTIONS: dict[str, Any] = {
-    "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div, "Sum": torch.add,
-}  # fmt: skip
+    "Add": torch.add,
+    "Sub": torch.sub,
+    "Mul": torch.mul,
+    "Div": torch.div,
+    "Sum": torch.add,
+}
 
 
 def add(reader: Reader, operator: Operator) -> Value:
@@ -63,9 +67,12 @@ def _affine(reader: Reader, operator: Operator, place: int) -> Value:
     if kind == "Div" and place == 0:
         raise UnsupportedError(f"{operator.path}: Div must be by a constant, not of one")
     factor, summand = {
-        "Add": (ones, vector), "Sum": (ones, vector), "Mul": (vector, zeros), "Div": (ones / vector, zeros),
+        "Add": (ones, vector),
+        "Sum": (ones, vector),
+        "Mul": (vector, zeros),
+        "Div": (ones / vector, zeros),
         "Sub": (ones, -vector) if place == 1 else (-ones, vector),
-    }[kind]  # fmt: skip
+    }[kind]
     module = reader.root.get_submodule(str(value.node.target)) if value.node.op == "call_module" else None
     if isinstance(module, LINEAR) and reader.found.alone(operator.inputs[1 - place]):
         fold(module, factor, summand)

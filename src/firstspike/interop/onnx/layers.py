@@ -88,9 +88,16 @@ def convolution(
     groups = int(operator.attributes.get("group", 1))
     kind = CONVOLUTIONS[weight.ndim]
     made: nn.Module = kind(
-        weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride=stride, padding=padding,
-        dilation=dilation, groups=groups, bias=bias is not None, device="meta",
-    )  # fmt: skip
+        weight.shape[1] * groups,
+        weight.shape[0],
+        tuple(weight.shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        bias=bias is not None,
+        device="meta",
+    )
     return set_weights(made, weight=weight, bias=bias)
 
 
@@ -164,9 +171,15 @@ def activation(operator: Operator, arrays: Sequence[np.ndarray | None]) -> nn.Mo
     """A function of single values, or None if the operator is none; ``arrays``: its constants, None where there is none."""
     given = operator.attributes
     made: dict[str, Callable[[], nn.Module]] = {
-        "Relu": nn.ReLU, "Sigmoid": nn.Sigmoid, "Tanh": nn.Tanh, "HardSwish": nn.Hardswish, "Softplus": nn.Softplus,
-        "Mish": nn.Mish, "Softsign": nn.Softsign, "Selu": nn.SELU,
-    }  # fmt: skip
+        "Relu": nn.ReLU,
+        "Sigmoid": nn.Sigmoid,
+        "Tanh": nn.Tanh,
+        "HardSwish": nn.Hardswish,
+        "Softplus": nn.Softplus,
+        "Mish": nn.Mish,
+        "Softsign": nn.Softsign,
+        "Selu": nn.SELU,
+    }
     if operator.kind in made:
         return made[operator.kind]()
     if operator.kind == "LeakyRelu":

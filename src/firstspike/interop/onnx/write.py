@@ -96,9 +96,13 @@ class _Writer:
         graph = helper.make_graph(self.nodes, "firstspike", [image], [logits], weights)
         imports = functions.opsets() + ([helper.make_opsetid(quant.DOMAIN, 1)] if self.quantisers else [])
         model = helper.make_model(
-            graph, opset_imports=imports, functions=self._functions(), ir_version=functions.IR_VERSION,
-            producer_name="firstspike", producer_version=firstspike.__version__,
-        )  # fmt: skip
+            graph,
+            opset_imports=imports,
+            functions=self._functions(),
+            ir_version=functions.IR_VERSION,
+            producer_name="firstspike",
+            producer_version=firstspike.__version__,
+        )
         helper.set_model_props(model, self._metadata())
         if self.quantisers:  # qonnx knows no functions of a model
             return onnx.inliner.inline_local_functions(model)
