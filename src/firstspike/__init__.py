@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from firstspike.cat.prepared import Prepared
     from firstspike.conversion import ConversionError
     from firstspike.converter import convert
+    from firstspike.interop.module import to_torch
     from firstspike.interop.nir.graph import from_nir, to_nir
     from firstspike.interop.onnx.read import from_onnx
     from firstspike.interop.onnx.write import to_onnx
@@ -60,6 +61,7 @@ __all__ = [
     "report",
     "to_nir",
     "to_onnx",
+    "to_torch",
     "zoo",
 ]
 
@@ -91,6 +93,7 @@ _PLACES = {
     "report": "firstspike.reporter",
     "to_nir": "firstspike.interop.nir.graph",
     "to_onnx": "firstspike.interop.onnx.write",
+    "to_torch": "firstspike.interop.module",
     "zoo": "firstspike",
 }
 """Where each public name is defined."""
