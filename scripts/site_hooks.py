@@ -1,4 +1,4 @@
-"""What the site's pages take from the code when they are built: the help of every command.
+"""What the site's pages take from the code when they are built: the help of every command, and the playground.
 
 The line ``<!-- help of every command -->`` on a page becomes what ``firstspike --help`` and the ``--help`` of each subcommand
 print, under headings.
@@ -46,6 +46,26 @@ def commands(*above: str) -> Iterator[tuple[str, ...]]:
     for name in COMMAND.findall(listed):
         yield (*above, name)
         yield from commands(*above, name)
+
+
+def playground() -> str:
+    """The playground of the digits network, with a digit of each class."""
+    import numpy as np
+
+    import firstspike as fs
+    from firstspike.data import load
+
+    digits = load("digits", split="test")
+    first = [int(np.flatnonzero(digits.labels == label)[0]) for label in range(10)]
+    return fs.playground(fs.zoo.load("digits"), name="digits", samples=list(digits.images[first])).html
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """Called by MkDocs with the site's files; adds the page that the code makes."""
+    from mkdocs.structure.files import File
+
+    files.append(File.generated(config, "playground/digits.html", content=playground()))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
