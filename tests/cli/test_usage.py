@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from firstspike.cli import main
+from firstspike.names import PLANS
 
 USES = {
     "evalute NET": "firstspike: error: argument COMMAND: invalid choice: 'evalute' (choose from ",
@@ -49,4 +50,4 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(
 
 def test_a_network_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "vgg99", "--recipe", "digits"]) == 2
-    assert "network.plan must be one of vgg16, small, not 'vgg99'" in capsys.readouterr().err
+    assert f"network.plan must be one of {', '.join(PLANS)}, not 'vgg99'" in capsys.readouterr().err
