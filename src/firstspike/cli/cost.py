@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> None:
     console.print(
         f"{cost.latency_us:,.1f} µs {per} at {processor.clock_mhz:g} MHz, {cost.frames_per_second:,.1f} images/s, "
         f"{cost.power_mw:.1f} mW, "
-        f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm²; DRAM scenario {cost.dram}, technology {cost.technology}"
+        f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm²; DRAM scenario {cost.dram}, technology {cost.technology}",
+        soft_wrap=True,
     )
     write_json(
         options.json,

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
         f"{options.network}: input {_shape(network.input_shape)}, T = {code.T}, tau = {code.tau}, "
         f"M = {code.mantissa_bits}; weights {weights.bits} bits, {weights.levels_per_octave} levels per octave, "
         f"M_w = {weights.mantissa_bits}; latency {network.latency_steps} steps; "
-        f"{path.stat().st_size:,} bytes"
+        f"{path.stat().st_size:,} bytes",
+        soft_wrap=True,
     )
     numbers = ["output", "weights", "zero", "scale k", "G", "membrane"]
     shown = table("", ["layer", "kind", "reads"], numbers)
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         shown.add_row(*cells)
     console.print(shown)
     for key, value in notes.items():
-        console.print(f"{key}: {value}")
+        console.print(f"{key}: {value}", soft_wrap=True)
     write_json(
         options.json,
         {
