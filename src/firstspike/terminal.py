@@ -28,12 +28,21 @@ class Terminal(Console):
     >>> terminal.print("conv[bold]\\x1b[2J")
     >>> terminal.file.getvalue()
     'conv[bold]\\\\x1b[2J\\n'
+    >>> terminal.print("word " * 40)
+    >>> terminal.file.getvalue().count("\\n")
+    2
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
         if not self.is_terminal and "width" not in options:  # a file or a pipe has no width to keep to
             self.width = 120
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """What is only text is not broken into lines where there is no terminal: a reader of a pipe takes whole ones."""
+        if not self.is_terminal and all(isinstance(part, str) for part in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """What every string goes through: printed, title or cell."""
