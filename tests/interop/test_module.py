@@ -6,6 +6,7 @@ import torch
 from engine.networks import networks, pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interop.shortcuts import Residual
 
 import firstspike as fs
 from firstspike.arith import decode
@@ -77,21 +78,3 @@ def test_neurobench_counts_planes_shortcuts_and_a_projection() -> None:
     snn = fs.convert(cat, example=images)
     assert any(isinstance(layer, Synaptic) and layer.parts for layer in snn.network.layers)
     compare(snn, images.numpy(), labels)
-
-
-class Residual(torch.nn.Module):
-    """A shortcut, and one with a projection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = torch.nn.Conv2d(2, 4, 3, padding=1)
-        self.same = torch.nn.Conv2d(4, 4, 3, padding=1)
-        self.down = torch.nn.Conv2d(4, 6, 3, stride=2, padding=1)
-        self.project = torch.nn.Conv2d(4, 6, 1, stride=2)
-        self.last = torch.nn.Linear(96, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.first(x))
-        x = torch.relu(self.same(x) + x)
-        x = torch.relu(self.down(x) + self.project(x))
-        return self.last(x.flatten(1))

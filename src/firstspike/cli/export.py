@@ -14,6 +14,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the file."""
     if options.format != "onnx" and (options.quantisers or options.precision != "float64"):
         raise ValueError(f"--precision and --quantisers must go with --format onnx, not {options.format}")
+    if options.format != "nir" and options.neurons != "ttfs":
+        raise ValueError(f"--neurons must go with --format nir, not {options.format}")
     network = load(zoo.file(options.network))
     if options.format == "onnx":
         with needed("export --format onnx"):
@@ -24,8 +26,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         with needed("export --format nir"):
             from firstspike.interop.nir.graph import to_nir
-        to_nir(network, options.save)
-        told = "NIR with nodes that fire once (docs/reference/nir.md)"
+        to_nir(network, options.save, neurons=options.neurons)
+        told = "NIR with " + (
+            "nodes that fire once" if options.neurons == "ttfs" else "integrate-and-fire nodes and a schedule"
+        )
     size = Path(options.save).stat().st_size
     console.print(f"{options.save}: {len(network.layers)} layers, {size:,} bytes, {told}", soft_wrap=True)
     record = {"network": str(options.network), "fingerprint": fingerprint(network), "file": options.save}

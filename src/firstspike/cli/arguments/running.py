@@ -164,6 +164,12 @@ def export(parser: argparse.ArgumentParser) -> None:
     add(
         "--quantisers", action="store_true", help="mark the grids of weights and activations by QONNX's Quant (float32)"
     )
+    add(
+        "--neurons",
+        choices=("ttfs", "if"),
+        default="ttfs",
+        help="of a NIR graph: nodes that fire once, or integrate-and-fire nodes with a schedule (%(default)s)",
+    )
 
 
 def reproduce(parser: argparse.ArgumentParser) -> None:

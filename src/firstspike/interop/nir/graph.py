@@ -9,7 +9,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import nir
@@ -18,6 +18,7 @@ import numpy as np
 from firstspike import files
 from firstspike.arith import Code, LogWeights, decode_weights, kernel, membrane_exponent
 from firstspike.interop.nir.nodes import PROPOSED, TTFS, BitPlanes, Channels, MaxPool2d
+from firstspike.interop.nir.schedule import integrate_and_fire
 from firstspike.messages import brief, line
 from firstspike.spec import network as spec
 from firstspike.spec.network import INPUT, Network, Synaptic
@@ -30,7 +31,12 @@ KEY = "firstspike"
 """Of the graph's metadata: a JSON text."""
 
 
-def to_nir(snn: SpikingNetwork | Network, path: str | os.PathLike[str] | None = None) -> nir.NIRGraph:
+def to_nir(
+    snn: SpikingNetwork | Network,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    neurons: Literal["ttfs", "if"] = "ttfs",
+) -> nir.NIRGraph:
     """A network as a NIR graph with the proposed nodes (`firstspike.interop.nir.nodes`), also written to a file.
 
     Its nodes: an input, what encodes it, for every layer its connections (Conv2d, Affine), whose sums meet in a TTFS node,
@@ -39,15 +45,20 @@ def to_nir(snn: SpikingNetwork | Network, path: str | os.PathLike[str] | None = 
     Args:
         snn: the converted network.
         path: of a file (HDF5), written whole or not at all; None for none.
+        neurons: "ttfs" for the proposed nodes, which `from_nir` reads back; "if" for integrate-and-fire nodes that others know,
+            with the schedule of the windows (`firstspike.interop.nir.schedule`).
 
     Raises:
         TypeError: ``snn`` is no network.
+        ValueError: there are no such neurons.
         OSError: the file cannot be written.
     """
     network = snn.network if isinstance(snn, SpikingNetwork) else snn
     if not isinstance(network, Network):
         raise TypeError(f"to_nir needs a converted network, not {type(snn).__name__}")
-    graph = _Writer(network).graph()
+    if neurons not in ("ttfs", "if"):
+        raise ValueError(f"neurons must be 'ttfs' or 'if', not {neurons!r}")
+    graph = _Writer(network).graph() if neurons == "ttfs" else integrate_and_fire(network)
     if path is not None:
         write(graph, path)
     return graph
