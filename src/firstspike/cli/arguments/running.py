@@ -11,6 +11,12 @@ from firstspike.cli.arguments.training import nothing
 
 def declare(commands: Any) -> None:
     """Add the commands."""
+    _of_a_network(commands)
+    _of_several(commands)
+
+
+def _of_a_network(commands: Any) -> None:
+    """Commands that take a network, or list them."""
     common.command(
         commands,
         "zoo",
@@ -67,6 +73,10 @@ def declare(commands: Any) -> None:
         text="write a network as a file of another tool: ONNX, NIR",
         example="firstspike export digits.safetensors --format onnx --out digits.onnx",
     )
+
+
+def _of_several(commands: Any) -> None:
+    """Commands that run many networks."""
     common.command(
         commands,
         "reproduce",
