@@ -7,6 +7,7 @@ EXTRAS = {
     "IPython": "notebook",
     "amaranth": "rtl",
     "h5py": "nir",
+    "klayout": "layout",
     "lightning": "train",
     "nir": "nir",
     "onnx": "onnx",

@@ -53,6 +53,25 @@ def test_inverter_chain() -> None:
     assert energy.cells == 2
 
 
+def test_wires_by_hand() -> None:
+    """2 fF of wire between the inverters of the chain: energy at the larger load, and C V^2 / 2 of the wire itself."""
+    design = build(
+        {"a": ("INV", {"A": 2, "Y": 3}), "b": ("INV", {"A": 3, "Y": 4})},
+        {"x": ("input", [2]), "y": ("output", [4])},
+    )
+    planes = {"x": np.array([0, 1, 1, 0], dtype=np.uint64)[:, None]}
+    waves = activity.simulate(design, TINY, planes, streams=1)
+    driven = design.instances[0].pins["Y"]
+    assert isinstance(driven, int)
+    report = power.integrate(design, TINY, waves, clock_ns=1.0, warmup=0, slew_ps=10.0, wires={driven: 2.0})
+    energy = report.blocks[""]
+    # a drives 1 fF of pin and 2 fF of wire: rising 1 + 2 x 3/10, falling 5; its edge is 10 + 10 x 3/10 = 13 ps
+    rising_b = 1 + 3 * (1.0 / 90)
+    assert energy.supply["combinational"] == pytest.approx((1.6 + 5) + (rising_b + 5))
+    # net x 1 fF, the net between 3 fF: two transitions each
+    assert energy.supply["switching"] == pytest.approx(2 * 0.5 * (1 + 3))
+
+
 def test_state_and_related_pin() -> None:
     """NAND2: which input moved decides; an input that moves nothing costs by the state of the other."""
     design = build(

@@ -1,9 +1,9 @@
 """Power of a mapped netlist: Liberty internal energy, switching energy and leakage over the toggles of a stimulus.
 
 Every transition of every net of a gate-level simulation is priced in the state in which it happens: internal energy of
-the cell's table at the nets' transition time and load, ``C V^2 / 2`` of the pins it drives, leakage all the time. The
-clock's pins and internal energy are a category of their own. Before layout: no wires, no clock tree;
-the simulation has no delays, so no glitches.
+the cell's table at the nets' transition time and load, ``C V^2 / 2`` of the pins and wires it drives, leakage all the time. The
+clock's pins and internal energy are a category of their own. Wires are those of a layout, or none; the simulation has no
+delays, so no glitches.
 """
 
 import math
@@ -96,6 +96,7 @@ def integrate(
     clock_ns: float = 4.0,
     warmup: int = 2,
     slew_ps: float | None = None,
+    wires: Mapping[int, float] | None = None,
 ) -> PowerReport:
     """Energy of the cycles after ``warmup``.
 
@@ -106,13 +107,14 @@ def integrate(
         clock_ns: period, for leakage.
         warmup: cycles at the beginning that are not priced (reset).
         slew_ps: transition time of clock and inputs; None: `Library.typical_slew`.
+        wires: capacitance of each net's wires in fF, by its number; None: no wires.
 
     Raises:
         ValueError: no cycle is left.
     """
     if len(waves.nets) < warmup + 2:
         raise ValueError(f"stimulus must be longer than {warmup + 1} cycles, not {len(waves.nets)!r}")
-    return _Integrator(netlist, library, waves, clock_ns, warmup, slew_ps).run()
+    return _Integrator(netlist, library, waves, clock_ns, warmup, slew_ps, wires or {}).run()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +151,7 @@ class _Integrator:
         clock_ns: float,
         warmup: int,
         slew_ps: float | None,
+        wires: Mapping[int, float],
     ) -> None:
         self.netlist, self.library, self.waves, self.clock_ns = netlist, library, waves, clock_ns
         self.ones = waves.ones
@@ -157,7 +160,7 @@ class _Integrator:
         self.events = len(self.after)
         self.cells = [(instance, library.cell(instance.type)) for instance in netlist.instances]
         self.blocks = {path: Energy() for path in netlist.modules}
-        self.loads = self._loads()
+        self.loads = self._loads(wires)
         self.slews = self._slews(library.typical_slew if slew_ps is None else slew_ps)
 
     def run(self) -> PowerReport:
@@ -174,8 +177,8 @@ class _Integrator:
         self._switching()
         return PowerReport(blocks=self.blocks, cycles=self.events * self.waves.streams, clock_ns=self.clock_ns)
 
-    def _loads(self) -> dict[int, float]:
-        loads: dict[int, float] = {}
+    def _loads(self, wires: Mapping[int, float]) -> dict[int, float]:
+        loads = dict(wires)
         for instance, cell in self.cells:
             for pin in cell.inputs:
                 bit = instance.pins.get(pin.name, "x")
@@ -358,7 +361,7 @@ class _Integrator:
             block.add(category, 0.0 if supply in GROUNDS else energy * moves.share, energy * moves.share)
 
     def _switching(self) -> None:
-        """Charging the pins: ``C V^2 / 2`` a transition, to the block of the driver (the top for inputs)."""
+        """Charging pins and wires: ``C V^2 / 2`` a transition, to the block of the driver (the top for inputs)."""
         owner = {
             bit: instance.block
             for instance, cell in self.cells

@@ -1,4 +1,4 @@
-"""Static timing of a mapped netlist with OpenSTA, before layout."""
+"""Static timing of a mapped netlist with OpenSTA, without wires or with those of a layout."""
 
 import re
 import shutil
@@ -27,9 +27,16 @@ def available() -> bool:
 
 
 def analyse(
-    verilog: str, top: str, liberty: Sequence[Path], *, clock_ns: float, time_unit_ns: float, seconds: float = 300
+    verilog: str,
+    top: str,
+    liberty: Sequence[Path],
+    *,
+    clock_ns: float,
+    time_unit_ns: float,
+    spef: str | None = None,
+    seconds: float = 300,
 ) -> Timing:
-    """Worst path with an ideal clock ``clk`` and inputs that arrive with it, outputs due with it, no wires.
+    """Worst path with an ideal clock ``clk`` and inputs that arrive with it, outputs due with it.
 
     Args:
         verilog: hierarchical netlist.
@@ -37,6 +44,7 @@ def analyse(
         liberty: plain or gzip files.
         clock_ns: period.
         time_unit_ns: time unit of the first library.
+        spef: the wires of a layout; None: no wires.
         seconds: how long OpenSTA may take.
 
     Raises:
@@ -48,6 +56,8 @@ def analyse(
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "netlist.v").write_text(re.sub(r"\b(input|output|wire|reg) signed\b", r"\1", verilog))
+        if spef is not None:
+            (work / "wires.spef").write_text(spef)
         commands = [f"read_liberty {{{path}}}" for path in liberty]
         commands += [
             "read_verilog netlist.v",
@@ -55,6 +65,7 @@ def analyse(
             f"create_clock -name clk -period {clock_ns / time_unit_ns} [get_ports clk]",
             "set_input_delay 0 -clock clk [all_inputs]",
             "set_output_delay 0 -clock clk [all_outputs]",
+            *(["read_spef wires.spef"] if spef else []),
             "report_checks -path_delay max -digits 6",
             "exit",
         ]

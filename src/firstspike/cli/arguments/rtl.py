@@ -1,4 +1,4 @@
-"""Arguments of ``firstspike rtl run``, ``emit``, ``synth`` and ``power``."""
+"""Arguments of ``firstspike rtl run``, ``emit``, ``synth``, ``power`` and ``layout``."""
 
 import argparse
 from typing import Any
@@ -8,7 +8,7 @@ from firstspike.cli.arguments import common
 
 def declare(commands: Any) -> None:
     """Add the commands."""
-    text = "run a network on the processor's RTL, write the RTL as Verilog, map it to gates, price it"
+    text = "run a network on the processor's RTL, write the RTL as Verilog, map it to gates, price it, lay it out"
     parser = commands.add_parser("rtl", help=text, description=text[0].upper() + text[1:] + ".")
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     common.command(
@@ -42,6 +42,14 @@ def declare(commands: Any) -> None:
         run="gates:power",
         text="energy by block on a real layer of a real image, at gate level",
         example="firstspike rtl power digits.safetensors --data digits --layer conv2_1 --liberty cells.lib",
+    )
+    common.command(
+        parts,
+        "layout",
+        layout,
+        run="layout:run",
+        text="place, route and check a block in an open process",
+        example="firstspike rtl layout --pdk IHP-Open-PDK --out lane",
     )
 
 
@@ -87,6 +95,24 @@ def power(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cycles", type=common.positive, default=3000, metavar="N", help="how many cycles (%(default)s)"
     )
+
+
+def layout(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl layout``."""
+    common.processor(parser)
+    add = parser.add_argument
+    add("--top", choices=("pe", "lane"), default="lane", help="what to lay out (%(default)s)")
+    add("--pdk", required=True, metavar="DIR", help="checkout of https://github.com/IHP-GmbH/IHP-Open-PDK")
+    add("--out", required=True, metavar="DIR", help="folder for GDS, DEF, SPEF, netlist, picture and record")
+    add("--liberty", action="append", metavar="FILE", help="Liberty of the kit's cells (the kit's own)")
+    add(
+        "--utilisation",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="share of the core that cells cover (%(default)s)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the placement (%(default)s)")
 
 
 def _images(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,358 @@
+"""From a mapped netlist to a routed, checked layout, in one call."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firstspike.gates import timing
+from firstspike.gates.layout import (
+    access,
+    block,
+    connect,
+    deffile,
+    drawing,
+    floorplan,
+    lef,
+    legal,
+    parasitics,
+    place,
+    rules,
+    supply,
+)
+from firstspike.gates.layout.deffile import Placed, Wires
+from firstspike.gates.layout.floorplan import Floorplan
+from firstspike.gates.layout.lef import Lef
+from firstspike.gates.layout.pdk import Kit
+from firstspike.gates.layout.route import Access, Grid, Router
+from firstspike.gates.liberty import Library, read_text
+from firstspike.gates.netlist import Netlist
+
+OUTSIDE = 1.0
+"""What a via that sticks out of its pin's metal costs the router, in um."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a block is laid out.
+
+    Attributes:
+        utilisation: share of the core that cells cover.
+        moves: of the annealer that refines the placement.
+        spacing: fewest tracks between two ports.
+        seed: of placement and annealing.
+        straps: pairs of power and ground straps.
+    """
+
+    utilisation: float = 0.6
+    moves: int = 300_000
+    spacing: int = 2
+    seed: int = 0
+    straps: int = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """A routed block.
+
+    Attributes:
+        block: its netlist.
+        floorplan: rows and die.
+        cells, fills: placed cells, fillers.
+        ports: x, y and layer of each.
+        wires: of each net.
+        trees: their resistances and capacitances.
+        rounds: conflicting nets after each round of the router; the last is 0.
+        drawn: KLayout's layout.
+        violations: of design rules, by rule.
+        connections: shorts and opens.
+    """
+
+    block: block.Block
+    floorplan: Floorplan
+    cells: dict[str, Placed]
+    fills: tuple[Placed, ...]
+    ports: dict[str, tuple[float, float, str]]
+    wires: dict[str, Wires]
+    trees: dict[str, parasitics.Tree]
+    rounds: tuple[int, ...]
+    drawn: Any
+    violations: dict[str, list[tuple[float, float]]]
+    connections: connect.Connections
+
+    def definition(self) -> str:
+        """The layout as DEF."""
+        return deffile.write(self.block, self.floorplan, self.cells, self.ports, self.wires)
+
+    def spef(self, library: Library) -> str:
+        """Wires as SPEF."""
+        directions = {}
+        for name, port in self.block.ports.items():
+            directions[name] = port.direction
+        for net in self.block.nets.values():
+            for cell, pin in net.pins:
+                kind = library.cell(self.block.cells[cell])
+                directions[f"{cell}:{pin}"] = kind.pins[pin].direction
+        return parasitics.write_spef(self.block.name, self.trees, directions)
+
+    def record(self) -> dict[str, Any]:
+        """The result as plain data."""
+        plan, trees = self.floorplan, self.trees.values()
+        sinks = sum(len(net.pins) - 1 + len(net.ports) for net in self.block.nets.values())
+        return {
+            "block": self.block.name,
+            "cells": len(self.block.cells),
+            "nets": len(self.block.nets),
+            "nets_routed": len(self.wires),
+            "router_rounds": list(self.rounds),
+            "core_um": [plan.width, plan.core_height],
+            "die_um": list(plan.die),
+            "wire_mm": sum(tree.length_um for tree in trees) * 1e-3,
+            "vias": sum(len(wires.vias) for wires in self.wires.values()),
+            "wires_ff": sum(tree.total_ff for tree in trees),
+            "wires_ground_ff": sum(tree.ground_ff for tree in trees),
+            "wires_ff_per_sink": sum(tree.total_ff for tree in trees) / sinks,
+            "design_rules": len(self.violations),
+            "violations": dict(rules.summary(self.violations)),
+            "pins_checked": self.connections.pins,
+            "opens": list(self.connections.opens),
+            "shorts": [list(pair) for pair in self.connections.shorts],
+        }
+
+
+def lay_out(
+    netlist: Netlist,
+    library: Library,
+    kit: Kit,
+    options: Options | None = None,
+    *,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Layout:
+    """Place, route, extract and check a block.
+
+    Args:
+        netlist: mapped to the kit's cells, without memories.
+        library: the same cells' Liberty.
+        kit: where the block is laid out.
+        options: how.
+        progress: called with what comes next.
+
+    Raises:
+        ValueError: the block does not fit, or a cell is not in the kit.
+        ImportError: KLayout's module is missing.
+        RuntimeError: not all nets could be routed.
+    """
+    chosen = Options() if options is None else options
+    drawing.klayout()
+    technology = lef.read([kit.technology, kit.cells])
+    made = block.build(netlist, library)
+    plan = floorplan.plan(made, technology, utilisation=chosen.utilisation, layers=kit.signals)
+    progress(f"placing {len(made.cells)} cells in {plan.rows} rows")
+    cells, ports = _place(made, technology, plan, chosen)
+    supplies = supply.straps(kit, plan, pairs=chosen.straps)
+    grid = _grid(kit, plan, supplies)
+    nets = _access(kit, made, technology, grid, cells, ports)
+    progress(f"routing {len(nets)} nets on {len(grid.layers)} metals")
+    router = Router(grid, nets)
+    router.run(sorted(nets, key=lambda name: _extent(nets[name])))
+    wires = {name: router.wires(name) for name in nets}
+    progress("extracting wires")
+    trees = _extract(kit, technology, plan, router, wires)
+    progress("drawing and checking")
+    drawn, fills = _draw(kit, made, technology, plan, cells, ports, wires, supplies)
+    everything = cells | {f"f{index}": cell for index, cell in enumerate(fills)}
+    return Layout(
+        block=made,
+        floorplan=plan,
+        cells=cells,
+        fills=fills,
+        ports=ports,
+        wires=wires,
+        trees=trees,
+        rounds=tuple(router.progress),
+        drawn=drawn,
+        violations=rules.check(kit, drawn, made.name),
+        connections=connect.check(kit, drawn, made.name, made, everything, technology.macros, ports),
+    )
+
+
+def time(layout: Layout, library: Library, *, clock_ns: float, wires: bool) -> timing.Timing | None:
+    """Worst path with the layout's wires or without; None where OpenSTA is not installed."""
+    if not timing.available():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        # not every OpenSTA reads gzip
+        plain = [Path(folder) / f"{index}.lib" for index in range(len(library.paths))]
+        for copy, path in zip(plain, library.paths, strict=True):
+            copy.write_text(read_text(path), encoding="utf-8")
+        return timing.analyse(
+            layout.block.verilog(),
+            layout.block.name,
+            plain,
+            clock_ns=clock_ns,
+            time_unit_ns=library.time_unit_ns,
+            spef=layout.spef(library) if wires else None,
+        )
+
+
+def _place(
+    made: block.Block, technology: Lef, plan: Floorplan, options: Options
+) -> tuple[dict[str, Placed], dict[str, tuple[float, float, str]]]:
+    problem = place.problem(made, technology)
+    centres, slots = place.place(problem, plan, spacing=options.spacing, seed=options.seed)
+    ports = np.array([slot[:2] for slot in slots])
+    legalised = legal.legalise(problem, plan, centres)
+    refined = legal.refine(problem, plan, legalised, ports, moves=options.moves, seed=options.seed)
+    corners = refined.corners(plan)
+    cells = {
+        name: Placed(
+            type=made.cells[name],
+            x=float(corners[index, 0]),
+            y=float(corners[index, 1]),
+            flipped=bool(refined.rows[index] % 2),
+        )
+        for index, name in enumerate(problem.cells)
+    }
+    return cells, dict(zip(problem.names, slots, strict=True))
+
+
+def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Supply]) -> Grid:
+    layers = plan.layers[1:]
+    names = [layer.name for layer in layers]
+    pitch = (
+        next(layer.pitch for layer in layers if not layer.horizontal),
+        next(layer.pitch for layer in layers if layer.horizontal),
+    )
+    blocked = set()
+    for shape in supply.blocked(kit, supplies):
+        left, bottom, right, top = shape.rect
+        column, line = round((left + right) / 2 / pitch[0]), round((bottom + top) / 2 / pitch[1])
+        blocked |= {(names.index(shape.layer), column + dx, line + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
+    metals = kit.metal_rules()
+    return Grid(
+        pins=plan.layers[0].name,
+        layers=layers,
+        columns=math.floor(round(plan.die[0] / pitch[0], 6)) + 1,
+        lines=math.floor(round(plan.die[1] / pitch[1], 6)) + 1,
+        pitch=pitch,
+        vias=kit.vias,
+        area=tuple(metals[name].area for name in names),
+        blocked=frozenset(blocked),
+    )
+
+
+def _access(
+    kit: Kit,
+    made: block.Block,
+    technology: Lef,
+    grid: Grid,
+    cells: dict[str, Placed],
+    ports: dict[str, tuple[float, float, str]],
+) -> dict[str, list[list[Access]]]:
+    """The ways to reach each pin of each net."""
+    names = [layer.name for layer in grid.layers]
+    vias = [technology.vias[name] for name in kit.landings]
+    bottom = next(iter(kit.metals))
+    spacing = kit.metal_rules()[bottom].spacing
+    landings: dict[tuple[str, str], tuple[access.Landing, ...]] = {}
+    for net in made.nets.values():
+        for cell, pin in net.pins:
+            kind = made.cells[cell]
+            if (kind, pin) not in landings:
+                landings[kind, pin] = access.landings(
+                    technology.macros[kind],
+                    pin,
+                    vias,
+                    layer=bottom,
+                    pitch=grid.pitch,
+                    spacing=spacing,
+                )
+                if not landings[kind, pin]:
+                    raise ValueError(f"pin {pin} of {kind} must have room for a via, but has none")
+
+    def ways(cell: str, pin: str) -> list[Access]:
+        placed = cells[cell]
+        lines = round(technology.macros[placed.type].height / grid.pitch[1])
+        column, line = round(placed.x / grid.pitch[0]), round(placed.y / grid.pitch[1])
+        return [
+            Access(
+                pin=f"{cell}:{pin}",
+                point=(
+                    0,
+                    column + landing.column,
+                    line + (lines - landing.line if placed.flipped else landing.line),
+                ),
+                via=landing.via,
+                shift=(landing.shift[0], -landing.shift[1] if placed.flipped else landing.shift[1]),
+                penalty=OUTSIDE * landing.outside,
+            )
+            for landing in landings[placed.type, pin]
+        ]
+
+    nets = {}
+    for net in made.nets.values():
+        pins = [ways(cell, pin) for cell, pin in net.pins]
+        for port in net.ports:
+            x, y, layer = ports[port]
+            at = (names.index(layer), round(x / grid.pitch[0]), round(y / grid.pitch[1]))
+            pins.append([Access(pin=port, point=at)])
+        nets[net.name] = pins
+    return nets
+
+
+def _extent(pins: list[list[Access]]) -> int:
+    """Half the perimeter of a net, in tracks."""
+    columns = [pin[0].point[1] for pin in pins]
+    lines = [pin[0].point[2] for pin in pins]
+    return max(columns) - min(columns) + max(lines) - min(lines)
+
+
+def _extract(
+    kit: Kit, technology: Lef, plan: Floorplan, router: Router, wires: dict[str, Wires]
+) -> dict[str, parasitics.Tree]:
+    layers = {layer.name: layer for layer in plan.layers}
+    sides = parasitics.read_rules(kit.extraction, tuple(layers))
+    neighbours = parasitics.Neighbours(wires, layers, router.grid.pitch)
+    return {
+        name: parasitics.extract(
+            name,
+            of,
+            router.terminals(name),
+            layers=layers,
+            vias=technology.vias,
+            sides=sides,
+            neighbours=neighbours,
+        )
+        for name, of in wires.items()
+    }
+
+
+def _draw(
+    kit: Kit,
+    made: block.Block,
+    technology: Lef,
+    plan: Floorplan,
+    cells: dict[str, Placed],
+    ports: dict[str, tuple[float, float, str]],
+    wires: dict[str, Wires],
+    supplies: tuple[supply.Supply, supply.Supply],
+) -> tuple[Any, tuple[Placed, ...]]:
+    core = (plan.left, plan.bottom, plan.left + plan.width, plan.bottom + plan.core_height)
+    widths = {name: macro.width for name, macro in technology.macros.items()}
+    fills = drawing.fill(kit, cells, widths, core, plan.height, plan.site)
+    drawn = drawing.Drawn(
+        name=made.name,
+        size=plan.die,
+        cells=cells,
+        fills=fills,
+        ports=ports,
+        wires=wires,
+        vias=technology.vias,
+        supplies=supplies,
+        layers=technology.layers,
+    )
+    return drawing.draw(kit, drawn), fills

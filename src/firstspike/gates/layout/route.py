@@ -1,0 +1,493 @@
+"""A detailed router on the tracks: negotiated congestion, legal by construction for these via shapes.
+
+Every net takes grid points; a point that two nets take costs more in every round until one gives way (PathFinder,
+McMurchie and Ebeling, FPGA 1995). Wires run in a layer's direction only. What the rules ask beyond one net a
+point is taken as well:
+
+- a via to a pin has a long pad on the lowest layer: the points above and below it belong to its net;
+- other vias have wide pads: two of different nets must not stand side by side, so each takes the gaps on both sides;
+- a pad without a wire is too small: `_grow` gives it a piece of wire to a free point.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from firstspike.gates.layout.deffile import Segment, ViaAt, Wires
+from firstspike.gates.layout.lef import Layer
+
+ROUNDS = 60
+"""Most rounds of negotiation."""
+
+VIA_COST = 1.5
+"""A via costs as much as so many um of wire."""
+
+MARGIN = 12
+"""Tracks that a search may leave the box around its ends by, in the first place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A way to reach a pin.
+
+    Attributes:
+        pin: its name (``cell:pin``, or a port's).
+        point: layer, column, line.
+        via: from the pin up to that point; "" for a port.
+        shift: of the via's centre from it, to the right and up in um.
+        penalty: added to the path's cost.
+    """
+
+    pin: str
+    point: tuple[int, int, int]
+    via: str = ""
+    shift: tuple[float, float] = (0.0, 0.0)
+    penalty: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Tracks.
+
+    Attributes:
+        pins: the metal below them, of the cells' pins.
+        layers: that wires may use, from the bottom up.
+        columns, lines: tracks in x and y; track 0 is at 0.
+        pitch: in x and y.
+        vias: name of the via above each layer but the last.
+        area: least area of metal in um2 by layer.
+        blocked: grid points that no net may take.
+    """
+
+    pins: str
+    layers: tuple[Layer, ...]
+    columns: int
+    lines: int
+    pitch: tuple[float, float]
+    vias: tuple[str, ...]
+    area: tuple[float, ...]
+    blocked: frozenset[tuple[int, int, int]] = frozenset()
+
+    def at(self, point: tuple[int, int, int]) -> int:
+        """Number of a grid point."""
+        layer, column, line = point
+        return (layer * self.lines + line) * self.columns + column
+
+    def point(self, number: int) -> tuple[int, int, int]:
+        """Grid point of a number."""
+        rest, column = divmod(number, self.columns)
+        layer, line = divmod(rest, self.lines)
+        return layer, column, line
+
+
+@dataclass(kw_only=True)
+class Tree:
+    """A routed net: grid points taken by metal, edges between them, landings, and gaps beside its wide pads."""
+
+    nodes: set[int] = field(default_factory=set)
+    edges: set[tuple[int, int]] = field(default_factory=set)
+    landings: list[Access] = field(default_factory=list)
+    halo: set[int] = field(default_factory=set)
+    gaps: set[int] = field(default_factory=set)
+
+
+class RoutingError(RuntimeError):
+    """Not all nets could be routed."""
+
+
+def route(
+    grid: Grid, nets: Mapping[str, Sequence[Sequence[Access]]], *, seed_order: Sequence[str] = ()
+) -> dict[str, Wires]:
+    """Route all nets.
+
+    Args:
+        grid: the tracks.
+        nets: of each net, the ways to reach each of its pins.
+        seed_order: nets in the order of the first round; others follow.
+
+    Raises:
+        RoutingError: a pin cannot be reached, or nets still share metal after the last round.
+    """
+    router = Router(grid, nets)
+    router.run([*seed_order, *(name for name in nets if name not in set(seed_order))])
+    return {name: router.wires(name) for name in nets}
+
+
+class Router:
+    """Negotiation over all nets; ``progress`` holds the conflicts of every round."""
+
+    def __init__(self, grid: Grid, nets: Mapping[str, Sequence[Sequence[Access]]]) -> None:
+        self.grid, self.nets = grid, nets
+        size = len(grid.layers) * grid.lines * grid.columns
+        self.size = size
+        self.taken = [0] * size
+        self.halo_taken = [0] * size
+        self.gap_taken = [0] * size
+        self.history = [0.0] * size
+        self.gap_history = [0.0] * size
+        self.blocked = bytearray(size)
+        for point in grid.blocked:
+            self.blocked[grid.at(point)] = 1
+        self.plane = grid.lines * grid.columns
+        self.trees: dict[str, Tree] = {}
+        self.pressure = 0.5
+        self.progress: list[int] = []
+
+    def run(self, order: Sequence[str]) -> None:
+        """Rounds until no two nets share anything."""
+        pending = list(order)
+        for _ in range(ROUNDS):
+            for name in pending:
+                self._release(name)
+                self._commit(name, self._net(name))
+            pending = self._conflicts()
+            self.progress.append(len(pending))
+            if not pending:
+                pending = self._finish()
+                if not pending:
+                    return
+            self.pressure = min(self.pressure * 1.5, 50.0)
+        raise RoutingError(f"all nets must be routed, but {len(pending)} still share metal: lower the utilisation")
+
+    def _release(self, name: str) -> None:
+        tree = self.trees.pop(name, None)
+        if tree is not None:
+            for node in tree.nodes:
+                self.taken[node] -= 1
+            for node in tree.halo:
+                self.halo_taken[node] -= 1
+            for gap in tree.gaps:
+                self.gap_taken[gap] -= 1
+
+    def _commit(self, name: str, tree: Tree) -> None:
+        self.trees[name] = tree
+        for node in tree.nodes:
+            self.taken[node] += 1
+        for node in tree.halo:
+            self.halo_taken[node] += 1
+        for gap in tree.gaps:
+            self.gap_taken[gap] += 1
+
+    def _conflicts(self) -> list[str]:
+        """Nets that share something; what is shared gets dearer for good."""
+        found = []
+        shared: set[int] = set()
+        gaps: set[int] = set()
+        for name, tree in self.trees.items():
+            nodes = {node for node in tree.nodes if self.taken[node] > 1 or self.halo_taken[node] > (node in tree.halo)}
+            nodes |= {node for node in tree.halo if self.taken[node] > (node in tree.nodes)}
+            beside = {gap for gap in tree.gaps if self.gap_taken[gap] > 1}
+            if nodes or beside:
+                found.append(name)
+                shared |= nodes
+                gaps |= beside
+        for node in shared:
+            self.history[node] += 1.0
+        for gap in gaps:
+            self.gap_history[gap] += 1.0
+        return found
+
+    def _net(self, name: str) -> Tree:
+        pins = list(self.nets[name])
+        tree = Tree()
+        if len(pins) < 2:
+            return tree
+        # begin at the pin nearest to the middle of all
+        middles = [pin[0].point for pin in pins]
+        x, y = (sum(point[axis] for point in middles) / len(middles) for axis in (1, 2))
+        start = min(range(len(pins)), key=lambda i: abs(middles[i][1] - x) + abs(middles[i][2] - y))
+        source: list[Access] = list(pins.pop(start))
+        while pins:
+            spread = [self.grid.point(node) for node in tree.nodes] or [a.point for a in source]
+            nearest = min(range(len(pins)), key=lambda i: _distance(pins[i][0].point, spread))
+            targets = pins.pop(nearest)
+            margin = MARGIN
+            path = None
+            while path is None and margin < 2 * (self.grid.columns + self.grid.lines):
+                path = self._search(tree, source, targets, spread, margin)
+                margin *= 4
+            if path is None:
+                raise RoutingError(f"a pin of net {name} at {targets[0].point} cannot be reached")
+            self._join(tree, path, source, targets)
+            source = []
+        return tree
+
+    def _search(
+        self,
+        tree: Tree,
+        source: Sequence[Access],
+        targets: Sequence[Access],
+        spread: Sequence[tuple[int, int, int]],
+        margin: int,
+    ) -> list[int] | None:
+        """The cheapest path from the tree, or from the first pin, to a pin."""
+        grid, plane, columns = self.grid, self.plane, self.grid.columns
+        px, py = grid.pitch
+        goals = {grid.at(a.point): a.penalty + self._landing_cost(a) for a in targets}
+        xs = [a.point[1] for a in targets]
+        ys = [a.point[2] for a in targets]
+        goal_left, goal_right, goal_low, goal_high = min(xs), max(xs), min(ys), max(ys)
+        allx, ally = xs + [p[1] for p in spread], ys + [p[2] for p in spread]
+        left, right = max(0, min(allx) - margin), min(columns - 1, max(allx) + margin)
+        low, high = max(0, min(ally) - margin), min(grid.lines - 1, max(ally) + margin)
+        begin = (
+            {grid.at(a.point): a.penalty + self._landing_cost(a) for a in source}
+            if source
+            else dict.fromkeys(tree.nodes, 0.0)
+        )
+        best = dict(begin)
+        came: dict[int, int] = {}
+        heap: list[tuple[float, int]] = []
+
+        def ahead(column: int, line: int) -> float:
+            dx = goal_left - column if column < goal_left else max(0, column - goal_right)
+            dy = goal_low - line if line < goal_low else max(0, line - goal_high)
+            return dx * px + dy * py
+
+        for node, cost in begin.items():
+            _, column, line = grid.point(node)
+            heapq.heappush(heap, (cost + ahead(column, line), node))
+        done: set[int] = set()
+        horizontal = [layer.horizontal for layer in grid.layers]
+        top = len(grid.layers) - 1
+        taken, halo, history, blocked = self.taken, self.halo_taken, self.history, self.blocked
+        pressure = self.pressure
+        own = tree.nodes
+        finish: dict[int, float] = {}
+        while heap:
+            _, node = heapq.heappop(heap)
+            if node < 0:
+                return self._trace(came, -node - 1)
+            if node in done:
+                continue
+            done.add(node)
+            cost = best[node]
+            if node in goals and node not in finish:
+                finish[node] = cost + goals[node]
+                heapq.heappush(heap, (finish[node], -node - 1))
+            layer, rest = divmod(node, plane)
+            line, column = divmod(rest, columns)
+            steps = []
+            if horizontal[layer]:
+                if column > left:
+                    steps.append((node - 1, column - 1, line, px))
+                if column < right:
+                    steps.append((node + 1, column + 1, line, px))
+            else:
+                if line > low:
+                    steps.append((node - columns, column, line - 1, py))
+                if line < high:
+                    steps.append((node + columns, column, line + 1, py))
+            for other, x, y, length in steps:
+                if other in done or blocked[other]:
+                    continue
+                new = cost + length
+                if other not in own:
+                    new += history[other] + pressure * (taken[other] + halo[other])
+                if new < best.get(other, 1e30):
+                    best[other] = new
+                    came[other] = node
+                    heapq.heappush(heap, (new + ahead(x, y), other))
+            for other in ((node - plane,) if layer else ()) + ((node + plane,) if layer < top else ()):
+                if other in done or blocked[other]:
+                    continue
+                new = cost + VIA_COST + self._pad_cost(node) + self._pad_cost(other)
+                if other not in own:
+                    new += history[other] + pressure * (taken[other] + halo[other])
+                if new < best.get(other, 1e30):
+                    best[other] = new
+                    came[other] = node
+                    heapq.heappush(heap, (new + ahead(column, line), other))
+        return None
+
+    @staticmethod
+    def _trace(came: dict[int, int], node: int) -> list[int]:
+        path = [node]
+        while path[-1] in came:
+            path.append(came[path[-1]])
+        return path[::-1]
+
+    def _pad_cost(self, node: int) -> float:
+        """Of the gaps on both sides of a wide pad."""
+        total = self.gap_history[node] + self.pressure * self.gap_taken[node]
+        if node % self.grid.columns:
+            total += self.gap_history[node - 1] + self.pressure * self.gap_taken[node - 1]
+        return total
+
+    def _landing_cost(self, access: Access) -> float:
+        node = self.grid.at(access.point)
+        cost = self.pressure * self.halo_taken[node]
+        for beside in (node, *self._halo(access)):
+            cost += self.history[beside] + self.pressure * self.taken[beside]
+        return cost
+
+    def _halo(self, access: Access) -> Iterator[int]:
+        """Points above and below a via to a pin."""
+        if access.via:
+            layer, column, line = access.point
+            for beside in (line - 1, line + 1):
+                if 0 <= beside < self.grid.lines:
+                    yield self.grid.at((layer, column, beside))
+
+    def _join(self, tree: Tree, path: list[int], source: Sequence[Access], targets: Sequence[Access]) -> None:
+        for group, end in ((source, path[0]), (targets, path[-1])):
+            landing = next((a for a in group if self.grid.at(a.point) == end), None)
+            if landing is not None:
+                tree.landings.append(landing)
+                tree.halo |= set(self._halo(landing))
+        tree.nodes |= set(path)
+        for a, b in pairwise(path):
+            tree.edges.add((min(a, b), max(a, b)))
+            if abs(a - b) == self.plane:
+                for node in (a, b):
+                    tree.gaps.add(node)
+                    if node % self.grid.columns:
+                        tree.gaps.add(node - 1)
+
+    def _finish(self) -> list[str]:
+        """Give small pieces of metal a wire to a free point; nets around which there is none."""
+        failed = []
+        for name, tree in self.trees.items():
+            for piece in self._pieces(tree):
+                if not self._grow(tree, piece):
+                    failed.append(name)
+                    for node in piece:
+                        self.history[node] += 2.0
+        return list(dict.fromkeys(failed))
+
+    def _pieces(self, tree: Tree) -> list[list[int]]:
+        """Connected metal of one layer that is below its least area."""
+        links: dict[int, list[int]] = {node: [] for node in tree.nodes}
+        pads = set()
+        for a, b in tree.edges:
+            if b - a == self.plane:
+                pads |= {a, b}
+            else:
+                links[a].append(b)
+                links[b].append(a)
+        landed = {self.grid.at(a.point) for a in tree.landings if a.via}
+        found = []
+        seen: set[int] = set()
+        for node in tree.nodes:
+            if node in seen:
+                continue
+            piece = [node]
+            seen.add(node)
+            for member in piece:
+                for other in links[member]:
+                    if other not in seen:
+                        seen.add(other)
+                        piece.append(other)
+            if landed.isdisjoint(piece) and self._area(piece, pads) < self.grid.area[node // self.plane]:
+                found.append(piece)
+        return found
+
+    def _area(self, piece: list[int], pads: set[int]) -> float:
+        """Of a straight wire with a half width at its ends, and the wide pads' sides."""
+        layer = self.grid.layers[piece[0] // self.plane]
+        pitch = self.grid.pitch[0 if layer.horizontal else 1]
+        area = ((len(piece) - 1) * pitch + layer.width) * layer.width
+        reach = 2 * WIDE * layer.width
+        ends = (min(piece), max(piece))
+        if layer.horizontal and len(piece) > 1:
+            return area + sum(reach / 2 for node in ends if node in pads)
+        return area + reach * sum(node in pads for node in piece)
+
+    def _grow(self, tree: Tree, piece: list[int]) -> bool:
+        """A step sideways from a pad, into a point that nobody needs."""
+        for node in piece:
+            column = node % self.grid.columns
+            for other, inside in ((node + 1, column + 1 < self.grid.columns), (node - 1, column > 0)):
+                needed = self.taken[other] or self.halo_taken[other]
+                if inside and not self.blocked[other] and not needed:
+                    tree.nodes.add(other)
+                    tree.edges.add((min(node, other), max(node, other)))
+                    self.taken[other] += 1
+                    return True
+        return False
+
+    def wires(self, name: str) -> Wires:
+        """Segments and vias of a routed net."""
+        grid, tree = self.grid, self.trees[name]
+        segments: list[Segment] = []
+        vias: list[ViaAt] = []
+        straight: dict[tuple[int, int, bool], list[int]] = {}
+        for a, b in tree.edges | self._between(tree):
+            layer, column, line = grid.point(a)
+            if b - a == self.plane:
+                vias.append(ViaAt(name=grid.vias[layer], layer=grid.layers[layer].name, at=self._place(a)))
+            elif b - a == 1:
+                straight.setdefault((layer, line, True), []).append(column)
+            else:
+                straight.setdefault((layer, column, False), []).append(line)
+        for (layer, track, lying), starts in straight.items():
+            for first, last in _runs(starts):
+                ends = [(first, track), (last, track)] if lying else [(track, first), (track, last)]
+                start, end = ((x * grid.pitch[0], y * grid.pitch[1]) for x, y in ends)
+                segments.append(Segment(layer=grid.layers[layer].name, start=start, end=end))
+        for landing in tree.landings:
+            if landing.via:
+                metal = grid.layers[landing.point[0]]
+                x, y = self._place(grid.at(landing.point))
+                centre = (x + landing.shift[0], y + landing.shift[1])
+                vias.append(ViaAt(name=landing.via, layer=grid.pins, at=centre))
+                low, high = self._pad(landing)
+                bottom, top = (x, y - low), (x, y + high)
+                # as wide as a via beside the track needs
+                width = metal.width + 2 * abs(landing.shift[0])
+                segments.append(Segment(layer=metal.name, start=bottom, end=top, width=width))
+        return Wires(segments=tuple(segments), vias=tuple(vias))
+
+    def _between(self, tree: Tree) -> set[tuple[int, int]]:
+        """Steps between wide pads of the net that stand side by side: a wire fills the notch."""
+        pads = {node for edge in tree.edges if edge[1] - edge[0] == self.plane for node in edge}
+        last = self.grid.columns - 1
+        return {(n, n + 1) for n in pads if n + 1 in pads and n % self.grid.columns != last}
+
+    def terminals(self, name: str) -> dict[str, tuple[float, float]]:
+        """Where the net meets its pins."""
+        found = {}
+        for landing in self.trees[name].landings:
+            x, y = self._place(self.grid.at(landing.point))
+            found[landing.pin] = (x + landing.shift[0], y + landing.shift[1])
+        return found
+
+    def _pad(self, landing: Access) -> tuple[float, float]:
+        """How far the pad above a pin reaches down and up: less towards a pad two points away."""
+        layer, column, line = landing.point
+        meets = [
+            self.halo_taken[self.grid.at((layer, column, beside))] > 1 if 0 <= beside < self.grid.lines else False
+            for beside in (line - 1, line + 1)
+        ]
+        if meets == [True, False]:
+            return SHORT, LONG
+        if meets == [False, True]:
+            return LONG, SHORT
+        return (SHORT, SHORT) if all(meets) else (LANDING, LANDING)
+
+    def _place(self, node: int) -> tuple[float, float]:
+        _, column, line = self.grid.point(node)
+        return column * self.grid.pitch[0], line * self.grid.pitch[1]
+
+
+WIDE = 0.045
+"""What a wide pad adds to a wire on each side, in um."""
+
+LANDING, SHORT, LONG = 0.36, 0.31, 0.42
+"""How far the pad above a pin reaches from its grid point, in um: enough area for itself, and clear of the next pad."""
+
+
+def _runs(starts: list[int]) -> Iterator[tuple[int, int]]:
+    """Steps from ``n`` to ``n + 1`` as runs: first and last point."""
+    starts = sorted(starts)
+    first = starts[0]
+    for here, following in zip(starts, [*starts[1:], None], strict=True):
+        if following != here + 1:
+            yield first, here + 1
+            if following is not None:
+                first = following
+
+
+def _distance(point: tuple[int, int, int], others: Sequence[tuple[int, int, int]]) -> int:
+    return min(abs(point[1] - x) + abs(point[2] - y) for _, x, y in others)

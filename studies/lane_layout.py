@@ -1,0 +1,104 @@
+"""Energy of a lane with the wires of its layout, beside the same netlist without wires.
+
+Number: Table "A lane with its wires" of docs/explanation/synthesis.md.
+n: one layer on one image, 16 lanes; the cycles and operations printed at the end.
+Needs: a layout by ``firstspike rtl layout`` from the same Liberty files.
+
+    firstspike rtl layout --pdk IHP-Open-PDK --liberty FILE --out build/lane
+    python -m studies.lane_layout build/lane/firstspike_lane.spef --liberty FILE \\
+        --network zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --json studies/records/lane-wires-130.json
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from firstspike import records
+from firstspike.arith import Code, LogWeights
+from firstspike.data import load as load_images
+from firstspike.gates import activity, power, scaling
+from firstspike.gates.layout import parasitics
+from firstspike.gates.liberty import Library
+from firstspike.gates.synthesise import design, synthesise
+from firstspike.rtl.parameters import Parameters
+from firstspike.spec import ProcessorSpec
+from firstspike.spec.network import INPUT, Synaptic
+from firstspike.spiking import load
+from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
+
+
+def real(options: argparse.Namespace) -> Stimulus:
+    """What the first lanes see of a layer on an image."""
+    snn = load(options.network)
+    images = load_images(options.data, split="test", data_root=options.data_root)
+    times = snn.encode(images.pixels(options.image, options.image + 1))
+    outputs = {INPUT: times, **snn.engine.layers(times)}
+    layer = next(layer for layer in snn.network.synaptic if layer.name == options.layer)
+    assert isinstance(layer, Synaptic)
+    return layer_stimulus(layer, outputs[layer.source][0], lanes=options.lanes, cycles=options.cycles)
+
+
+def main() -> None:
+    """Print and write the energies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("spef", help="the layout's wires")
+    parser.add_argument("--liberty", action="append", required=True, help="Liberty file of the layout")
+    parser.add_argument("--network", help="model file; without one: random spikes")
+    parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
+    parser.add_argument("--data-root", help="where named data sets lie")
+    parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
+    parser.add_argument("--layer", default="conv2_1", help="layer (%(default)s)")
+    parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
+    parser.add_argument("--cycles", type=int, default=2000, help="about how many (%(default)s)")
+    parser.add_argument("--json", help="file for the record")
+    options = parser.parse_args()
+    stimulus = (
+        real(options)
+        if options.network
+        else random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles)
+    )
+    library = Library(options.liberty)
+    parameters = Parameters(processor=ProcessorSpec(pes=16), code=Code(), weights=LogWeights())
+    netlist = synthesise(design("lane", parameters), library, with_timing=False).netlist
+    text = Path(options.spef).read_text(encoding="utf-8")
+    wires = {int(name[1:]): value for name, value in parasitics.read_spef(text).items() if name.startswith("n")}
+    planes = stimulus.planes(
+        netlist,
+        {
+            "rst": stimulus.reset,
+            "synapses__enable": stimulus.enable,
+            "synapses__time": stimulus.times,
+            "synapses__codes": stimulus.codes,
+            "sums__load": stimulus.load,
+            "sums__initial": stimulus.initial,
+        },
+    )
+    waves = activity.simulate(netlist, library, planes, streams=stimulus.lanes)
+    factor = scaling.scaling(scaling.node_of(library.name) or 28.0, library.voltage).energy
+    record: dict[str, Any] = {
+        "library": library.name,
+        "operations": stimulus.operations,
+        "cycles": len(stimulus.times),
+        "lanes": stimulus.lanes,
+        "nets_with_wires": len(wires),
+        "wires_ff": sum(wires.values()),
+    }
+    for name, chosen in (("without_wires", None), ("with_wires", wires)):
+        report = power.integrate(netlist, library, waves, wires=chosen)
+        cycle = report.per_cycle_fj()
+        scale = report.cycles / stimulus.operations
+        record[name] = {key: value * scale for key, value in cycle.items()}
+        record[name]["pj_per_operation_28nm"] = cycle["total"] * scale * factor * 1e-3
+    record["factor"] = record["with_wires"]["total"] / record["without_wires"]["total"]
+    print(f"n = {record['cycles']} cycles of {record['lanes']} lanes, {record['operations']} operations")
+    for name in ("without_wires", "with_wires"):
+        figures = record[name]
+        parts = ", ".join(f"{key} {figures[key]:.1f}" for key in power.CATEGORIES)
+        print(f"{name.replace('_', ' ')}: {figures['total']:.1f} fJ per operation ({parts})")
+    print(f"factor {record['factor']:.4f}")
+    if options.json:
+        records.write(options.json, record)
+
+
+if __name__ == "__main__":
+    main()
