@@ -53,9 +53,10 @@ std::vector<int> integers(const nb::list& values) {
 
 Shape shape(const Triple& s) { return {std::get<0>(s), std::get<1>(s), std::get<2>(s)}; }
 
-Geometry geometry(const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {
+Geometry geometry(const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding, Pair dilation) {
     return {std::get<1>(in), std::get<2>(in), std::get<1>(out), std::get<2>(out), std::get<0>(kernel), std::get<1>(kernel),
-            std::get<0>(stride), std::get<1>(stride), std::get<0>(padding), std::get<1>(padding)};
+            std::get<0>(stride), std::get<1>(stride), std::get<0>(padding), std::get<1>(padding), std::get<0>(dilation),
+            std::get<1>(dilation)};
 }
 
 Path path(const std::string& name) {
@@ -77,10 +78,10 @@ Builder* create(const Triple& input, int T, int weight_bits, int accumulator_bit
 }
 
 void add_synaptic(Builder& builder, int source, const Triple& in, const Triple& out, const Bytes& stream, Pair kernel,
-                  Pair stride, Pair padding, int groups, bool fires, int silence, const Integers& spike_values,
+                  Pair stride, Pair padding, Pair dilation, int groups, bool fires, int silence, const Integers& spike_values,
                   const Integers& weights, const Integers& bias, const Integers& thresholds, const Integers& identity,
                   const nb::list& residuals, const nb::list& parts, bool partial) {
-    SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding), groups, fires, silence,
+    SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding, dilation), groups, fires, silence,
                       stream.data(), static_cast<int64_t>(stream.size()), vector(spike_values), vector(weights), vector(bias),
                       vector(thresholds), vector(identity), integers(residuals), integers(parts), partial};
     Engine& engine = open_engine(builder);
@@ -137,17 +138,23 @@ void bind_engine(nb::module_& m) {
     nb::class_<Builder>(m, "Engine", "One network, ready to run. Shapes are (channels, height, width).")
         .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "instructions"_a, "path"_a)
         .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "stream"_a, "kernel"_a, "stride"_a, "padding"_a,
-             "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a,
+             "dilation"_a, "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a,
              "parts"_a, "partial"_a)
         .def(
             "add_pool",
             [](Builder& b, int source, const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {
-                open_engine(b).add_pool(source, shape(in), shape(out), geometry(in, out, kernel, stride, padding));
+                open_engine(b).add_pool(source, shape(in), shape(out), geometry(in, out, kernel, stride, padding, {1, 1}));
             },
             "source"_a, "in_shape"_a, "out_shape"_a, "kernel"_a, "stride"_a, "padding"_a)
         .def(
             "add_flatten", [](Builder& b, int source, const Triple& in) { open_engine(b).add_flatten(source, shape(in)); },
             "source"_a, "in_shape"_a)
+        .def(
+            "add_shuffle",
+            [](Builder& b, int source, const Triple& in, Pair factor) {
+                open_engine(b).add_shuffle(source, shape(in), std::get<0>(factor), std::get<1>(factor));
+            },
+            "source"_a, "in_shape"_a, "factor"_a)
         .def(
             "add_channels",
             [](Builder& b, const nb::list& sources, const Triple& out, const nb::list& channels) {

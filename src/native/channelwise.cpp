@@ -81,6 +81,22 @@ void Engine::run_pool(const Step& step, int64_t n, Team& team, int output) const
     });
 }
 
+void Engine::run_shuffle(const Step& step, int64_t n, Team& team, int output) const {
+    const uint8_t* in = team.home().activations[step.source].data();
+    uint8_t* out = team.home().activations[output].data();
+    const int channels = step.out.channels, parts = step.down * step.across;
+    team.parallel(n * step.out.height, [&](int64_t row, Workspace&) {
+        const int64_t image = row / step.out.height;
+        const int y = static_cast<int>(row % step.out.height);
+        uint8_t* to = out + row * step.out.width * channels;
+        for (int x = 0; x < step.out.width; ++x, to += channels) {
+            const int64_t pixel = (image * step.in.height + y / step.down) * step.in.width + x / step.across;
+            const uint8_t* from = in + pixel * step.in.channels + y % step.down * step.across + x % step.across;
+            for (int c = 0; c < channels; ++c) to[c] = from[c * parts];
+        }
+    });
+}
+
 void Engine::run_channels(const Step& step, int64_t n, Team& team, int output) const {
     auto& activations = team.home().activations;
     uint8_t* out = activations[output].data();

@@ -20,17 +20,20 @@ void equal(const std::string& subject, int64_t value, int64_t expected) {
 }
 
 struct Axis {
-    int64_t in, out, kernel, stride, padding;
+    int64_t in, out, kernel, stride, padding, dilation;
 
     int64_t padded() const { return in + 2 * padding; }
+    int64_t reach() const { return (kernel - 1) * dilation + 1; }
 };
 
 void check(const Axis& axis) {
     range("kernel", axis.kernel, 1, max_extent);
     range("stride", axis.stride, 1, max_extent);
-    range("padding", axis.padding, 0, axis.kernel - 1);
-    if (axis.kernel > axis.padded()) refuse("kernel must fit its padded input", axis.kernel);
-    equal("windows", axis.out, (axis.padded() - axis.kernel) / axis.stride + 1);
+    range("dilation", axis.dilation, 1, max_extent);
+    range("kernel with its gaps", axis.reach(), 1, max_extent);
+    range("padding", axis.padding, 0, axis.reach() - 1);
+    if (axis.reach() > axis.padded()) refuse("kernel must fit its padded input", axis.reach());
+    equal("windows", axis.out, (axis.padded() - axis.reach()) / axis.stride + 1);
 }
 
 }  // namespace
@@ -52,8 +55,8 @@ void check(const char* subject, const Shape& shape) {
 void check(const Shape& in, const Shape& out, const Geometry& g) {
     check("in_shape", in);
     check("out_shape", out);
-    const Axis down{in.height, out.height, g.kernel_h, g.stride_h, g.pad_h};
-    const Axis across{in.width, out.width, g.kernel_w, g.stride_w, g.pad_w};
+    const Axis down{in.height, out.height, g.kernel_h, g.stride_h, g.pad_h, g.dilation_h};
+    const Axis across{in.width, out.width, g.kernel_w, g.stride_w, g.pad_w, g.dilation_w};
     check(down);
     check(across);
     range("size of the padded input", down.padded() * across.padded() * in.channels, 1, max_padded);

@@ -106,6 +106,22 @@ void Engine::add_flatten(int source, Shape in) {
     steps_.push_back(std::move(step));
 }
 
+void Engine::add_shuffle(int source, Shape in, int down, int across) {
+    check_source(source, in);
+    if (down < 1 || across < 1 || down > in.channels || across > in.channels || in.channels % (int64_t(down) * across) != 0)
+        throw std::invalid_argument("factor must divide the channels, not " + std::to_string(down) + " x " + std::to_string(across));
+    Step step{};
+    step.kind = Step::Kind::shuffle;
+    step.source = source;
+    step.in = in;
+    step.down = down;
+    step.across = across;
+    if (int64_t(in.height) * down > max_extent || int64_t(in.width) * across > max_extent)
+        throw std::invalid_argument("factor must leave at most 65536 rows and columns");
+    step.out = {in.channels / (down * across), in.height * down, in.width * across};
+    steps_.push_back(std::move(step));
+}
+
 void Engine::add_channels(std::vector<int> sources, Shape out, const std::vector<int>& channels) {
     check("out_shape", out);
     if (sources.empty() || sources.size() > size_t(max_extent)) throw std::invalid_argument("sources must hold 1..65536 activations");
@@ -226,6 +242,7 @@ void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, 
         case Step::Kind::depthwise: run_depthwise(step, n, logits, team, output); break;
         case Step::Kind::pool: run_pool(step, n, team, output); break;
         case Step::Kind::channels: run_channels(step, n, team, output); break;
+        case Step::Kind::shuffle: run_shuffle(step, n, team, output); break;
         case Step::Kind::flatten: {
             const uint8_t* in = team.home().activations[step.source].data();
             uint8_t* out = team.home().activations[output].data();

@@ -24,6 +24,8 @@ public:
     void add(Step step) { steps_.push_back(std::move(step)); }
     void add_pool(int source, Shape in, Shape out, Geometry geometry);
     void add_flatten(int source, Shape in);
+    // Output (c, down y + i, across x + j) is input (c down across + i across + j, y, x).
+    void add_shuffle(int source, Shape in, int down, int across);
     void add_channels(std::vector<int> sources, Shape out, const std::vector<int>& channels);
 
     // Throws unless the last step is a read-out, and there is no other.
@@ -49,6 +51,7 @@ private:
     void check_source(int source, const Shape& in) const;
     bool is_partial(int number) const { return number > 0 && steps_[number - 1].partial; }
     void run_channels(const Step& step, int64_t n, Team& team, int output) const;  // channelwise.cpp
+    void run_shuffle(const Step& step, int64_t n, Team& team, int output) const;   // channelwise.cpp
     Shape activation(int number) const { return number == 0 ? input_ : steps_[number - 1].out; }
     Schedule schedule() const;
     void run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,

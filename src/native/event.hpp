@@ -101,9 +101,36 @@ struct SingleSums {
     }
 };
 
+// The same with gaps between the taps: each is a run of one pixel.
+template <class Sums>
+void dilated_row(const Geometry& g, const Chunk& chunk, const void* panel, const SpikeLists& lists, int oy, int ox0, int ox1,
+                 const void* kernel_values, void* membranes) {
+    const int64_t pixel_bytes = int64_t(chunk.cn) * Sums::row_bytes;
+    const int64_t run_bytes = int64_t(chunk.run_rows) * Sums::row_bytes;
+    char* out = static_cast<char*>(membranes);
+    for (int ox = ox0; ox < ox1; ++ox, out += Sums::lanes * Sums::sum_bytes) {
+        Sums sums;
+        sums.load(out);
+        for (int ky = chunk.ky0; ky < chunk.ky1; ++ky) {
+            const int64_t iy = int64_t(oy) * g.stride_h - g.pad_h + int64_t(ky) * g.dilation_h;
+            if (iy < 0 || iy >= g.height) continue;
+            for (int kx = chunk.kx0; kx < chunk.kx1; ++kx) {
+                const int64_t ix = int64_t(ox) * g.stride_w - g.pad_w + int64_t(kx) * g.dilation_w;
+                if (ix < 0 || ix >= g.width) continue;
+                const uint32_t* starts = lists.starts + iy * g.width + ix;
+                const char* row = static_cast<const char*>(panel) + (ky - chunk.ky0) * run_bytes;
+                sums.add(row + (kx - chunk.kx0 - ix) * pixel_bytes, lists.offsets + starts[0], lists.values + starts[0],
+                         kernel_values, starts[1] - starts[0]);
+            }
+        }
+        sums.store(out);
+    }
+}
+
 template <class Sums>
 void event_row(const Geometry& g, const Chunk& chunk, const void* panel, const SpikeLists& lists, int oy, int ox0, int ox1,
                const void* kernel_values, void* membranes) {
+    if (g.dilated()) return dilated_row<Sums>(g, chunk, panel, lists, oy, ox0, ox1, kernel_values, membranes);
     const int64_t pixel_bytes = int64_t(chunk.cn) * Sums::row_bytes;
     const int64_t run_bytes = int64_t(chunk.run_rows) * Sums::row_bytes;
     const int top = oy * g.stride_h - g.pad_h;

@@ -199,7 +199,7 @@ void depthwise(const Geometry& g, int channels, const uint8_t* times, const V* w
     for (int ox = ox0; ox < ox1; ++ox, membranes += channels)
         for (int ky = 0; ky < g.kernel_h; ++ky)
             for (int kx = 0; kx < g.kernel_w; ++kx) {
-                const int iy = oy * g.stride_h - g.pad_h + ky, ix = ox * g.stride_w - g.pad_w + kx;
+                const int iy = oy * g.stride_h - g.pad_h + ky * g.dilation_h, ix = ox * g.stride_w - g.pad_w + kx * g.dilation_w;
                 if (iy < 0 || iy >= g.height || ix < 0 || ix >= g.width) continue;
                 const uint8_t* in = times + (int64_t(iy) * g.width + ix) * channels;
                 const V* w = weights + (int64_t(ky) * g.kernel_w + kx) * channels;

@@ -15,6 +15,9 @@ namespace firstspike {
 struct Geometry {
     int height, width, out_height, out_width;
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+    int dilation_h = 1, dilation_w = 1;  // rows and columns from one tap to the next
+
+    bool dilated() const { return dilation_h != 1 || dilation_w != 1; }
 };
 
 // Part of the receptive field whose panel fits the level-1 cache: channels c0..c0+cn-1, taps ky0..ky1-1 by kx0..kx1-1.
@@ -71,7 +74,7 @@ struct Kernels {
     EventRow event32;     // 32 lanes, 32-bit operands and sums
     EventRow event64;     // 32 lanes, 64-bit operands and sums
 
-    // The same for dense inputs: integer kernel values [height + 2 pad_h][width + 2 pad_w][cn], 16-bit operands.
+    // The same for dense inputs of kernels that are not dilated: integer kernel values [height + 2 pad_h][width + 2 pad_w][cn], 16-bit operands.
     void (*expand)(const uint8_t* times, const Geometry& g, int channels, int c0, int cn, const int16_t* values, int16_t* dense);
     using DenseRow = void (*)(const Geometry& g, const Chunk& chunk, const int16_t* panel, const int16_t* dense, int oy,
                               int ox0, int ox1, int32_t* membranes);

@@ -27,7 +27,7 @@ struct Common {
 
 // What every step knows: which activation it reads (0 is the input, step i writes i + 1) and both shapes.
 struct Step {
-    enum class Kind { synaptic, depthwise, pool, flatten, channels } kind;
+    enum class Kind { synaptic, depthwise, pool, flatten, channels, shuffle } kind;
     int source;
     Shape in, out;
     Geometry geometry;  // of synaptic, depthwise and pool
@@ -49,6 +49,8 @@ struct Step {
     std::vector<int16_t> entry_values;  // [256], value of a list entry by the source's byte
     std::vector<uint32_t> kernel32;     // [256]
     std::vector<uint64_t> kernel64;
+
+    int down = 1, across = 1;  // of shuffle: rows and columns that channels become
 
     // Channels: for each output channel the activation and the channel there, or -1 for silence
     std::vector<int> sources;

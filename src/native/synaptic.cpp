@@ -49,7 +49,7 @@ public:
         for (int64_t r = 0; r < regions_; ++r) spikes += static_cast<double>(counts[r]);
         const double inputs = static_cast<double>(images_ * step_.in.size());
         const bool worth = path == Path::automatic && spikes > dense_density(common_.isa) * inputs;
-        if (step_.width == Width::bits16 && (path == Path::dense || worth)) expand(team);
+        if (step_.width == Width::bits16 && !step_.geometry.dilated() && (path == Path::dense || worth)) expand(team);
     }
 
     // Membranes of output rows row0..row1-1, counted over all images, and the channels of one lane block.

@@ -257,7 +257,7 @@ def long_calls() -> Iterator[tuple[str, Callable[[], object]]]:
     def plan() -> Any:
         planned = _native.Engine((inputs, 1, 1), 4, 5, 32, "auto", "auto")
         planned.add_synaptic(
-            0, (inputs, 1, 1), (outputs, 1, 1), stream, (1, 1), (1, 1), (0, 0), 1, False, 4, numbers, numbers[:32],
+            0, (inputs, 1, 1), (outputs, 1, 1), stream, (1, 1), (1, 1), (0, 0), (1, 1), 1, False, 4, numbers, numbers[:32],
             np.zeros(outputs, dtype=np.int64), numbers[:0], numbers, [], [], False,
         )  # fmt: skip
         return planned

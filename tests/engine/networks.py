@@ -15,7 +15,19 @@ from oracles import network as oracle
 from oracles import tables
 
 from firstspike.arith import NO_SPIKE, Code, LogWeights, encode_weights, kernel, membrane_exponent, thresholds
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
+from firstspike.spec.network import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Network,
+    PixelShuffle,
+    Shape,
+    Synaptic,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -135,8 +147,8 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
     if len(build.shapes[source]) == 1:
         build.add(_linear(draw, build, source, fires=True))
         return
-    kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"] + ["channels"] * build.sources
-    numbers = ("maxpool", "channels")
+    kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"] + ["channels", "shuffle"] * build.sources
+    numbers = ("maxpool", "channels", "shuffle")
     kind = draw(st.sampled_from([kind for kind in kinds if kind not in numbers or not build.bits(source)]))
     if kind == "conv":
         build.add(_conv(draw, build, source, fires=True))
@@ -149,6 +161,10 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
         build.add(_average(draw, build, source))
     elif kind == "channels":
         build.add(_channels(draw, build, source))
+    elif kind == "shuffle":
+        channels = build.shapes[source][0]
+        pairs = [(r, s) for r in (1, 2, 3) for s in (1, 2, 3) if channels % (r * s) == 0]
+        build.add(PixelShuffle(name=build.name(kind), source=source, factor=draw(st.sampled_from(pairs))))
     else:
         build.add(Flatten(name=build.name(kind), source=source))
 
@@ -186,8 +202,17 @@ def _conv(draw: st.DrawFn, build: _Builder, source: str, *, fires: bool, same: b
     if same:  # the output has the input's shape, so that residuals find partners
         half = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
         window, stride, padding, outputs = (2 * half[0] + 1, 2 * half[1] + 1), (1, 1), half, channels
+        dilation = draw(st.tuples(st.integers(1, 3), st.integers(1, 3))) if build.sources else (1, 1)
+        padding = (half[0] * dilation[0], half[1] * dilation[1])
     else:
         window, stride, padding = _window(draw, build.shapes[source])
+        dilation = (1, 1)
+        if build.sources:
+            rows, columns = (
+                draw(st.integers(1, max(1, (n + 2 * p - 1) // max(1, k - 1))))
+                for n, p, k in zip(build.shapes[source][1:], padding, window, strict=True)
+            )
+            dilation = (min(rows, 4), min(columns, 4))
         outputs = groups * draw(st.integers(1, max(1, 4 // groups)))
     shape = (outputs, channels // groups, *window)
     layer = Conv2d(
@@ -200,6 +225,7 @@ def _conv(draw: st.DrawFn, build: _Builder, source: str, *, fires: bool, same: b
         stride=stride,
         padding=padding,
         groups=groups,
+        dilation=dilation,
     )
     return _finish(draw, build, layer)
 
@@ -396,6 +422,8 @@ def _plain_layer(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, Channels):
         picks = [None if channel < 0 else channel for channel in layer.channels]
         return oracle.channels(layer.name, layer.inputs, picks)
+    if isinstance(layer, PixelShuffle):
+        return oracle.pixelshuffle(layer.name, layer.source, layer.factor)
     if isinstance(layer, MaxPool2d):
         return oracle.maxpool2d(layer.name, layer.source, layer.kernel, stride=layer.stride, padding=layer.padding)
     if isinstance(layer, Flatten):
@@ -411,6 +439,7 @@ def _plain_layer(layer: Layer) -> dict[str, Any]:
         stride=layer.stride,
         padding=layer.padding,
         groups=layer.groups,
+        dilation=layer.dilation,
         fires=layer.fires,
         residual=layer.residuals,
         parts=parts,

@@ -30,6 +30,7 @@ WEIGHTED = {
         "stride",
         "padding",
         "groups",
+        "dilation",
     },
     "linear": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual", "parts"},
 }
@@ -37,6 +38,7 @@ KEYS = WEIGHTED | {
     "maxpool2d": {"name", "kind", "inputs", "kernel", "stride", "padding"},
     "flatten": {"name", "kind", "inputs"},
     "channels": {"name", "kind", "inputs", "channels"},
+    "pixelshuffle": {"name", "kind", "inputs", "factor"},
 }
 
 
@@ -66,13 +68,15 @@ def conv2d(
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
     groups: int = 1,
+    dilation: int | Sequence[int] = 1,
     fires: bool = True,
     residual: Sequence[str] = (),
     parts: Sequence[Layer] = (),
 ) -> Layer:
     """Cross-correlation; ``codes[out][in of the group][row][column]`` are bytes, ``bias[out]`` integers in 2^-G."""
     layer = linear(name, inputs, codes, k, bias, fires=fires, residual=residual, parts=parts)
-    return layer | {"kind": "conv2d", "stride": pair(stride), "padding": pair(padding), "groups": groups}
+    geometry = {"stride": pair(stride), "padding": pair(padding), "groups": groups, "dilation": pair(dilation)}
+    return layer | {"kind": "conv2d"} | geometry
 
 
 def linear(
@@ -132,6 +136,11 @@ def channels(name: str, inputs: Sequence[str], picks: Sequence[int | None]) -> L
     return {"name": name, "kind": "channels", "inputs": list(inputs), "channels": list(picks)}
 
 
+def pixelshuffle(name: str, inputs: str, factor: int | Sequence[int]) -> Layer:
+    """Every ``r * s`` channels become one, whose pixels they are: ``r`` rows, ``s`` columns, ``factor`` being (r, s)."""
+    return {"name": name, "kind": "pixelshuffle", "inputs": [inputs], "factor": pair(factor)}
+
+
 def avgpool2d_codes(channels: int, kernel: int | Sequence[int], params: Params) -> tuple[list[Any], int]:
     """(codes, k) of average pooling as a depthwise convolution: all codes are the level nearest to 1/n."""
     height, width = pair(kernel)
@@ -176,6 +185,11 @@ def output_shape(layer: Layer, shape: Shape) -> Shape:
     if len(shape) != 3:
         raise ValueError(f"layer {name!r} must have an input (C, H, W), not {shape!r}")
     channels, *size = shape
+    if kind == "pixelshuffle":
+        rows, columns = layer["factor"]
+        if channels % (rows * columns):
+            raise ValueError(f"layer {name!r} must have channels in {rows * columns}s, not {channels!r}")
+        return (channels // (rows * columns), size[0] * rows, size[1] * columns)
     if kind == "maxpool2d":
         kernel: Shape = layer["kernel"]
     else:
@@ -183,7 +197,8 @@ def output_shape(layer: Layer, shape: Shape) -> Shape:
         groups = layer["groups"]
         if len(codes) != 4 or codes[1] * groups != channels or codes[0] % groups:
             raise ValueError(f"layer {name!r} must have codes of {channels} inputs in {groups} groups, not {codes!r}")
-        channels, kernel = codes[0], codes[2:]
+        channels = codes[0]
+        kernel = tuple(layer["dilation"][i] * (codes[2 + i] - 1) + 1 for i in (0, 1))
     size = list(windows(layer, tuple(size), kernel))
     if min(size) < 1:
         raise ValueError(f"layer {name!r} must have at least one window, not {size!r}")
@@ -201,7 +216,7 @@ def synapses_of_neuron(layer: Layer, shape: Shape, out: Shape) -> Iterator[tuple
     for c, plane in enumerate(layer["codes"][o]):
         for i, line in enumerate(plane):
             for j, code in enumerate(line):
-                row, column = y * down - top + i, x * right - left + j
+                row, column = y * down - top + i * layer["dilation"][0], x * right - left + j * layer["dilation"][1]
                 if 0 <= row < height and 0 <= column < width:
                     yield ((first + c) * height + row) * width + column, code
 
@@ -217,9 +232,9 @@ def synapses_of_spike(layer: Layer, shape: Shape, out_shape: Shape, source: Shap
     rows, columns = len(layer["codes"][0][0]), len(layer["codes"][0][0][0])
     for o in range(c // inside * across, (c // inside + 1) * across):
         for y, x in grid(range(height), range(width)):
-            i = row - (y * layer["stride"][0] - layer["padding"][0])
-            j = column - (x * layer["stride"][1] - layer["padding"][1])
-            if 0 <= i < rows and 0 <= j < columns:
+            i, between_rows = divmod(row - (y * layer["stride"][0] - layer["padding"][0]), layer["dilation"][0])
+            j, between_columns = divmod(column - (x * layer["stride"][1] - layer["padding"][1]), layer["dilation"][1])
+            if 0 <= i < rows and 0 <= j < columns and not between_rows and not between_columns:
                 yield (o * height + y) * width + x, layer["codes"][o][c % inside][i][j]
 
 

@@ -31,6 +31,7 @@ from .layers import (
     linear,
     maxpool2d,
     output_shape,
+    pixelshuffle,
     plain,
     pool,
     synapses_of_neuron,
@@ -51,6 +52,7 @@ __all__ = [
     "linear",
     "maxpool2d",
     "membrane_bounds",
+    "pixelshuffle",
     "plane_maps",
     "run",
     "run_exact",
@@ -120,7 +122,9 @@ def check(network: Network) -> dict[str, Shape]:
                 raise ValueError(f"part {part['name']!r} of {name!r} must have the shape {shapes[name]!r}")
             for code in flat(part["codes"]):
                 tables.unpack(code, params)
-        if (kind == "maxpool2d" and layer["inputs"][0] in bits) or bits & set(layer.get("residual", ())):
+        if (kind in ("maxpool2d", "pixelshuffle") and layer["inputs"][0] in bits) or bits & set(
+            layer.get("residual", ())
+        ):
             raise ValueError(f"layer {name!r} must read numbers, not the bits of the input")
         if kind not in WEIGHTED:
             continue
@@ -260,6 +264,13 @@ def unweighted(result: Result, layer: Layer) -> None:
         result.times[name] = [t for one in picked for t in one]
         return
     times = result.times[source]
+    if layer["kind"] == "pixelshuffle":
+        (rows, columns), (_, height, width) = layer["factor"], result.shapes[source]
+        moved = []
+        for c, y, x in grid(*map(range, result.shapes[name])):
+            channel = (c * rows + y % rows) * columns + x % columns
+            moved.append(times[(channel * height + y // rows) * width + x // columns])
+        times = moved
     if layer["kind"] == "maxpool2d":
         times = pool(layer, times, result.shapes[source], result.shapes[name])
     result.times[name] = times

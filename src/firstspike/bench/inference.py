@@ -133,7 +133,9 @@ def dense_twin(network: Network) -> nn.Sequential:
         elif isinstance(layer, Conv2d):
             kernel = (layer.weight_shape[2], layer.weight_shape[3])
             inputs = layer.weight_shape[1] * layer.groups
-            layers.append(nn.Conv2d(inputs, layer.outputs, kernel, layer.stride, layer.padding, groups=layer.groups))
+            layers.append(
+                nn.Conv2d(inputs, layer.outputs, kernel, layer.stride, layer.padding, layer.dilation, layer.groups)
+            )
         else:
             assert isinstance(layer, Linear)
             layers.append(nn.Linear(layer.weight_shape[1], layer.outputs))

@@ -8,9 +8,9 @@ import numpy as np
 from firstspike.arith import NO_SPIKE, Code, LogWeights, encode_weights
 from firstspike.engine import Engine, create, encode
 from firstspike.engine.events import spikes_of
-from firstspike.engine.reference import max_pool
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
 from firstspike.spec.network import Layer
+from firstspike.spec.windows import max_pool
 
 VGG16: tuple[int, ...] = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 """Output channels of the 3x3 convolutions of VGG-16; 0 is a 2x2 max pooling."""

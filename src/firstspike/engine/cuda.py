@@ -17,7 +17,7 @@ from torch import Tensor
 
 from firstspike.arith import NO_SPIKE, integer_kernel
 from firstspike.spec.limits import Shape
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, PixelShuffle, Synaptic
 
 LIMB_BITS = 7
 IMAGES = 256
@@ -95,6 +95,8 @@ class CudaEngine:
                 values[layer.name] = torch.cat(joined, dim=1)[:, list(layer.channels)]
             elif isinstance(layer, Flatten):
                 values[layer.name] = source.flatten(1)
+            elif isinstance(layer, PixelShuffle):
+                values[layer.name] = shuffled(layer, source)
             elif isinstance(layer, MaxPool2d):
                 values[layer.name] = earliest(layer, source)
             else:
@@ -125,6 +127,7 @@ class CudaEngine:
         block_n = 64 if group_outputs >= 64 else 32 if group_outputs >= 32 else 16
         block_m = 64 if positions >= 64 else 16
         (stride_h, stride_w), (pad_h, pad_w) = (conv.stride, conv.padding) if conv else ((1, 1), (0, 0))
+        dilation_h, dilation_w = conv.dilation if conv else (1, 1)
         kernel_h, kernel_w = layer.weight_shape[2:] if conv else (1, 1)
         integrate[(triton.cdiv(positions, block_m), triton.cdiv(group_outputs, block_n), groups)](
             times=pixels,
@@ -148,6 +151,8 @@ class CudaEngine:
             stride_w=stride_w,
             pad_h=pad_h,
             pad_w=pad_w,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
             T=network.code.T,
             KERNEL_H=kernel_h,
             KERNEL_W=kernel_w,
@@ -203,6 +208,13 @@ def earliest(layer: MaxPool2d, times: Tensor) -> Tensor:
     return windows.flatten(4).amin(4)
 
 
+def shuffled(layer: PixelShuffle, times: Tensor) -> Tensor:
+    """Channels become pixels."""
+    (down, across), (images, channels, height, width) = layer.factor, times.shape
+    split = times.reshape(images, channels // (down * across), down, across, height, width)
+    return split.permute(0, 1, 4, 2, 5, 3).reshape(images, -1, down * height, across * width)
+
+
 def _volume(shape: Shape) -> Shape:
     return shape if len(shape) == 3 else (shape[0], 1, 1)
 
@@ -234,6 +246,8 @@ def integrate(  # type: ignore[no-untyped-def]
     stride_w,
     pad_h,
     pad_w,
+    dilation_h,
+    dilation_w,
     T,
     KERNEL_H: tl.constexpr,
     KERNEL_W: tl.constexpr,
@@ -273,7 +287,7 @@ def integrate(  # type: ignore[no-untyped-def]
     inside_m, inside_n = m < positions, n < group_outputs
     u = tl.zeros((BLOCK_M, BLOCK_N), dtype=SUM)
     for tap in range(KERNEL_H * KERNEL_W):
-        y, x = top + tap // KERNEL_W, left + tap % KERNEL_W
+        y, x = top + tap // KERNEL_W * dilation_h, left + tap % KERNEL_W * dilation_w
         inside = inside_m & (y >= 0) & (y < height) & (x >= 0) & (x < width)
         pixel = ((image.to(tl.int64) * height + y) * width + x) * channels + group * group_inputs
         rows = (group.to(tl.int64) * (KERNEL_H * KERNEL_W) + tap) * group_inputs

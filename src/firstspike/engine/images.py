@@ -38,9 +38,13 @@ def encode_images(network: Network, x: Any) -> np.ndarray:
     """Spike times of images for a network; see `firstspike.SpikingNetwork.encode`."""
     if not (is_tensor(x) or isinstance(x, np.ndarray)):
         raise TypeError(f"images must be a torch tensor or a NumPy array, not {type(x).__name__}")
-    if network.code.planes and str(x.dtype) in ("uint8", "torch.uint8") and tuple(x.shape[1:]) == network.input_shape:
+    sequence = (*x.shape[1:2], 1, *x.shape[2:]) if x.ndim == 3 else tuple(x.shape[1:])
+    if network.code.planes and str(x.dtype) in ("uint8", "torch.uint8") and sequence == network.input_shape:
+        x = x.reshape(len(x), *sequence)
         return NO_SPIKE - np.ascontiguousarray(x.detach().cpu().numpy() if is_tensor(x) else x)
     array = to_float(x)
+    if array.ndim == 3 and network.input_shape == (array.shape[1], 1, array.shape[2]):
+        array = array[:, :, None]  # sequences are images of one row
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"images must hold floats in [0, 1] or uint8, not {array.dtype}")
     if array.shape[1:] != network.input_shape or array.ndim != len(network.input_shape) + 1:

@@ -10,7 +10,7 @@ import numpy as np
 from firstspike.arith import NO_SPIKE, Code, checks, integer_kernel, kernel, pixel_boundaries
 from firstspike.spec.codes import packed_size
 from firstspike.spec.limits import Shape
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, MaxPool2d, Network, PixelShuffle, Synaptic
 
 # an extension module has no source that import-linter could see: a plain import would count as one of all of firstspike
 _native: Any = import_module("firstspike._native")
@@ -44,8 +44,8 @@ class NativeEngine:
             threads: threads of one call; None for one per processor.
             instructions: instruction set; "auto" takes the best this processor has.
             path: "event" visits spikes only, "dense" multiplies every input, "auto" chooses per layer and group of
-                images by the density of its spikes. Layers whose operands need more than 16 bits are always
-                event-driven.
+                images by the density of its spikes. Layers whose operands need more than 16 bits, and dilated ones, are
+                always event-driven.
             owned: nobody else holds ``network``: codes that it holds packed are let go there, layer by layer, and read
                 from here. Otherwise it stays as it is.
 
@@ -73,6 +73,8 @@ class NativeEngine:
                 self._native.add_channels([self._numbers[name] for name in layer.inputs], after, list(layer.channels))
             elif isinstance(layer, Flatten):
                 self._native.add_flatten(source, before)
+            elif isinstance(layer, PixelShuffle):
+                self._native.add_shuffle(source, before, layer.factor)
             elif isinstance(layer, MaxPool2d):
                 self._native.add_pool(source, before, after, layer.kernel, layer.stride, layer.padding)
             else:
@@ -133,6 +135,7 @@ class NativeEngine:
             kernel=conv.weight_shape[2:] if conv else (1, 1),
             stride=conv.stride if conv else (1, 1),
             padding=conv.padding if conv else (0, 0),
+            dilation=conv.dilation if conv else (1, 1),
             groups=conv.groups if conv else 1,
             fires=layer.fires,
             silence=network.code.T if network.planes(layer.source) == 1 else NO_SPIKE,

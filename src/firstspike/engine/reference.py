@@ -4,10 +4,21 @@ from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from firstspike.arith import NO_SPIKE, fire, integer_kernel
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Network,
+    PixelShuffle,
+    Synaptic,
+)
+from firstspike.spec.windows import max_pool, windows
 
 GATHERED = 1 << 22
 """Most inputs of windows that are copied at once."""
@@ -39,6 +50,8 @@ class ReferenceEngine:
             return arrange(layer, [values[name] for name in layer.inputs])
         if isinstance(layer, Flatten):
             return times.reshape(len(times), int(np.prod(times.shape[1:])))
+        if isinstance(layer, PixelShuffle):
+            return shuffle(layer, times)
         if isinstance(layer, MaxPool2d):
             return max_pool(layer, times)
         assert isinstance(layer, Synaptic)
@@ -74,8 +87,9 @@ def convolve(layer: Conv2d, spikes: np.ndarray, weights: np.ndarray) -> np.ndarr
     """Integer convolution, int64 ``[n, c_in, h, w]`` with ``[c_out, c_in/groups, k_h, k_w]``; padding adds nothing."""
     images, groups = len(spikes), layer.groups
     fan_in = int(np.prod(weights.shape[1:]))
-    windows = _windows(spikes, 0, weights.shape[2:], layer.stride, layer.padding)
-    channels, height, width = windows.shape[1:4]
+    seen = windows(spikes, 0, layer.reach, layer.stride, layer.padding)
+    seen = seen[..., :: layer.dilation[0], :: layer.dilation[1]]
+    channels, height, width = seen.shape[1:4]
     rows = weights.reshape(groups, layer.outputs // groups, fan_in)
     result = np.empty((images, groups, layer.outputs // groups, height, width), dtype=np.int64)
     # each window is copied whole, so a part of the map at a time: as many columns, then rows, then images as fit
@@ -83,7 +97,7 @@ def convolve(layer: Conv2d, spikes: np.ndarray, weights: np.ndarray) -> np.ndarr
     down = min(height, max(1, GATHERED // (groups * fan_in * across)))
     some = max(1, GATHERED // (groups * fan_in * across * down))
     for i, y, x in product(range(0, images, some), range(0, height, down), range(0, width, across)):
-        part = windows[i : i + some, :, y : y + down, x : x + across]
+        part = seen[i : i + some, :, y : y + down, x : x + across]
         n, _, h, w = part.shape[:4]
         part = part.reshape(n, groups, channels // groups, h, w, *weights.shape[2:])
         columns = part.transpose(0, 1, 3, 4, 2, 5, 6).reshape(n, groups, h * w, fan_in)
@@ -98,10 +112,12 @@ def arrange(layer: Channels, maps: list[np.ndarray]) -> np.ndarray:
     return joined[:, list(layer.channels)]  # -1 is the silent one behind all
 
 
-def max_pool(layer: MaxPool2d, times: np.ndarray) -> np.ndarray:
-    """The earliest spike of every window: silence is 255, so it is the minimum."""
-    first: np.ndarray = _windows(times, NO_SPIKE, layer.kernel, layer.stride, layer.padding).min(axis=(-2, -1))
-    return first
+def shuffle(layer: PixelShuffle, times: np.ndarray) -> np.ndarray:
+    """Channels become pixels, uint8 ``[n, c r s, h, w]`` to ``[n, c, r h, s w]``."""
+    (down, across), (images, channels, height, width) = layer.factor, times.shape
+    outputs = channels // (down * across)
+    split = times.reshape(images, outputs, down, across, height, width)
+    return split.transpose(0, 1, 4, 2, 5, 3).reshape(images, outputs, down * height, across * width)
 
 
 def wrap(membrane: np.ndarray, bits: int) -> np.ndarray:
@@ -112,12 +128,3 @@ def wrap(membrane: np.ndarray, bits: int) -> np.ndarray:
     """
     half = 1 << (bits - 1)
     return ((membrane + half) & ((1 << bits) - 1)) - half
-
-
-def _windows(
-    values: np.ndarray, fill: int, kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]
-) -> np.ndarray:
-    """View ``[n, c, h_out, w_out, k_h, k_w]`` on padded values ``[n, c, h, w]``."""
-    (top, left), (down, across) = padding, stride
-    padded = np.pad(values, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=fill)
-    return sliding_window_view(padded, (kernel[0], kernel[1]), axis=(2, 3))[:, :, ::down, ::across]

@@ -180,6 +180,8 @@ def _field(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray]) -
         raise ValueError(f"layer {layer.name!r}: SpinalFlow has no residual inputs, not {layer.residuals!r}")
     if layer.parts:
         raise ValueError(f"layer {layer.name!r}: SpinalFlow has one source a layer, not {layer.inputs!r}")
+    if isinstance(layer, Conv2d) and layer.dilation != (1, 1):
+        raise ValueError(f"layer {layer.name!r}: SpinalFlow has no dilated windows, not {layer.dilation!r}")
     source = times[_behind(network, layer.source)]
     source = source if source.ndim == 4 else source[:, :, None, None]
     if isinstance(layer, Conv2d):

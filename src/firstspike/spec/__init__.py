@@ -12,6 +12,7 @@ from firstspike.spec.network import (
     MaxPool2d,
     MembraneError,
     Network,
+    PixelShuffle,
     Synaptic,
 )
 from firstspike.spec.processor import ProcessorSpec
@@ -29,6 +30,7 @@ __all__ = [
     "MaxPool2d",
     "MembraneError",
     "Network",
+    "PixelShuffle",
     "ProcessorSpec",
     "Shape",
     "Synaptic",

@@ -32,14 +32,15 @@ def _spread(counts: np.ndarray, layer: Conv2d, network: Network, *, axis: int) -
     """
     source = network.shapes[layer.source]
     inputs, outputs = source[axis], layer.output_shape(source)[axis]
-    stride, padding = layer.stride[axis - 1], layer.padding[axis - 1]
+    stride, padding, dilation = layer.stride[axis - 1], layer.padding[axis - 1], layer.dilation[axis - 1]
     counts = np.moveaxis(counts, axis, 0)
     spread = np.zeros((inputs, *counts.shape[1:]), dtype=np.int64)
     for tap, count in enumerate(counts):
-        first = max(0, -(-(padding - tap) // stride))  # the first output whose tap is not in the padding before
-        last = min(outputs - 1, (inputs - 1 + padding - tap) // stride)
+        place = tap * dilation - padding
+        first = max(0, -(place // stride))  # the first output whose tap is not in the padding before
+        last = min(outputs - 1, (inputs - 1 - place) // stride)
         if first > last:
             continue
-        start = first * stride + tap - padding
+        start = first * stride + place
         spread[start : start + (last - first) * stride + 1 : stride] += count
     return np.moveaxis(spread, 0, axis)

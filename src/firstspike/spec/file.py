@@ -16,7 +16,7 @@ from firstspike.arith import Code, LogWeights
 from firstspike.messages import brief, line
 from firstspike.spec import container
 from firstspike.spec.codes import PackedCodes, packed_size
-from firstspike.spec.network import Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, PixelShuffle, Synaptic
 
 VERSION = 2
 """Newest format version that this release reads. A network is written in the oldest version that can say all of it."""
@@ -36,7 +36,12 @@ _LAYERS = {
     "maxpool2d": {"kind", "name", "source", "kernel", "stride", "padding"},
     "flatten": {"kind", "name", "source"},
     "channels": {"kind", "name", "source", "others", "channels"},
+    "pixelshuffle": {"kind", "name", "source", "factor"},
 }
+_SINCE_2 = ("channels", "pixelshuffle")
+_OPTIONAL = {"conv2d": {"parts", "dilation"}, "linear": {"parts"}}
+"""Fields of version 2 that stand only where they say something."""
+
 _WEIGHTED = {"conv2d": 4, "linear": 2}
 
 
@@ -123,14 +128,15 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> s
 
 def _version(network: Network) -> int:
     """The oldest format version that can say all of a network."""
-    more = any(isinstance(layer, Channels) or getattr(layer, "parts", ()) for layer in network.layers)
-    return 2 if network.code.planes or more else 1
+    more = any(layer.kind in _SINCE_2 or getattr(layer, "parts", ()) for layer in network.layers)
+    dilated = any(getattr(connection, "dilation", (1, 1)) != (1, 1) for connection in network.connections)
+    return 2 if network.code.planes or network.heads or more or dilated else 1
 
 
 def _describe(network: Network) -> dict[str, Any]:
     code, weights, version = network.code, network.weights, _version(network)
     fields: dict[str, Any] = {"T": code.T, "tau": code.tau, "mantissa_bits": code.mantissa_bits}
-    return {
+    description = {
         "format_version": version,
         "code": fields | {"input": code.input} if version > 1 else fields,
         "weights": {
@@ -143,6 +149,9 @@ def _describe(network: Network) -> dict[str, Any]:
         "classes": [container.text("class name", name) for name in network.classes],
         "layers": [_describe_layer(layer) for layer in network.layers],
     }
+    if network.heads:
+        description["heads"] = [[container.text("name of a head", name), size] for name, size in network.heads]
+    return description
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
@@ -157,8 +166,12 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
         fields |= {"kernel": list(layer.kernel), "stride": list(layer.stride), "padding": list(layer.padding)}
     if isinstance(layer, Channels):
         fields |= {"others": list(layer.others), "channels": list(layer.channels)}
+    if isinstance(layer, PixelShuffle):
+        fields["factor"] = list(layer.factor)
     if set(fields) != _LAYERS.get(layer.kind):
         raise TypeError(f"layer {name!r}: kind must be one that the format has, not {type(layer).__name__!r}")
+    if isinstance(layer, Conv2d) and layer.dilation != (1, 1):
+        fields["dilation"] = list(layer.dilation)
     if isinstance(layer, Synaptic) and layer.parts:
         fields["parts"] = [_describe_part(part) for part in layer.parts]
     return fields
@@ -221,8 +234,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, str],
 
 
 def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Network:
-    container.keys("firstspike", description, _NETWORK)
-    entry = container.keys("code", description["code"], _CODE[description["format_version"]])
+    version = description["format_version"]
+    container.keys("firstspike", description, _NETWORK | ({"heads"} & set(description) if version > 1 else set()))
+    entry = container.keys("code", description["code"], _CODE[version])
     code = Code(**entry)
     entry = container.keys("weights", description["weights"], _WEIGHTS)
     weights = LogWeights(
@@ -234,12 +248,10 @@ def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Net
         code=code,
         weights=weights,
         input_shape=container.integers("input_shape", description["input_shape"]),
-        layers=tuple(
-            _layer(entry, description["format_version"], weights, tensors)
-            for entry in _list("layers", description["layers"])
-        ),
+        layers=tuple(_layer(entry, version, weights, tensors) for entry in _list("layers", description["layers"])),
         accumulator_bits=description["accumulator_bits"],
         classes=_texts("classes", description["classes"]),
+        heads=_heads(description),
     )
     for layer in network.synaptic:
         if layer.fires:
@@ -250,14 +262,25 @@ def _network(description: dict[str, Any], tensors: dict[str, np.ndarray]) -> Net
     return network
 
 
+def _heads(description: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    heads = []
+    for entry in _list("heads", description.get("heads", [])):
+        if len(_list("head", entry)) != 2:
+            raise ValueError(f"a head must be a name and a number of channels, not {brief(entry)}")
+        heads.append((container.text("name of a head", entry[0]), entry[1]))
+    if "heads" in description and not heads:
+        raise ValueError("heads must hold at least one head where they are there, not []")
+    return tuple(heads)
+
+
 def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Layer:
     kind = container.mapping("layer", entry).get("kind")
-    kinds = [known for known in _LAYERS if version > 1 or known != "channels"]
+    kinds = [known for known in _LAYERS if version > 1 or known not in _SINCE_2]
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"layer kind must be one of {', '.join(kinds)}, not {brief(kind)}")
     name = container.text("layer name", entry.get("name"))
     subject = f"layer {name!r}"
-    more = {"parts"} if version > 1 and kind in _WEIGHTED and "parts" in entry else set()
+    more = _OPTIONAL.get(kind, set()) & set(entry) if version > 1 else set()
     container.keys(subject, entry, _LAYERS[kind] | more)
     source = container.text(f"{subject}: source", entry["source"])
     if kind == "channels":
@@ -266,6 +289,8 @@ def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.
         return Channels(name=name, source=source, others=others, channels=channels)
     if kind == "flatten":
         return Flatten(name=name, source=source)
+    if kind == "pixelshuffle":
+        return PixelShuffle(name=name, source=source, factor=_pair(subject, "factor", entry))
     if kind == "maxpool2d":
         kernel, stride, padding = (_pair(subject, key, entry) for key in ("kernel", "stride", "padding"))
         return MaxPool2d(name=name, source=source, kernel=kernel, stride=stride, padding=padding)
@@ -276,7 +301,7 @@ def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.
     codes = _codes(name, shape, weights.bits, tensors)
     bias = _take(tensors, f"{name}.bias", np.int64, shape[:1]).copy()
     parts = tuple(_part(subject, part, weights, tensors) for part in _list(f"{subject}: parts", entry.get("parts", [])))
-    if parts == () and more:
+    if parts == () and "parts" in more:
         raise ValueError(f"{subject}: parts must hold at least one part where they are there, not []")
     return _connection(kind, subject, entry, codes, bias, fires=entry["fires"], residuals=residuals, parts=parts)
 
@@ -286,7 +311,8 @@ def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.n
     if not isinstance(kind, str) or kind not in _WEIGHTED:
         raise ValueError(f"{subject}: a part must be of kind {' or '.join(_WEIGHTED)}, not {brief(kind)}")
     subject = f"layer {container.text('layer name', entry.get('name'))!r}"
-    container.keys(subject, entry, _LAYERS[kind] - {"residuals", "fires"})
+    more = (_OPTIONAL[kind] - {"parts"}) & set(entry)
+    container.keys(subject, entry, (_LAYERS[kind] | more) - {"residuals", "fires"})
     shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
     codes = _codes(entry["name"], shape, weights.bits, tensors)
     return _connection(kind, subject, entry, codes, np.zeros(shape[0], dtype=np.int64), fires=False)
@@ -299,8 +325,10 @@ def _connection(
     fields |= {"codes": codes, "scale": entry["scale"], "bias": bias}
     if kind == "linear":
         return Linear(**fields)
-    stride, padding = _pair(subject, "stride", entry), _pair(subject, "padding", entry)
-    return Conv2d(**fields, stride=stride, padding=padding, groups=entry["groups"])
+    fields |= {key: _pair(subject, key, entry) for key in ("stride", "padding", "dilation") if key in entry}
+    if fields.get("dilation") == (1, 1):
+        raise ValueError(f"{subject}: dilation must be above 1 where it is there, not [1, 1]")
+    return Conv2d(**fields, groups=entry["groups"])
 
 
 def _codes(name: str, shape: tuple[int, ...], bits: int, tensors: dict[str, np.ndarray]) -> PackedCodes:

@@ -221,6 +221,8 @@ class Synaptic(Layer):
 class Conv2d(Synaptic):
     """Convolution, zero padding being silence. ``codes`` is ``[c_out, c_in / groups, k_h, k_w]``.
 
+    Neighbouring rows and columns of the kernel read rows and columns that are ``dilation`` apart.
+
     Average pooling is stored as this layer too: ``groups = c_in`` and every code the level nearest to ``1/n``.
     """
 
@@ -228,11 +230,13 @@ class Conv2d(Synaptic):
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _pair(f"layer {self.name!r}: stride", self.stride, low=1)
         _pair(f"layer {self.name!r}: padding", self.padding, low=0)
+        _pair(f"layer {self.name!r}: dilation", self.dilation, low=1)
         checks.integer(f"layer {self.name!r}: groups", self.groups, low=1, high=self.outputs)
         if self.outputs % self.groups:
             raise ValueError(f"layer {self.name!r}: groups must divide {self.outputs} outputs, not {self.groups!r}")
@@ -246,9 +250,16 @@ class Conv2d(Synaptic):
         channels = self.weight_shape[1] * self.groups
         if len(shape) != 3 or shape[0] != channels:
             raise ValueError(f"layer {self.name!r}: input shape must be ({channels}, height, width), not {shape!r}")
-        kernel = (self.weight_shape[2], self.weight_shape[3])
-        limits.check_field(self.name, channels * math.prod(kernel))
-        return (self.outputs, *limits.window_shape(self.name, shape, kernel, self.stride, self.padding))
+        limits.check_field(self.name, channels * math.prod(self.weight_shape[2:]))
+        return (self.outputs, *limits.window_shape(self.name, shape, self.reach, self.stride, self.padding))
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from the first that the kernel reads to the last."""
+        rows, columns = (
+            (size - 1) * dilation + 1 for size, dilation in zip(self.weight_shape[2:], self.dilation, strict=True)
+        )
+        return rows, columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -312,6 +323,35 @@ class Flatten(Layer):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PixelShuffle(Layer):
+    """Channels become pixels: it moves spike times (numerics, section 7).
+
+    Output ``(c, r y + i, s x + j)`` is input ``(c r s + i s + j, y, x)`` for ``factor = (r, s)``.
+    """
+
+    kind: ClassVar[str] = "pixelshuffle"
+    factor: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _pair(f"layer {self.name!r}: factor", self.factor, low=1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """``(channels / r / s, r * height, s * width)`` of an input of three axes.
+
+        Raises:
+            ValueError: the input does not fit.
+        """
+        down, across = self.factor
+        if len(shape) != 3 or shape[0] % (down * across):
+            raise ValueError(
+                f"layer {self.name!r}: input must have {down * across} or a multiple of channels, rows and columns, "
+                f"not shape {shape!r}"
+            )
+        return (shape[0] // (down * across), down * shape[1], across * shape[2])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Channels(Layer):
     """Channels of one or more maps of the same rows and columns, rearranged: it moves spike times (numerics, section 7).
 
@@ -372,6 +412,7 @@ class Network:
         layers: in order; the last one is the only read-out.
         accumulator_bits: ``A``, two's complement bits of a membrane, 8..48.
         classes: names of the logits, or empty.
+        heads: if the network gives several results: the name of each and its channels of the read-out, in order.
 
     Raises:
         TypeError, ValueError: a field, a shape or a connection breaks its rule; the text names the layer, the rule and the
@@ -385,12 +426,13 @@ class Network:
     layers: tuple[Layer, ...]
     accumulator_bits: int = 32
     classes: tuple[str, ...] = ()
+    heads: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         checks.integer("Network.accumulator_bits", self.accumulator_bits, low=8, high=48)
-        for field, value in (("input_shape", self.input_shape), ("layers", self.layers), ("classes", self.classes)):
-            if not isinstance(value, tuple):
-                raise TypeError(f"Network.{field} must be a tuple, not {value!r}")
+        for field in ("input_shape", "layers", "classes", "heads"):
+            if not isinstance(getattr(self, field), tuple):
+                raise TypeError(f"Network.{field} must be a tuple, not {getattr(self, field)!r}")
         longest = self.code.mantissa_bits + self.weights.mantissa_bits + shift_base(self.code, self.weights)
         if self.code.planes:
             longest = max(longest, membrane_exponent(self.code, self.weights, 0, planes=True))
@@ -415,6 +457,16 @@ class Network:
             raise ValueError(
                 f"Network.classes must name all {math.prod(self.shapes[last.name])} logits, not {len(self.classes)}"
             )
+        self._check_heads(last.outputs)
+
+    def _check_heads(self, outputs: int) -> None:
+        names = [name for name, _ in self.heads]
+        for name, size in self.heads:
+            if not isinstance(name, str) or names.count(name) > 1:
+                raise ValueError(f"Network.heads must have names of their own, not {names!r}")
+            checks.integer(f"Network.heads: {name!r}", size, low=1, high=outputs)
+        if self.heads and sum(size for _, size in self.heads) != outputs:
+            raise ValueError(f"Network.heads must share the read-out's {outputs} channels, not {self.heads!r}")
 
     def __repr__(self) -> str:
         weights = sum(connection.weight_count for connection in self.connections)
@@ -450,7 +502,8 @@ class Network:
                 shapes[layer.name] = layer.output_shape(shapes[layer.source])
             limits.check_shape(layer.name, shapes[layer.name])
             operations += math.prod(shapes[layer.name]) * layer.operations
-            numbers = layer.inputs if isinstance(layer, MaxPool2d | Channels) else getattr(layer, "residuals", ())
+            moved = isinstance(layer, MaxPool2d | Channels | PixelShuffle)
+            numbers = layer.inputs if moved else getattr(layer, "residuals", ())
             if any(self.planes(name) > 1 for name in numbers):
                 raise ValueError(
                     f"layer {layer.name!r}: input planes must be read by a convolution or linear layer, not by max pooling, "

@@ -82,6 +82,10 @@ class Place:
         steps = image * self.image + row * self.row + column * self.pixel + word
         return replace(self, address=self.address + steps)
 
+    def every(self, rows: int, columns: int) -> "Place":
+        """The same beginning, from where every so many rows and columns are stepped on."""
+        return replace(self, pixel=self.pixel * columns, row=self.row * rows)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -98,9 +102,11 @@ class Window:
         words: channel words of a pixel that the operation reads.
         stride: rows and columns from one output pixel's window to the next.
         origin: input row and column of the first window's first position; negative in padding.
-        in_first: row of the whole input that is the first one stored (0 unless the input comes in strips).
-        in_size: rows and columns of the stored input; outside is silence.
-        read: input pixel (0, 0) as stored, from the first word that is read.
+        in_first: row of the whole input that is the first one seen (0 unless the input comes in strips or is dilated).
+        in_column: the first column seen.
+        grid: rows and columns from one that is seen to the next: a dilated window sees every so many.
+        in_size: rows and columns of the stored input that are seen; outside is silence.
+        read: the first input pixel that is seen, from the first word that is read.
         write: the first output pixel of this operation.
     """
 
@@ -117,6 +123,8 @@ class Window:
     write: Place
     image: int = 0
     images: int = 1
+    in_column: int = 0
+    grid: tuple[int, int] = (1, 1)
 
     @property
     def pixels(self) -> int:

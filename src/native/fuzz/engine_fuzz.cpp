@@ -30,25 +30,29 @@ Common common_from(FuzzedDataProvider& data, bool wild) {
     return common;
 }
 
-// One axis of a window over n values: kernel, stride, padding and the number of windows.
+// One axis of a window over n values: kernel, stride, padding, dilation and the number of windows.
 struct Window {
-    int kernel, stride, padding, count;
+    int kernel, stride, padding, count, dilation = 1;
 
-    Window(FuzzedDataProvider& data, int n, bool wild) {
+    Window(FuzzedDataProvider& data, int n, bool wild, bool dilated) {
         if (wild) {
             kernel = data.ConsumeIntegral<int>(), stride = data.ConsumeIntegral<int>();
             padding = data.ConsumeIntegral<int>(), count = data.ConsumeIntegral<int>();
+            if (dilated) dilation = data.ConsumeIntegral<int>();
             return;
         }
         kernel = data.ConsumeIntegralInRange(1, 9);
-        padding = data.ConsumeIntegralInRange(std::max(0, (kernel - n + 1) / 2), kernel - 1);
+        if (dilated) dilation = data.PickValueInArray({1, 1, 1, 2, 3, 7});
+        const int reach = (kernel - 1) * dilation + 1;
+        padding = data.ConsumeIntegralInRange(std::max(0, (reach - n + 1) / 2), reach - 1);
         stride = data.ConsumeIntegralInRange(1, 4);
-        count = (n + 2 * padding - kernel) / stride + 1;
+        count = (n + 2 * padding - reach) / stride + 1;
     }
 };
 
 Geometry geometry(const Shape& in, const Window& y, const Window& x) {
-    return {in.height, in.width, y.count, x.count, y.kernel, x.kernel, y.stride, x.stride, y.padding, x.padding};
+    return {in.height, in.width, y.count,   x.count,   y.kernel,   x.kernel,
+            y.stride,  x.stride, y.padding, x.padding, y.dilation, x.dilation};
 }
 
 class Case {
@@ -92,14 +96,15 @@ private:
         const bool known = source >= 0 && source < static_cast<int>(shapes_.size());
         const Shape in = known && data_.ConsumeBool() == false ? shapes_[source] : wild_ ? Shape{extent(1), extent(1), extent(1)}
                                                                              : shapes_[source];
-        const int kind = readout ? 0 : data_.ConsumeIntegralInRange(0, 5);
+        const int kind = readout ? 0 : data_.ConsumeIntegralInRange(0, 6);
+        if (kind == 6) return add_shuffle(source, in);
         if (kind == 5) return add_channels(in);
         if (kind == 4) {
             engine_->add_flatten(source, in);
             done({static_cast<int>(in.size()), 1, 1}, 1);
             return;
         }
-        const Window y(data_, in.height, wild_), x(data_, in.width, wild_);
+        const Window y(data_, in.height, wild_, kind != 3), x(data_, in.width, wild_, kind != 3);
         const Geometry g = geometry(in, y, x);
         if (kind == 3) {
             const Shape out{in.channels, y.count, x.count};
@@ -144,6 +149,14 @@ private:
         engine_->add(engine_->plan(std::move(spec), watch));
         done(out, fan_in);
         partial_.back() = specs_.back().second.partial;
+    }
+
+    void add_shuffle(int source, const Shape& in) {
+        int down = extent(4), across = extent(4);
+        if (!wild_ && in.channels % down != 0) down = 1;
+        if (!wild_ && in.channels % (down * across) != 0) across = 1;
+        engine_->add_shuffle(source, in, down, across);
+        done({in.channels / (down * across), in.height * down, in.width * across}, 1);
     }
 
     void add_channels(const Shape& in) {

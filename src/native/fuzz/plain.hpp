@@ -38,6 +38,8 @@ struct Run {
                 values.back() = values[steps[s].source];
             else if (steps[s].kind == Step::Kind::channels)
                 rearrange(steps[s], *rearranged++);
+            else if (steps[s].kind == Step::Kind::shuffle)
+                shuffle(steps[s]);
             else if (steps[s].kind == Step::Kind::pool)
                 pool(steps[s]);
             else
@@ -61,7 +63,7 @@ private:
     static void taps(const Geometry& g, int y, int x, F f) {
         for (int ky = 0; ky < g.kernel_h; ++ky)
             for (int kx = 0; kx < g.kernel_w; ++kx) {
-                const int iy = y * g.stride_h + ky - g.pad_h, ix = x * g.stride_w + kx - g.pad_w;
+                const int iy = y * g.stride_h + ky * g.dilation_h - g.pad_h, ix = x * g.stride_w + kx * g.dilation_w - g.pad_w;
                 if (iy >= 0 && iy < g.height && ix >= 0 && ix < g.width) f(iy * g.width + ix, ky * g.kernel_w + kx);
             }
     }
@@ -71,6 +73,14 @@ private:
         each(step.out, [&](int64_t i, int c, int y, int x, int64_t at) {
             const uint8_t* map = &in[i * step.in.size() + int64_t(c) * step.in.pixels()];
             taps(step.geometry, y, x, [&](int input, int) { values.back()[at] = std::min(values.back()[at], map[input]); });
+        });
+    }
+
+    void shuffle(const Step& step) {
+        each(step.out, [&](int64_t i, int c, int y, int x, int64_t at) {
+            const int channel = (c * step.down + y % step.down) * step.across + x % step.across;
+            values.back()[at] = values[step.source][((i * step.in.channels + channel) * step.in.height + y / step.down) * step.in.width +
+                                                    x / step.across];
         });
     }
 
