@@ -151,13 +151,13 @@ def _window_fields(operation: Window) -> dict[str, int]:
         "in_height": operation.in_size[0],
         "in_width": operation.in_size[1],
         "in_address": _modular(read.at(row=top, column=left).address),
-        "in_pixel": read.pixel,
-        "in_row": read.row,
-        "in_step": read.pixel * operation.stride[1],
-        "in_line": read.row * operation.stride[0],
+        "in_pixel": _modular(read.pixel),
+        "in_row": _modular(read.row),
+        "in_step": _modular(read.pixel * operation.stride[1]),
+        "in_line": _modular(read.row * operation.stride[0]),
         "out_address": write.address,
-        "out_pixel": write.pixel,
-        "out_row": write.row,
+        "out_pixel": _modular(write.pixel),
+        "out_row": _modular(write.row),
     }
 
 
@@ -171,8 +171,8 @@ def _convolve_fields(
         residual = {
             "residual": 1,
             "residual_address": operation.added.address,
-            "residual_pixel": operation.added.pixel,
-            "residual_row": operation.added.row,
+            "residual_pixel": _modular(operation.added.pixel),
+            "residual_row": _modular(operation.added.row),
             "residual_next": _modular(operation.added.image),
             "residual_words": -(-operation.outputs[1] // processor.lanes),
         }
@@ -243,7 +243,7 @@ def weight_rows(network: Network, operation: Convolve, processor: ProcessorSpec)
     planes = network.planes(layer.source)
     groups = layer.groups if isinstance(layer, Conv2d) else 1
     if codes.ndim == 2:
-        codes = codes.reshape(layer.outputs, -1, *operation.in_size)
+        codes = codes.reshape(layer.outputs, -1, *operation.in_size)  # a linear layer's kernel: the whole map
     if planes > 1:  # all planes of a pixel share its weights
         codes = np.repeat(codes, planes, axis=1)
     top, left = operation.kernel_offset

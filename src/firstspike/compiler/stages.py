@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from firstspike.compiler.packing import weight_words
+from firstspike.compiler.spread import Spread
 from firstspike.compiler.storage import Layout, allocate, origins
 from firstspike.compiler.tiles import operations_of
 from firstspike.spec.network import INPUT, Flatten, MaxPool2d, Network, Synaptic
@@ -125,7 +126,7 @@ def operations(network: Network, stage: Stage, processor: ProcessorSpec) -> list
         if m.region is None:
             result.append(Load(layer=reader, region=region(name), offset=0, address=m.address, words=m.size))
     for layer in work:
-        if not isinstance(layer, Synaptic | MaxPool2d):
+        if not isinstance(layer, Synaptic | MaxPool2d | Spread):
             raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
         result += operations_of(network, processor, layer, stage.layout)
         m = maps[layer.name]

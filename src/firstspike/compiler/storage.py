@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from firstspike.compiler.spread import Spread
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, MaxPool2d, Network
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Place
@@ -75,24 +76,42 @@ class _Full(Exception):
         self.candidates = candidates
 
 
-def window(layer: Layer, source: Map) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Kernel, stride and padding of a layer over a stored map; a linear layer's kernel is the whole map."""
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How a layer looks at a stored map: rows and columns of its kernel, and steps."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def tall(self) -> int:
+        """Rows from the first that the kernel reads to the last."""
+        return (self.kernel[0] - 1) * self.dilation[0] + 1
+
+
+def window(layer: Layer, source: Map) -> View:
+    """A layer's window over a stored map; a linear layer's kernel is the whole map."""
     if isinstance(layer, Conv2d):
-        return (layer.weight_shape[2], layer.weight_shape[3]), layer.stride, layer.padding
+        kernel = (layer.weight_shape[2], layer.weight_shape[3])
+        return View(kernel=kernel, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
     if isinstance(layer, MaxPool2d):
-        return layer.kernel, layer.stride, layer.padding
-    return (source.height, source.width), (1, 1), (0, 0)
+        return View(kernel=layer.kernel, stride=layer.stride, padding=layer.padding)
+    return View(kernel=(source.height, source.width))
 
 
 def needed_rows(layer: Layer, maps: dict[str, Map], m: Map, top: int, height: int) -> tuple[int, int]:
     """Rows ``(begin, end)`` of a map that a layer's ``height`` output rows from ``top`` on read, all its readings together."""
+    if isinstance(layer, Spread):
+        return top // layer.factor[0], (top + height - 1) // layer.factor[0] + 1
     begins, ends = [], []
     for connection in getattr(layer, "connections", (layer,)):
         if maps[connection.source] is m:
-            kernel, stride, padding = window(connection, m)
-            low = min(max(0, top * stride[0] - padding[0]), m.height - 1)
+            view = window(connection, m)
+            low = min(max(0, top * view.stride[0] - view.padding[0]), m.height - 1)
             begins.append(low)
-            ends.append(max(low + 1, min(m.height, (top + height - 1) * stride[0] - padding[0] + kernel[0])))
+            ends.append(max(low + 1, min(m.height, (top + height - 1) * view.stride[0] - view.padding[0] + view.tall)))
     if any(maps[name] is m for name in getattr(layer, "residuals", ())):
         begins.append(top)
         ends.append(top + height)
@@ -223,9 +242,9 @@ def _tall(layer: Layer, maps: dict[str, Map], m: Map, height: int) -> int:
     readers = [one for one in getattr(layer, "connections", (layer,)) if maps[one.source] is m]
     if not readers:
         return height
-    if len(readers) == 1:
-        kernel, stride, _ = window(readers[0], m)
-        return min(m.height, (height - 1) * stride[0] + kernel[0])
+    if len(readers) == 1 and not isinstance(layer, Spread):
+        view = window(readers[0], m)
+        return min(m.height, (height - 1) * view.stride[0] + view.tall)
     rows = [needed_rows(layer, maps, m, top, tall) for top, tall in split(maps[layer.name].height, height)]
     return max(end - begin for begin, end in rows)
 

@@ -7,8 +7,10 @@ kept in the membrane memory between chunks.
 """
 
 from dataclasses import dataclass, replace
+from math import gcd, lcm
 
-from firstspike.compiler.storage import Layout, Map, needed_rows, split, window
+from firstspike.compiler.spread import Spread
+from firstspike.compiler.storage import Layout, Map, View, needed_rows, split, window
 from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Place, Pool, Store
@@ -39,7 +41,7 @@ class Strip:
 
 
 def operations_of(
-    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d, layout: Layout
+    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d | Spread, layout: Layout
 ) -> list[Operation]:
     """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers."""
     maps = layout.maps
@@ -68,6 +70,8 @@ def operations_of(
         result = Strip(map=replace(target, address=address, height=height), first=top)
         if isinstance(layer, MaxPool2d):
             operations += [_pool(layer, strips[layer.source], result, image) for image in range(target.images)]
+        elif isinstance(layer, Spread):
+            operations += [copy for image in range(target.images) for copy in _copies(layer, strips, result, image)]
         else:
             synapses = _Layer(network=network, processor=processor, layer=layer, strips=strips, result=result)
             operations += synapses.operations()
@@ -96,6 +100,45 @@ def _pool(layer: MaxPool2d, source: Strip, target: Strip, image: int) -> Pool:
     )
 
 
+def _copies(layer: Spread, strips: dict[str, Strip], target: Strip, image: int) -> list[Pool]:
+    """One pool of single pixels for each map, which puts them where they belong."""
+    (down, across), made = layer.factor, []
+    for number, name in enumerate(layer.inputs):
+        (i, j), source = divmod(number, across), strips[name]
+        top = (i - target.first) % down  # the first row of the strip that this map gives
+        height = len(range(top, target.map.height, down))
+        if not height:
+            continue
+        write = target.map.place.at(image=image, row=top, column=j)
+        made.append(
+            Pool(
+                layer=layer.name,
+                image=image,
+                height=height,
+                width=source.map.width,
+                kernel=(1, 1),
+                words=source.map.pixel,
+                stride=(1, 1),
+                origin=((target.first + top) // down - source.first, 0),
+                in_first=source.first,
+                in_size=(source.map.height, source.map.width),
+                read=source.map.place.at(image=image),
+                write=write.every(down, across),
+            )
+        )
+    return made
+
+
+def _phases(views: list[View], height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Rows and columns ``(top, left, down, across)`` at which output pixels begin, and how far apart they are.
+
+    Windows of dilation ``d`` and stride ``s`` see the same ``d``-th part of their map every ``d / gcd(s, d)`` pixels; there
+    they are windows without gaps.
+    """
+    down, across = (lcm(*(v.dilation[axis] // gcd(v.dilation[axis], v.stride[axis]) for v in views)) for axis in (0, 1))
+    return [(top, left, down, across) for top in range(min(down, height)) for left in range(min(across, width))]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
     """A synaptic layer on rows of its maps: what is the same for all of its operations."""
@@ -115,10 +158,14 @@ class _Layer:
             empty = replace(boxes[0][1], kernel=(1, 1), words=1, offset=(0, 0), empty=True)
             boxes += [(layer, empty)] * (len(layer.residuals) - len(boxes))
             residuals = (None,) * (len(boxes) - len(layer.residuals)) + layer.residuals
-            for block in blocks(target.images, target.height, target.width, self.processor.membrane_rows, len(boxes)):
-                for index, ((connection, box), residual) in enumerate(zip(boxes, residuals, strict=True)):
-                    operation = self._convolve(tile, connection, box, block, residual)
-                    made.append(replace(operation, first=index == 0, last=index == len(boxes) - 1))
+            views = [window(connection, self.strips[connection.source].map) for connection in layer.connections]
+            for phase in _phases(views, target.height, target.width):
+                top, left, down, across = phase
+                size = len(range(top, target.height, down)), len(range(left, target.width, across))
+                for block in blocks(target.images, *size, self.processor.membrane_rows, len(boxes)):
+                    for index, ((connection, box), residual) in enumerate(zip(boxes, residuals, strict=True)):
+                        operation = self._convolve(tile, connection, box, block, phase, residual)
+                        made.append(replace(operation, first=index == 0, last=index == len(boxes) - 1))
         return made
 
     def _boxes(self, tile: tuple[int, int], layer: Synaptic) -> list[Box]:
@@ -127,7 +174,7 @@ class _Layer:
         source = self.strips[layer.source].map
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         word, words = _channel_words(*tile, layer.outputs // groups, source.channels // groups, lanes)
-        whole = Box(offset=(0, 0), kernel=window(layer, source)[0], word=word, words=words)
+        whole = Box(offset=(0, 0), kernel=window(layer, source).kernel, word=word, words=words)
         return chunks(layer.name, whole, self.processor, self.processor.weight_rows(self.network.weights))
 
     def _convolve(
@@ -136,18 +183,24 @@ class _Layer:
         connection: Synaptic,
         box: Box,
         block: tuple[int, int, int, int, int, int],
+        phase: tuple[int, int, int, int],
         residual: str | None,
     ) -> Convolve:
         """One box of a tile's receptive field on one block of pixels; ``first`` and ``last`` are still to be said."""
         layer, lanes, (first, count) = self.layer, self.processor.lanes, tile
         image, images, top, left, height, width = block
+        top, left, (down, across) = phase[0] + phase[2] * top, phase[1] + phase[3] * left, phase[2:]
         strip, row = self.strips[connection.source], self.result.first + top
-        _, stride, padding = window(connection, strip.map)
+        view = window(connection, strip.map)
+        rows = _axis(view, 0, row, down, box.offset[0], strip.first, strip.map.height)
+        columns = _axis(view, 1, left, across, box.offset[1], 0, strip.map.width)
+        read = strip.map.place.at(image=image, row=rows.phase, column=columns.phase, word=box.word)
         written = first // lanes if layer.fires else first
         added: Place | None = None
         if residual is not None:
             other = self.strips[residual]
             added = other.map.place.at(image=image, row=row - other.first, column=left, word=first // lanes)
+            added = added.every(down, across)
         return Convolve(
             layer=layer.name,
             connection=connection.name,
@@ -157,15 +210,14 @@ class _Layer:
             width=width,
             kernel=box.kernel,
             words=box.words,
-            stride=stride,
-            origin=(
-                row * stride[0] - padding[0] + box.offset[0] - strip.first,
-                left * stride[1] - padding[1] + box.offset[1],
-            ),
-            in_first=strip.first,
-            in_size=(strip.map.height, strip.map.width),
-            read=strip.map.place.at(image=image, word=box.word),
-            write=self.result.map.place.at(image=image, row=top, column=left, word=written),
+            stride=(rows.stride, columns.stride),
+            origin=(rows.origin, columns.origin),
+            in_first=strip.first + rows.phase,
+            in_column=columns.phase,
+            grid=view.dilation,
+            in_size=(rows.size, columns.size),
+            read=read.every(*view.dilation),
+            write=self.result.map.place.at(image=image, row=top, column=left, word=written).every(down, across),
             outputs=tile,
             channel_word=box.word,
             kernel_offset=box.offset,
@@ -179,6 +231,39 @@ class _Layer:
             added=added,
             empty=box.empty,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """One axis of an operation's window, in every so many rows (or columns) of its map from ``phase`` on."""
+
+    phase: int
+    origin: int
+    stride: int
+    size: int
+
+
+def _axis(view: View, axis: int, begin: int, step: int, offset: int, stored: int, extent: int) -> _Axis:
+    """An axis of a window whose output pixels begin at ``begin``, ``step`` apart.
+
+    Args:
+        view: the connection's window.
+        axis: 0 or 1.
+        begin: row (column) of the first output pixel, in the whole map.
+        step: from it to the next.
+        offset: of the box in the kernel.
+        stored: row (column) of the whole input that is the first one stored.
+        extent: rows (columns) that are stored.
+    """
+    dilation = view.dilation[axis]
+    start = begin * view.stride[axis] - view.padding[axis] + dilation * offset - stored
+    phase = start % dilation
+    return _Axis(
+        phase=phase,
+        origin=(start - phase) // dilation,
+        stride=view.stride[axis] * step // dilation,
+        size=max(0, -(-(extent - phase) // dilation)),
+    )
 
 
 def _channel_words(first: int, count: int, outputs: int, channels: int, lanes: int) -> tuple[int, int]:

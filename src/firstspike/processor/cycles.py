@@ -15,9 +15,10 @@ from typing import overload
 
 import numpy as np
 
+from firstspike.compiler.channels import moved_times, resolve
 from firstspike.processor import planner
 from firstspike.processor.plan import EVENTS, Plan
-from firstspike.spec.network import INPUT, Network
+from firstspike.spec.network import INPUT, Channels, Network, PixelShuffle
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
 
@@ -129,6 +130,8 @@ def count(
     """
     if not 0 <= stall < 1:
         raise ValueError(f"stall must be in [0, 1), not {stall!r}")
+    if any(isinstance(layer, Channels | PixelShuffle) for layer in network.layers):
+        times = moved_times(resolve(network), times)  # maps that only the processor has
     images, size = len(times[INPUT]), processor.images
     whole = images // size * size
     parts = []

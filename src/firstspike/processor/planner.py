@@ -129,8 +129,9 @@ class _Planner:
         layer = self.network.connection(operation.connection)
         rows, columns = _coverage(operation)
         shape = self.network.neuron_shape(self._origin(layer.source))
-        below = (shape[1] if len(shape) == 3 else 1) - operation.in_first - len(rows)
-        rows = np.pad(rows, (operation.in_first, below))
+        size = shape[1:] if len(shape) == 3 else (1, 1)
+        rows = _every(rows, operation.in_first, operation.grid[0], size[0])
+        columns = _every(columns, operation.in_column, operation.grid[1], size[1])
         positions = operation.height * operation.width * operation.kernel[0] * operation.kernel[1]
         return self._add(layer.source, rows, columns, operation.channel_word, operation.words, positions)
 
@@ -145,7 +146,10 @@ class _Planner:
             return self._add(name, rows, columns, 0, words, 0), layer.outputs
         target, kernel = self.network.shapes[owner.name][1:], layer.weight_shape[2:]
         rows, columns = (
-            cover(target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis]) for axis in (0, 1)
+            cover(
+                target[axis], kernel[axis], layer.stride[axis], -layer.padding[axis], size[axis], layer.dilation[axis]
+            )
+            for axis in (0, 1)
         )
         return self._add(name, rows, columns, 0, words, 0), layer.outputs // layer.groups
 
@@ -239,12 +243,19 @@ def _coverage(window: Window) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def cover(outputs: int, kernel: int, stride: int, origin: int, extent: int) -> np.ndarray:
+def _every(counts: np.ndarray, first: int, step: int, extent: int) -> np.ndarray:
+    """Counts of every ``step``-th position from ``first`` on, at all ``extent`` positions; 0 at the others."""
+    whole = np.zeros(extent, dtype=np.int64)
+    whole[first + step * np.arange(len(counts))] = counts
+    return whole
+
+
+def cover(outputs: int, kernel: int, stride: int, origin: int, extent: int, dilation: int = 1) -> np.ndarray:
     """Number of (output, kernel position) pairs that fall on each of ``extent`` input positions, int64.
 
     >>> cover(3, 3, 1, -1, 3).tolist(), cover(2, 2, 2, 0, 5).tolist()
     ([2, 3, 2], [1, 1, 1, 1, 0])
     """
-    positions = origin + stride * np.arange(outputs)[:, None] + np.arange(kernel)
+    positions = origin + stride * np.arange(outputs)[:, None] + dilation * np.arange(kernel)
     inside = positions[(positions >= 0) & (positions < extent)]
     return np.bincount(inside, minlength=extent).astype(np.int64)
