@@ -89,6 +89,16 @@ class SpikingNetwork:
         logits = np.concatenate([flat(self.engine.logits(part)) for part in _batches(times)])
         return like(x, logits)
 
+    def split(self, logits: Any) -> dict[str, Any]:
+        """The logits of each output by name, of a network that has several: ``[n, ...]`` from those of a call."""
+        shape = self.network.shapes[self.network.layers[-1].name]
+        joined = logits.reshape(len(logits), *shape)
+        heads, first = {}, 0
+        for name, size in self.network.heads:
+            heads[name] = joined[:, first : first + size]
+            first += size
+        return heads
+
     def classify(self, x: "Images") -> Any:
         """Class of every image, int64 ``[n]``: the largest logit, the lowest index on a tie."""
         logits = self(x)

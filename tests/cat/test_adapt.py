@@ -93,10 +93,9 @@ def pooled() -> nn.Module:
 
 CASES: dict[str, tuple[Any, list[str]]] = {
     "MobileNetV2": (Mobile, [
-        "stem.2: SiLU -> ReLU", "a.body.2: ReLU6 -> ReLU", "a.body.5: ReLU6 -> ReLU",
-        "a.add: no activation -> ReLU, before 'b.body.0' reads it", "b.body.2: ReLU6 -> ReLU", "b.body.5: ReLU6 -> ReLU",
-        "b.body.7: no activation -> ReLU, since 'c.body.0' and 'c.add_1' read it", "c.body.2: ReLU6 -> ReLU",
-        "c.body.5: ReLU6 -> ReLU", "c.add_1: no activation -> ReLU, before 'adaptive_avg_pool2d' reads it",
+        "stem.2: SiLU -> ReLU", "a.add: no activation -> ReLU, before 'b.body.0' reads it",
+        "b.body.7: no activation -> ReLU, since 'c.body.0' and 'c.add_1' read it",
+        "c.add_1: no activation -> ReLU, before 'adaptive_avg_pool2d' reads it",
     ]),
     "pre-activation": (PreActivationNet, [
         "conv: no activation -> ReLU, since 'a.norm' and 'a.iadd' read it",

@@ -250,7 +250,9 @@ def test_a_layer_made_in_forward_has_no_weights_to_convert() -> None:
         (lambda n, x: readout(n, block(n, x).to(torch.float16)), "to: to must keep single or double precision"),
         (lambda n, x: (lambda y: n.fc(y.flatten(1)) + n.one(y))(block(n, x).flatten(2)), "flatten: flatten must be from"),
         (lambda n, x: n.tiny(block(n, x).view(len(x), -1, 4).mean(1)), "mean: mean must be over the image"),
-        (lambda n, x: n.tiny(block(n, x).reshape(len(x), 36, 4)[:, 0]), "getitem: of an image only channels"),
+        (lambda n, x: n.again(block(n, x).reshape(len(x), 9, 16)[:, :, :4].reshape(len(x), 4, 3, 3)),
+         "reshape_1: reshape can only flatten"),
+        (lambda n, x: readout(n, n.relu(n.conv(x) * torch.arange(36.0).view(6, 6))), "mul: a factor or shift must be one"),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_it_is_refused(forward: Forward, text: str) -> None:

@@ -265,3 +265,63 @@ class UNet(nn.Module):
         skip = self.down(x)
         x = self.up(self.bottom(self.pool(skip)))
         return self.out(self.merge(torch.cat([x, skip], dim=1)))
+
+
+class DilatedNet(nn.Module):
+    """A context network: dilated convolutions in a row, and branches of several dilations (atrous pyramid)."""
+
+    shape = (3, 16, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv_bn_relu(3, 8, kernel_size=3, padding=1)
+        self.context = nn.Sequential(
+            conv_bn_relu(8, 8, kernel_size=3, padding=2, dilation=2),
+            conv_bn_relu(8, 8, kernel_size=3, padding=4, dilation=4),
+        )
+        self.branches = nn.ModuleList(conv_bn_relu(8, 4, kernel_size=3, padding=d, dilation=d) for d in (1, 2, 3))
+        self.project = conv_bn_relu(12, 8, kernel_size=1)
+        self.classifier = nn.Conv2d(8, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.context(self.stem(x))
+        x = self.project(torch.cat([branch(x) for branch in self.branches], dim=1))
+        return self.classifier(F.adaptive_avg_pool2d(x, 1)).flatten(1)
+
+
+class SubPixelNet(nn.Module):
+    """Efficient sub-pixel convolution (arXiv 1609.05158): an image of twice the size, and a ReLU6 on the way."""
+
+    shape = (1, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 5, padding="same")
+        self.conv2 = nn.Conv2d(8, 8, 3, padding="same")
+        self.conv3 = nn.Conv2d(8, 16, 3, padding="same")
+        self.pixel_shuffle = nn.PixelShuffle(2)
+        self.last = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.conv1(x))
+        x = F.relu6(self.conv2(x))
+        return self.last(self.pixel_shuffle(F.relu(self.conv3(x))))
+
+
+class TwoHeads(nn.Module):
+    """A trunk with a class and a box, as detectors of one object have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            conv_bn_relu(3, 8, kernel_size=3, padding=1, stride=2),
+            conv_bn_relu(8, 16, kernel_size=3, padding=1, stride=2),
+        )
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.classes = nn.Linear(16, 10)
+        self.hidden = nn.Linear(16, 12)
+        self.box = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.pool(self.trunk(x)).flatten(1)
+        return {"classes": self.classes(x), "box": self.box(F.relu(self.hidden(x)))}

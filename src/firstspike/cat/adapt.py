@@ -5,15 +5,15 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from firstspike.cat import tracing
+from firstspike.cat import affine, tracing
 from firstspike.cat.fitting import check_fits, example_shape, fitting
 from firstspike.cat.operations import Extent, Operation, UnsupportedError, advice, name_of, operation, path_of
 
 ACTIVATIONS = (
-    nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.ReLU6, nn.Hardswish, nn.Hardtanh, nn.PReLU, nn.RReLU,
+    nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Hardswish, nn.Hardtanh, nn.PReLU, nn.RReLU,
     nn.Mish, nn.Softplus,
 )  # fmt: skip
 """Modules that become nn.ReLU."""
@@ -27,7 +27,6 @@ FUNCTIONS = tuple(
         "elu",
         "selu",
         "celu",
-        "relu6",
         "hardswish",
         "hardtanh",
         "mish",
@@ -78,8 +77,11 @@ def adapt(net: nn.Module, *, example: Any = None) -> Adapted:
     - GELU, SiLU, LeakyReLU and other activations become ReLU.
     - A ReLU is put where a convolution, linear layer or average reads another that has not fired, and where two readers
       share one.
-    - Batch norm that does not follow a convolution or linear layer gets a depthwise 1x1 convolution of weight 1 before it; after
-      max pooling it moves before that where all its factors are positive, which changes nothing.
+    - Batch norm, a factor or a shift that does not follow a convolution or linear layer gets a depthwise 1x1 convolution of
+      weight 1 before it; batch norm after max pooling moves before that where all its factors are positive, which changes
+      nothing.
+    - Where images are shifted before a convolution with padding, the shift goes into that and its border becomes black.
+    - A network that computes something else in training than in evaluation becomes what it is in evaluation.
 
     Train the result for a while, or calibrate it: unless every change is exact, it computes something else.
 
@@ -93,12 +95,18 @@ def adapt(net: nn.Module, *, example: Any = None) -> Adapted:
     network = tracing.Traceable(net)
 
     def build(shape: tuple[int, ...]) -> _Adapter:
-        worker = _Adapter(network.traced(shape))
+        try:
+            worker = _Adapter(network.traced(shape))
+        except UnsupportedError:
+            worker = _Adapter(network.traced(shape, evaluation=True))
+            worker.note(network.name, "another computation in training", "that of evaluation", exact=True)
         worker.run()
         return worker
 
     worker = fitting(network, build) if example is None else build(example_shape(example))
     network.restore_modes()
+    for module, owner in worker.owners:
+        module.train(network.mode(owner))
     adapted = worker.module(network.name)
     adapted.training = net.training
     return Adapted(network=adapted, changes=Changes(worker.changes))
@@ -106,14 +114,22 @@ def adapt(net: nn.Module, *, example: Any = None) -> Adapted:
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """What a value is: spikes (or what fires by itself), or a membrane; whether a norm can be folded into it, what waits."""
+    """What a value is: spikes (or what fires by itself), or a membrane; whether a norm can be folded into it, what waits.
+
+    Attributes:
+        foldable: whether a factor and a shift can be folded into it.
+        image: of the input: its factor and shift of each channel so far.
+    """
 
     fired: bool
     bare: bool = False
+    foldable: bool = False
     waits: tuple[fx.Node, ...] = ()
+    image: tuple[Tensor, Tensor] | None = None
 
 
 _FIRED = _State(fired=True)
+_UNIT = "a depthwise 1x1 convolution of weight 1 before it"
 
 
 class _Adapter:
@@ -126,14 +142,17 @@ class _Adapter:
         self.changes: list[Change] = []
         self.states: dict[fx.Node, _State] = {}
         self.added = 0
+        self.owners: list[tuple[nn.Module, str]] = []  # dropouts made of functions, and whose mode they follow
 
     def run(self) -> None:
         """Change the graph."""
         for node in self.traced.nodes:
-            if not self.traced.live(node) or node.op == "output":
+            if not self.traced.live(node) or node.op == "output" or "constant" in node.meta:
                 continue
             if node.op == "placeholder":
-                self.states[node] = _FIRED
+                channels = int(node.meta["shape"][1]) if len(node.meta["shape"]) > 1 else 1
+                one = torch.ones(channels, dtype=torch.float64)
+                self.states[node] = _State(fired=True, image=(one, torch.zeros_like(one)))
             else:
                 self.states[node] = self._visit(node)
                 self._share(node)
@@ -153,7 +172,10 @@ class _Adapter:
             )
         function = node.target if node.op == "call_function" else None
         method = str(node.target).rstrip("_") if node.op == "call_method" else None
-        if isinstance(module, ACTIVATIONS) or function in FUNCTIONS or method in [f.__name__ for f in FUNCTIONS]:
+        activation = (
+            isinstance(module, ACTIVATIONS) or function in FUNCTIONS or method in [f.__name__ for f in FUNCTIONS]
+        )
+        if activation and not self._converts(node):
             self._activate(
                 node, type(module).__name__ if module is not None else getattr(function, "__name__", str(method))
             )
@@ -162,11 +184,14 @@ class _Adapter:
         check_fits(node, found)
         self._rewrite(node, found)
         states = [self.states[source] for source in found.inputs]
+        if found.kind == "linear" and states[0].image is not None:
+            self._take_in(node, found, states[0].image)
+            return _State(fired=False, bare=True, foldable=True)
         if found.kind in ("linear", "average", "mean", "channels", "pieces"):
             if not states[0].fired:
                 self._fire(found.inputs[0], f"before {found.path!r} reads it")
-            return _State(fired=False, bare=True) if found.kind == "linear" else _FIRED
-        if found.kind == "norm":
+            return _State(fired=False, bare=True, foldable=True) if found.kind == "linear" else _FIRED
+        if found.kind in ("norm", "affine"):
             return self._norm(node, found, states[0])
         if found.kind == "relu":
             return _FIRED
@@ -174,9 +199,36 @@ class _Adapter:
             return self._add(found, states)
         if found.kind == "cat":
             return _State(fired=all(state.fired for state in states))
-        if found.kind in ("maxpool", "dropout", "reshape") and not states[0].fired:
+        if found.kind in ("maxpool", "dropout", "reshape", "move") and not states[0].fired:
             return _State(fired=False, waits=(*states[0].waits, node))
-        return states[0]
+        return _FIRED if found.kind == "maxpool" else states[0]
+
+    def _converts(self, node: fx.Node) -> bool:
+        """Whether `prepare` takes a node as it is."""
+        try:
+            operation(node, self.traced.module, self.traced.training[node])
+        except UnsupportedError:
+            return False
+        return True
+
+    def _take_in(self, node: fx.Node, found: Operation, image: tuple[Tensor, Tensor]) -> None:
+        """Let a convolution with padding read the images themselves, where they would be shifted before it."""
+        layer = found.module
+        padding = getattr(layer, "padding", 0)
+        padded = padding == "same" or (not isinstance(padding, str) and any(torch.tensor(padding).reshape(-1).tolist()))
+        if not padded or not bool(image[1].any()):
+            return
+        assert isinstance(layer, nn.Conv2d)
+        source = node.all_input_nodes[0]
+        while source.op != "placeholder":
+            source = source.all_input_nodes[0]
+        self.added += 1
+        node.target = f"adapted_{self.added}"
+        self.root.add_module(str(node.target), affine.before(layer, *image))
+        node.args, node.kwargs = (source,), {}
+        self.note(
+            found.path, "a shift of images before its padding", "the shift in it, and a black border", exact=False
+        )
 
     def _add(self, found: Operation, states: list[_State]) -> _State:
         for node, state in zip(found.inputs, states, strict=True):
@@ -187,9 +239,20 @@ class _Adapter:
 
     def _norm(self, node: fx.Node, found: Operation, state: _State) -> _State:
         source, norm = found.inputs[0], found.module
+        if state.image is not None:
+            seen = tuple(int(extent) for extent in source.meta["shape"][1:])
+            factor, shift = affine.factors(node, found, self.traced, seen)
+            return _State(fired=True, image=(factor * state.image[0], factor * state.image[1] + shift))
+        if norm is None:
+            if not state.foldable:
+                shape = source.meta["shape"]
+                source = source if state.fired else self._fire(source, f"before {found.path!r} reads it")
+                self._unit(node, source, int(shape[1]), self._like())
+                self.note(found.path, "a factor or shift of spikes", _UNIT, exact=True)
+            return _State(fired=False, foldable=True)
         assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
         if state.bare:
-            return _State(fired=False)
+            return _State(fired=False, foldable=True)
         pools = [self.traced.module(str(n.target)) for n in state.waits if n.op == "call_module"]
         positive = norm.weight is None or bool((norm.weight > 0).all())
         if len(state.waits) == 1 and pools and isinstance(pools[0], nn.MaxPool2d) and positive:
@@ -199,25 +262,36 @@ class _Adapter:
                 node.replace_input_with(source, pool.all_input_nodes[0])
                 pool.prepend(node)
                 pool.replace_input_with(pool.all_input_nodes[0], node)
-                self._note(found.path, "BatchNorm after max pooling", f"before {path_of(pool)!r}", exact=True)
+                self.note(found.path, "BatchNorm after max pooling", f"before {path_of(pool)!r}", exact=True)
                 self.states[pool] = _State(fired=False, waits=(pool,))
-                return _State(fired=False)
+                return _State(fired=False, foldable=True)
         if not state.fired:
             source = self._fire(source, f"before {found.path!r} reads it")
-        scale = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features, bias=False)
         if isinstance(norm, nn.BatchNorm1d):
-            raise UnsupportedError(f"{found.path}: BatchNorm1d must follow an nn.Linear; move it there")
+            raise UnsupportedError(f"{found.path}: BatchNorm1d must follow an nn.Linear or nn.Conv1d; move it there")
+        self._unit(node, source, norm.num_features, next(norm.parameters(), next(norm.buffers(), self._like())))
+        self.note(found.path, "BatchNorm of spikes", _UNIT, exact=True)
+        return _State(fired=False, foldable=True)
+
+    def _like(self) -> Tensor:
+        """A tensor of the network's type."""
+        return next(self.root.parameters(), torch.zeros(()))
+
+    def _unit(self, node: fx.Node, source: fx.Node, channels: int, like: Tensor) -> None:
+        """Put a depthwise 1x1 convolution of weight 1 before a node."""
+        if len(source.meta.get("shape", (0, 0, 0, 0))) != 4:
+            raise UnsupportedError(f"{path_of(node)}: it must follow a convolution or linear layer; move it there")
+        scale = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
         nn.init.ones_(scale.weight)
-        parameter = next(norm.parameters(), next(norm.buffers(), scale.weight))
         with self.graph.inserting_before(node):
-            unit = self._call(scale.to(parameter), source)
+            unit = self._call(scale.to(like), source)
+        unit.meta["shape"] = source.meta.get("shape", ())
         node.replace_input_with(source, unit)
-        self._note(found.path, "BatchNorm of spikes", "a depthwise 1x1 convolution of weight 1 before it", exact=True)
-        return _State(fired=False)
 
     # Changes
 
-    def _note(self, place: str, before: str, after: str, *, exact: bool) -> None:
+    def note(self, place: str, before: str, after: str, *, exact: bool) -> None:
+        """Enter a change."""
         self.changes.append(Change(place=place, before=before, after=after, exact=exact))
 
     def _call(self, module: nn.Module, source: fx.Node) -> fx.Node:
@@ -233,17 +307,18 @@ class _Adapter:
         self.root.add_module(name, nn.ReLU())
         place = path_of(node)
         node.op, node.target, node.args, node.kwargs = "call_module", name, (node.all_input_nodes[0],), {}
-        self._note(place, before, "ReLU", exact=False)
+        self.note(place, before, "ReLU", exact=False)
 
     def _fire(self, node: fx.Node, why: str) -> fx.Node:
         """Put a ReLU after a node, for all its readers."""
         readers = list(node.users)
         with self.graph.inserting_after(node):
             relu = self._call(nn.ReLU(), node)
+        relu.meta["shape"] = node.meta.get("shape", ())
         for reader in readers:
             reader.replace_input_with(node, relu)
         self.states[node] = self.states[relu] = _FIRED
-        self._note(path_of(node), "no activation", f"ReLU, {why}", exact=False)
+        self.note(path_of(node), "no activation", f"ReLU, {why}", exact=False)
         return relu
 
     def _share(self, node: fx.Node) -> None:
@@ -261,13 +336,15 @@ class _Adapter:
             node.op, node.target = "call_function", torch.flatten if flat else torch.reshape
             node.args, node.kwargs = (source, 1) if flat else (source, (-1, *shape[1:])), {}
         elif found.kind == "average" and found.kernel is None and node.op != "call_module":
-            node.op, node.target, node.kwargs = "call_function", functional.adaptive_avg_pool2d, {}
+            pool = functional.adaptive_avg_pool1d if found.line else functional.adaptive_avg_pool2d
+            node.op, node.target, node.kwargs = "call_function", pool, {}
             node.args = (source, 1)
         elif found.kind == "dropout" and node.op != "call_module":
             assert found.module is not None
             self.added += 1
             name = f"adapted_{self.added}"
             self.root.add_module(name, found.module)
+            self.owners.append((found.module, found.owner or ""))
             node.op, node.target, node.args, node.kwargs = "call_module", name, (source,), {}
 
     def module(self, name: str) -> nn.Module:

@@ -26,6 +26,7 @@ from firstspike.cat import rounding
 from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import INPUT, Prepared, Step
 from firstspike.cat.quantiser import quantise
+from firstspike.cat.scaling import affine_norm, part_weights, scale_layer
 
 SAMPLES = 1 << 20
 """Values of a map, at most, of which a percentile is taken."""
@@ -97,7 +98,7 @@ def calibrate(
         prepared.set_input_shape(images.shape[1:])
     prepared.eval()
     with torch.no_grad():
-        _part(prepared)
+        part_weights(prepared)
         reference = deepcopy(prepared)
         scales = _rescale(prepared, reference.spike_values(images), percentile)
         prepared.set_stage("quantised")
@@ -105,17 +106,6 @@ def calibrate(
         found = tuple(walk.run(progress, correct=correct, search=search, compensate=compensate))
         prepared.set_stage("quantised", scales=walk.weight_scales)
         return found
-
-
-def _part(prepared: Prepared) -> None:
-    """Give layers that share weights or batch norm their own, since each is scaled by itself."""
-    seen: set[int] = set()
-    for _, layer in prepared.synapses():
-        if id(layer.linear) in seen or id(layer.linear.weight) in seen:
-            layer.linear = deepcopy(layer.linear)
-        if layer.norm is not None and id(layer.norm) in seen:
-            layer.norm = deepcopy(layer.norm)
-        seen |= {id(layer.linear), id(layer.linear.weight), id(layer.norm)}
 
 
 def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -> dict[str, float]:
@@ -126,7 +116,7 @@ def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -
     for step in prepared.steps:
         layer = prepared.layers[step.name]
         if isinstance(layer, Synapses):
-            _scale(layer, incoming=scales[step.source], outgoing=_outgoing(prepared, step, scales))
+            scale_layer(layer, incoming=scales[step.source], outgoing=_outgoing(prepared, step, scales))
     return scales
 
 
@@ -252,7 +242,7 @@ class _Walk:
         """Give the layer weights that are levels of its scale, by which its membranes come nearest to ``target``."""
         added = [self.ours[name] for name in (*step.residuals, *step.parts)]
         wanted = target - sum(added) if added else target
-        x = rounding.patches(layer.linear, self.ours[step.source])
+        x = rounding.patches(layer.linear, layer.framed(self.ours[step.source]))
         y = rounding.outputs(layer.linear, wanted)
         weight, _ = layer.folded(torch.float64)
         groups = weight.flatten(1).view(len(x), -1, x.shape[2])
@@ -296,20 +286,9 @@ def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor, stag
     return value
 
 
-def _scale(layer: Synapses, *, incoming: float, outgoing: float) -> None:
-    """Let a layer compute ``outgoing`` times what it did, of inputs of which 1 now stands for ``incoming``."""
-    layer.linear.weight.mul_(incoming)
-    affine: nn.Module = layer.linear
-    if layer.norm is not None:
-        affine = _affine(layer.norm)
-    affine.weight.mul_(outgoing)  # type: ignore[operator]
-    if affine.bias is not None:
-        affine.bias.mul_(outgoing)  # type: ignore[operator]
-
-
 def _shift(layer: Synapses, change: Tensor) -> None:
     """Add ``change`` ``[C]`` to a layer's bias."""
-    affine = layer.linear if layer.norm is None else _affine(layer.norm)
+    affine = layer.linear if layer.norm is None else affine_norm(layer.norm)
     if affine.bias is None:
         affine.bias = nn.Parameter(torch.zeros_like(change))
     affine.bias.add_(change)
@@ -325,13 +304,3 @@ def _folding(layer: Synapses, like: Tensor) -> Tensor | float:
     if norm.affine:
         factor = factor * norm.weight.double()
     return factor.reshape(-1, *[1] * (like.dim() - 1))
-
-
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.BatchNorm1d | nn.BatchNorm2d:
-    """Batch norm with a factor and a shift, which it gets here if it has none."""
-    if not norm.affine:
-        assert norm.running_mean is not None
-        norm.affine = True
-        norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
-        norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
-    return norm

@@ -15,6 +15,11 @@ COMMON_SIZES = (32, 28, 64, 224, 16, 8, 96, 48, 128, 299, 256, 12, 4, 1)
 
 LARGEST_SIZE = 1024
 
+COMMON_LENGTHS = (1024, 256, 128, 784, 4096, 16000, 8000, 64, 32, 16)
+"""The same for sequences."""
+
+LONGEST = 1 << 16
+
 
 class Blueprint(Protocol):
     """What is made of a network's graph for one size of image."""
@@ -49,18 +54,24 @@ def fitting(network: Traceable, build: Callable[[tuple[int, ...]], Built]) -> Bu
         UnsupportedError: it fits no size; or it fits several, and becomes something else for each.
     """
     layer = network.first_layer()
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, nn.Conv2d | nn.Conv1d):
         return build((layer.in_features if layer is not None else 1,))
-    low, high, tried, size = 1, LARGEST_SIZE, set(), COMMON_SIZES[0]
+    line, channels = isinstance(layer, nn.Conv1d), layer.in_channels
+    common, largest = (COMMON_LENGTHS, LONGEST) if line else (COMMON_SIZES, LARGEST_SIZE)
+
+    def of_size(size: int) -> Built:
+        return build((channels, size) if line else (channels, size, size))
+
+    low, high, tried, size = 1, largest, set(), common[0]
     while True:
         tried.add(size)
         try:
-            builder = build((layer.in_channels, size, size))
+            builder = of_size(size)
             break
         except MisfitError as misfit:
             if misfit.larger is not None:
                 low, high = (max(low, size + 1), high) if misfit.larger else (low, min(high, size - 1))
-            left = [other for other in COMMON_SIZES if low <= other <= high and other not in tried]
+            left = [other for other in common if low <= other <= high and other not in tried]
             if misfit.larger is not None and low <= high and (not left or len(tried) > 4):
                 left = [(low + high) // 2]
             if not left or left[0] in tried:
@@ -69,9 +80,9 @@ def fitting(network: Traceable, build: Callable[[tuple[int, ...]], Built]) -> Bu
                 ) from None
             size = left[0]
     try:
-        other = build((layer.in_channels, 2 * size, 2 * size))
+        other = of_size(2 * size)
     except MisfitError:
-        return build((layer.in_channels, size, size))
+        return of_size(size)
     if builder.blueprint() != other.blueprint():
         raise UnsupportedError(
             f"network {network.name}: what it computes depends on the size of an image; give prepare(net, example=images)"

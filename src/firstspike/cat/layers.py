@@ -49,14 +49,16 @@ class Fire(nn.Module):
 
     Attributes:
         from_stage: first stage in which values are spikes.
+        clips: whether it ends at 1 in stage "relu" too, as the network it was made of does.
         activity: sum of the last output per image (with gradient), for the spike penalty; None before a run.
         spikes: spikes per image of the last run while ``count_spikes`` is set (a detached tensor).
     """
 
-    def __init__(self, code: Code, from_stage: str) -> None:
+    def __init__(self, code: Code, from_stage: str, *, clips: bool = False) -> None:
         super().__init__()
         self.code = code
         self.from_stage = from_stage
+        self.clips = clips
         self.observe = False
         self.count_spikes = False
         self.activity: Tensor | None = None
@@ -94,7 +96,7 @@ class Fire(nn.Module):
         """The activation of membranes ``u`` of any shape in a stage; values in [0, 1] from "clip" on."""
         if stage_rank(stage) >= stage_rank(self.from_stage):
             x, total = summed_ttfs(u, self.levels(u), summed=self.observe)
-        elif stage == "relu":
+        elif stage == "relu" and not self.clips:
             x = functional.relu(u)
             total = x.sum(dtype=torch.float32) if self.observe else None
         else:
@@ -156,6 +158,7 @@ class Synapses(nn.Module):
 
     Attributes:
         planes: whether it reads input planes, on a grid of their own (numerics, section 6); set by the network.
+        frame: zeros around what a convolution reads, besides its padding: columns left and right, rows above and below.
     """
 
     scale: Tensor
@@ -168,10 +171,12 @@ class Synapses(nn.Module):
         code: Code,
         weights: LogWeights,
         accumulator_bits: int,
+        frame: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> None:
         super().__init__()
         self.linear = linear
         self.norm = norm
+        self.frame = frame
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.planes = False
         self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
@@ -308,7 +313,7 @@ class Synapses(nn.Module):
         """Membranes of inputs ``[n, c_in, ...]``: ``[n, c_out, ...]``, each residual ``[n, c_out, ...]`` added."""
         if stage == "quantised":
             return self.membranes(x, *self.quantised(), *residuals)
-        linear = self.linear
+        linear, x = self.linear, self.framed(x)
         hooks = linear._forward_pre_hooks or linear._forward_hooks
         if type(linear) is nn.Conv2d and linear.padding_mode == "zeros" and not hooks:
             u = convolve(linear, x, linear.weight, linear.bias)
@@ -318,10 +323,14 @@ class Synapses(nn.Module):
             u = self.norm(u)
         return _sum(u, residuals)
 
+    def framed(self, x: Tensor) -> Tensor:
+        """What the layer reads, with its `frame`."""
+        return functional.pad(x, self.frame) if any(self.frame) else x
+
     def membranes(self, x: Tensor, weight: Tensor, bias: Tensor | None, *residuals: Tensor) -> Tensor:
         """Membranes with a weight and bias in place of its own, batch norm folded into them."""
         if isinstance(self.linear, nn.Conv2d):
-            return _sum(convolve(self.linear, x, weight, bias), residuals)
+            return _sum(convolve(self.linear, self.framed(x), weight, bias), residuals)
         return _sum(functional.linear(x, weight, bias), residuals)
 
 
@@ -346,6 +355,10 @@ class Rearrange(nn.Module):
         super().__init__()
         self.channels, self.part, self.pad = channels, part or slice(None), pad
 
+    def extra_repr(self) -> str:
+        """What tells one from another."""
+        return f"{self.channels}, {self.part}, {self.pad}"
+
     def indices(self, total: int) -> tuple[int, ...]:
         """For every output channel its number among ``total``, or -1.
 
@@ -362,6 +375,14 @@ class Rearrange(nn.Module):
         if indices == tuple(range(joined.shape[1])):
             return joined
         return torch.cat((joined, torch.zeros_like(x[:, :1])), dim=1)[:, list(indices)]  # -1 is the last
+
+
+class Heads(nn.Module):
+    """Membranes of several outputs, one behind the other (numerics, section 7)."""
+
+    def forward(self, *heads: Tensor) -> Tensor:
+        """All channels of all heads."""
+        return torch.cat(heads, dim=1)
 
 
 class AveragePool(nn.Module):

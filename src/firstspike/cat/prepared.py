@@ -29,9 +29,9 @@ class Step:
 
     Attributes:
         name: unique, the module path in the network it came from, dots replaced by underscores.
-        kind: "synapses", "average", "maxpool", "flatten", "dropout" or "channels".
+        kind: "synapses", "average", "maxpool", "flatten", "dropout", "channels", "pixelshuffle" or "heads".
         source: name of the step it reads.
-        others: of rearranged channels: names of the steps whose channels stand behind those of ``source``.
+        others: of rearranged channels and heads: names of the steps whose channels stand behind those of ``source``.
         residuals: names of steps added to the membrane with weight 1.
         parts: names of synapses that do not fire, whose membranes are added to this one's (numerics, section 7).
         fires: False for the read-out, and for an average that may merge.
@@ -77,9 +77,11 @@ class Prepared(nn.Module):
         code: Code,
         weights: LogWeights,
         accumulator_bits: int,
+        heads: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
+        self.heads = dict(heads or {})
         self.steps = tuple(steps)
         self.layers = nn.ModuleDict(modules)
         self.encode = encoder(code)
@@ -237,6 +239,7 @@ class Prepared(nn.Module):
             ValueError: the network takes no such image.
         """
         shape = tuple(int(extent) for extent in shape)
+        shape = (shape[0], 1, shape[1]) if len(shape) == AXES - 1 else shape
         if not 1 <= len(shape) <= AXES or min(shape) < 1:
             raise ValueError(f"an image must have 1 to {AXES} axes of 1 or more, not shape {shape!r}")
         try:
@@ -291,11 +294,13 @@ class Prepared(nn.Module):
         self._mark_planes()
         steps = {step.name: step for step in self.steps}
         parts = {name for step in self.steps for name in step.parts}
+        heads = {name for step in self.steps if step.kind == "heads" for name in step.reads}
         scales = {}
         for step in self.steps:
-            if step.name in parts or not isinstance(self.layers[step.name], Synapses):
+            if step.name in parts | heads or not (step.kind == "heads" or isinstance(self.layers[step.name], Synapses)):
                 continue
-            for one in (steps[name] for name in (step.name, *step.parts)):
+            own = step.reads if step.kind == "heads" else (step.name, *step.parts)
+            for one in (steps[name] for name in own):
                 layer = self.layers[one.name]
                 assert isinstance(layer, Synapses)
                 try:
@@ -309,11 +314,19 @@ class Prepared(nn.Module):
         return scales
 
     def beside(self, step: Step, one: Step) -> tuple[Tensor, Tensor] | None:
-        """Greatest and least sums that the connections of a layer other than ``one`` add to each output; None for none."""
-        others = [self.layers[name] for name in (step.name, *step.parts) if name != one.name]
+        """Greatest and least sums that the connections of a layer other than ``one`` add to each output; None for none.
+
+        Heads add nothing to each other, but lie on one grid: each leaves room for the largest of the others.
+        """
+        own = step.reads if step.kind == "heads" else (step.name, *step.parts)
+        others = [self.layers[name] for name in own if name != one.name]
         reach = [other.reach() for other in others if isinstance(other, Synapses)]
         if not reach:
             return None
+        if step.kind == "heads":
+            return torch.stack([high.max() for high, _ in reach]).max(), torch.stack(
+                [low.min() for _, low in reach]
+            ).min()
         high, low = (torch.stack(sums).sum(dim=0) for sums in zip(*reach, strict=True))
         return high, low
 
@@ -400,6 +413,10 @@ class Prepared(nn.Module):
         values = self._run(x, keep=False)
         return values[self.steps[-1].name]
 
+    def split(self, logits: Tensor) -> dict[str, Tensor]:
+        """The logits of each output by name, where a network has several."""
+        return dict(zip(self.heads, torch.split(logits, list(self.heads.values()), dim=1), strict=True))
+
     def spike_values(self, x: Tensor) -> dict[str, Tensor]:
         """Output of every step by name, the encoded input under ``"input"``: decoded spikes, and the logits."""
         return self._run(x, keep=True)
@@ -411,6 +428,7 @@ class Prepared(nn.Module):
     def _run(self, x: Tensor, *, keep: bool) -> dict[str, Tensor]:
         if isinstance(x, np.ndarray):
             raise TypeError("images must be a tensor here, not an array; use torch.from_numpy(images)")
+        x = x.unsqueeze(2) if x.dim() == AXES else x
         integers = self._integers()
         if not any(integers["_input_shape"]) and 1 < x.dim() <= AXES + 1 and len(x):
             self._write({"_input_shape": [*x.shape[1:], *[0] * (AXES + 1 - x.dim())]})

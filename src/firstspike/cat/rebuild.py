@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from firstspike import spec
 from firstspike.arith import Code, LogWeights, decode_weights
 from firstspike.cat.layers import AveragePool, Rearrange, Synapses
+from firstspike.cat.moves import PixelShuffle
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.spec import Network
 from firstspike.spec.network import Conv2d, Flatten, Linear, MaxPool2d, Synaptic
@@ -45,6 +46,9 @@ def rebuild(network: Network) -> Prepared:
         elif isinstance(layer, spec.Channels):
             modules[layer.name] = Rearrange(layer.channels)
             steps.append(Step(name=layer.name, kind="channels", source=layer.source, others=layer.others))
+        elif isinstance(layer, spec.PixelShuffle):
+            modules[layer.name] = PixelShuffle(layer.factor)
+            steps.append(Step(name=layer.name, kind="pixelshuffle", source=layer.source))
         elif isinstance(layer, MaxPool2d):
             modules[layer.name] = nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
             steps.append(Step(name=layer.name, kind="maxpool", source=layer.source))
@@ -52,7 +56,7 @@ def rebuild(network: Network) -> Prepared:
             assert isinstance(layer, Flatten)
             modules[layer.name] = nn.Flatten()
             steps.append(Step(name=layer.name, kind="flatten", source=layer.source))
-    prepared = Prepared(steps, modules, **formats).double()
+    prepared = Prepared(steps, modules, **formats, heads=dict(network.heads)).double()
     prepared.set_input_shape(network.input_shape)
     prepared.set_stage("quantised", scales={one.name: one.scale for one in network.connections})
     return prepared.eval()
@@ -91,7 +95,7 @@ def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
     else:
         linear = nn.Conv2d(
             weight.shape[1] * layer.groups, weight.shape[0], (int(weight.shape[2]), int(weight.shape[3])),
-            stride=layer.stride, padding=layer.padding, groups=layer.groups, dtype=torch.float64,
+            stride=layer.stride, padding=layer.padding, dilation=layer.dilation, groups=layer.groups, dtype=torch.float64,
         )  # fmt: skip
     with torch.no_grad():
         linear.weight.copy_(weight)

@@ -16,7 +16,16 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from firstspike.cat.operations import FUNCTIONS, Extent, UnsupportedError, bind, function_name, name_of, path_of
+from firstspike.cat.operations import (
+    ARITHMETIC,
+    FUNCTIONS,
+    Extent,
+    UnsupportedError,
+    bind,
+    function_name,
+    name_of,
+    path_of,
+)
 from firstspike.cat.patches import check_global, check_module
 
 BATCH = 1009
@@ -26,6 +35,9 @@ _IN_PLACE = {
     f"__i{name}__": getattr(operator, f"i{name}")
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
 }
+_SHAPES_IN_PLACE = ("squeeze_", "unsqueeze_", "transpose_", "swapaxes_")
+"""Methods that change no number, but the shape of a variable."""
+
 _FRESH = {"cat", "relu", "add", "mean", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "clone"}
 _FRESH_MODULES = (
     nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
@@ -90,8 +102,20 @@ def _in_place(function: Any) -> Any:
     return method
 
 
+def _reshaping(method: str) -> Any:
+    """``x.squeeze_()``: the variable stands for another value from now on, of which it returns itself."""
+
+    def change(self: _Proxy, *args: Any, **kwargs: Any) -> Any:
+        self.node = self.tracer.create_proxy("call_method", method.rstrip("_"), (self, *args), kwargs).node
+        return self
+
+    return change
+
+
 for _name, _function in _IN_PLACE.items():
     setattr(_Proxy, _name, _in_place(_function))
+for _name in _SHAPES_IN_PLACE:
+    setattr(_Proxy, _name, _reshaping(_name))
 
 
 class _Entry(nn.Module):
@@ -122,6 +146,8 @@ class _Tracer(fx.Tracer):
 
     def known(self, node: fx.Node) -> Any:
         """The value of a node, without memory; raises what running it raised."""
+        if node not in self._values:  # a constant tensor, of which torch.fx tells nothing
+            self._values[node] = self._run(node)
         value = self._values[node]
         if isinstance(value, Exception):
             raise value
@@ -338,12 +364,20 @@ class Traceable:
         floating = [value.dtype for value in net.parameters() if value.is_floating_point()]
         self._dtype = floating[0] if floating else torch.get_default_dtype()
 
-    def traced(self, shape: Sequence[int]) -> "Traced":
+    def traced(self, shape: Sequence[int], *, evaluation: bool = False) -> "Traced":
         """Its graph for images of one shape.
+
+        Args:
+            shape: of one image.
+            evaluation: take what it computes in evaluation, whatever it does in training.
 
         Raises:
             UnsupportedError: it cannot be traced, reads parameters itself, or differs between training and evaluation.
         """
+        if evaluation:
+            self._entry.eval()
+            nodes = self._nodes(shape)
+            return Traced(self.name, self._entry, nodes, nodes)
         self._entry.train()
         training = self._nodes(shape)
         self._entry.eval()
@@ -359,10 +393,10 @@ class Traceable:
         """Whether a module of the network was in training mode."""
         return bool(self._modes.get(path, self._modes[""]))
 
-    def first_layer(self) -> nn.Conv2d | nn.Linear | None:
-        """The first convolution, or else the first linear layer, in order of definition."""
+    def first_layer(self) -> nn.Conv2d | nn.Conv1d | nn.Linear | None:
+        """The first convolution, of images or else of sequences, or else the first linear layer, in order of definition."""
         modules = list(self._entry.modules())
-        for kind in (nn.Conv2d, nn.Linear):
+        for kind in (nn.Conv2d, nn.Conv1d, nn.Linear):
             for module in modules:
                 if isinstance(module, kind):
                     return module
@@ -405,11 +439,7 @@ class Traced:
         self.output = next(node for node in nodes if node.op == "output")
         self._order = {node: index for index, node in enumerate(nodes)}
         self._live = _ancestors(self.output)
-        for node in nodes:
-            if node.op == "get_attr" and node in self._live:
-                raise UnsupportedError(
-                    f"{name_of(str(node.target))}: a bare parameter or tensor cannot be converted; use nn.Conv2d or nn.Linear"
-                )
+        self._check_constants()
         twins = self._twins(training)
         if twins is None:
             raise UnsupportedError(
@@ -417,6 +447,32 @@ class Traced:
                 f"'if self.training'"
             )
         self.training = twins
+
+    def _check_constants(self) -> None:
+        """Mark what depends on no image; only arithmetic with an image may read it."""
+        for node in self.nodes:
+            read = node.all_input_nodes
+            called = node.op in ("call_function", "call_method") and bool(read)
+            if node.op == "get_attr" or (called and all("constant" in source.meta for source in read)):
+                node.meta["constant"] = read[0].meta["constant"] if read else str(node.target)
+        for node in self.nodes:
+            bare = [source.meta["constant"] for source in node.all_input_nodes if "constant" in source.meta]
+            if node in self._live and bare and "constant" not in node.meta and function_name(node) not in ARITHMETIC:
+                raise UnsupportedError(
+                    f"{name_of(bare[0])}: a bare parameter or tensor cannot be converted; use nn.Conv2d or nn.Linear"
+                )
+
+    def constant(self, node: fx.Node) -> Tensor:
+        """The value of a node that depends on no image, float64."""
+        if node.op == "get_attr":
+            value: Tensor = operator.attrgetter(str(node.target))(self.net).detach().double()
+            return value
+        args: Any = fx.node.map_arg(node.args, self.constant)
+        kwargs: Any = fx.node.map_arg(node.kwargs, self.constant)
+        with torch.no_grad():
+            if node.op == "call_function":
+                return node.target(*args, **kwargs)  # type: ignore[operator,no-any-return]
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)  # type: ignore[no-any-return]
 
     def module(self, path: str) -> nn.Module:
         """The module that a node's target names."""
@@ -458,7 +514,9 @@ class Traced:
             options.pop("training", None)
             arguments[2:3] = [None] if len(arguments) > 2 else []
         made = node.op == "call_module" and not str(node.target).startswith("net")
-        target = type(self._called(node)) if made else node.target
+        target: Any = type(self._called(node)) if made else node.target
+        if node.op == "get_attr" and "_tensor_constant" in str(target):  # numbered anew each time
+            target = repr(self.constant(node).tolist())
         return (
             node.op,
             target,
@@ -497,7 +555,8 @@ class Traced:
             UnsupportedError: it is.
         """
         place = self._order[node]
-        overwritten = {self._root(source) for source in node.all_input_nodes}
+        written = node.kwargs.get("out") or node.all_input_nodes[0]
+        overwritten = {self._root(source) for source in (written if isinstance(written, list | tuple) else (written,))}
         for reader in self.nodes[place + 1 :]:
             if reader not in self._live:
                 continue

@@ -1,6 +1,6 @@
 """Lower a prepared network in its last stage to integers: codes, scales, biases. Nothing is approximated here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from firstspike import spec
 from firstspike.arith import LogWeights, encode_weights, membrane_exponent
-from firstspike.cat.layers import AveragePool, Rearrange, Synapses, nearest_level
+from firstspike.cat.layers import AveragePool, Heads, Rearrange, Synapses, nearest_level
+from firstspike.cat.moves import PixelShuffle
 from firstspike.cat.prepared import Prepared, Step, evaluating
 from firstspike.spec.limits import Shape
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, MembraneError, Network
@@ -63,7 +64,8 @@ class _Lowering:
 
     def __init__(self, prepared: Prepared, shape: Shape) -> None:
         self.prepared = prepared
-        self.input_shape = tuple(int(extent) for extent in shape)
+        shape = tuple(int(extent) for extent in shape)
+        self.input_shape = (shape[0], 1, shape[1]) if len(shape) == 2 else shape  # a sequence is one row
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {INPUT: self.input_shape}
         self.alias: dict[str, str] = {INPUT: INPUT}
@@ -71,6 +73,7 @@ class _Lowering:
         self.parts: dict[str, Conv2d | Linear] = {}
         self.part_bias: dict[str, tuple[np.ndarray, int]] = {}  # integers, and the exponent of their grid
         self.is_part = {name for step in prepared.steps for name in step.parts}
+        self.is_part |= {name for step in prepared.steps if step.kind == "heads" for name in step.reads}
 
     def network(self, classes: tuple[str, ...]) -> Network:
         for step in self.prepared.steps:
@@ -82,6 +85,7 @@ class _Lowering:
             layers=tuple(self.layers),
             accumulator_bits=self.prepared.accumulator_bits,
             classes=classes,
+            heads=tuple(self.prepared.heads.items()),
         )
 
     def _step(self, step: Step, module: nn.Module) -> None:
@@ -100,6 +104,14 @@ class _Lowering:
             kernel, stride, padding = (_pair(v) for v in (module.kernel_size, module.stride, module.padding))
             source = self.alias[step.source]
             self._add(step, MaxPool2d(name=step.name, source=source, kernel=kernel, stride=stride, padding=padding))
+        elif isinstance(module, nn.AdaptiveMaxPool2d):
+            source = self.alias[step.source]
+            whole = (self.shapes[source][1], self.shapes[source][2])
+            self._add(step, MaxPool2d(name=step.name, source=source, kernel=whole, stride=whole))
+        elif isinstance(module, PixelShuffle):
+            self._add(step, spec.PixelShuffle(name=step.name, source=self.alias[step.source], factor=module.factor))
+        elif isinstance(module, Heads):
+            self._heads(step)
         elif isinstance(module, AveragePool):
             self._average(step, module)
         elif isinstance(module, Rearrange):
@@ -180,10 +192,11 @@ class _Lowering:
     def _synapses(self, step: Step, module: Synapses) -> None:
         codes = _codes(module, self.prepared.weights, step.name)
         scale = int(module.scale)
-        stride, padding, groups = (1, 1), (0, 0), 1
+        stride, padding, dilation, groups = (1, 1), (0, 0), (1, 1), 1
         if isinstance(module.linear, nn.Conv2d):
-            stride, padding = _pair(module.linear.stride), _pair(module.linear.padding)
+            stride, dilation = _pair(module.linear.stride), _pair(module.linear.dilation)
             groups = module.linear.groups
+            codes, padding = self._framed(step.name, module, codes, dilation)
         merged = self.merged.get(step.source)
         if merged is None:
             source = self.alias[step.source]
@@ -210,7 +223,7 @@ class _Lowering:
         fields: dict[str, Any] = {"name": step.name, "source": source, "codes": codes, "scale": scale}
         fields |= {"fires": step.fires, "residuals": residuals}
         if codes.ndim == 4:
-            fields |= {"stride": stride, "padding": padding, "groups": groups}
+            fields |= {"stride": stride, "padding": padding, "groups": groups, "dilation": dilation}
         kind = Conv2d if codes.ndim == 4 else Linear
         if step.name in self.is_part:
             self.parts[step.name] = kind(**fields, bias=np.zeros_like(bias))
@@ -221,6 +234,43 @@ class _Lowering:
         finest = max(grid for _, grid in biases)
         total = np.sum([integers << (finest - grid) for integers, grid in biases], axis=0)
         self._add(step, kind(**fields, bias=total, parts=parts))
+
+    def _framed(
+        self, name: str, module: Synapses, codes: np.ndarray, dilation: tuple[int, int]
+    ) -> tuple[np.ndarray, tuple[int, int]]:
+        """Codes and padding of a convolution with zeros around: where the sides differ, the kernel gets rows of weight zero."""
+        left, right, top, bottom = module.frame
+        rows, columns = _pair(module.linear.padding)
+        padding, widths = [], [(0, 0), (0, 0)]
+        for before, behind, step in (
+            (rows + top, rows + bottom, dilation[0]),
+            (columns + left, columns + right, dilation[1]),
+        ):
+            most = max(before, behind)
+            if (most - min(before, behind)) % step:
+                raise ConversionError(
+                    f"layer {name!r}: of a dilated convolution the zeros on both sides must differ by a multiple of its dilation "
+                    f"{step}, not be {before} and {behind}"
+                )
+            widths.append(((most - before) // step, (most - behind) // step))
+            padding.append(most)
+        if any(map(any, widths)):
+            codes = np.pad(codes, widths, constant_values=self.prepared.weights.zero_level)
+        return codes, (padding[0], padding[1])
+
+    def _heads(self, step: Step) -> None:
+        """Several outputs as one read-out: each is a connection with weights of zero at the channels of the others."""
+        connections, grids = [self.parts[name] for name in step.reads], [self.part_bias[name] for name in step.reads]
+        total = sum(one.outputs for one in connections)
+        finest = max(grid for _, grid in grids)
+        made, first = [], 0
+        for one in connections:
+            codes = np.full((total, *one.weight_shape[1:]), self.prepared.weights.zero_level, dtype=np.uint8)
+            codes[first : first + one.outputs] = np.asarray(one.codes)
+            made.append(replace(one, codes=codes, bias=np.zeros(total, dtype=np.int64)))
+            first += one.outputs
+        bias = np.concatenate([integers << (finest - grid) for integers, grid in grids])
+        self._add(step, replace(made[0], name=step.name, bias=bias, parts=tuple(made[1:])))
 
 
 def _codes(module: Synapses, weights: LogWeights, name: str) -> np.ndarray:
