@@ -85,6 +85,7 @@ class TorchNetwork(nn.Module):
                 kernel_size,
                 stride=connection.stride,
                 padding=connection.padding,
+                dilation=connection.dilation,
                 groups=groups,
                 bias=connection is layer,
                 dtype=torch.float64,
@@ -115,6 +116,10 @@ class TorchNetwork(nn.Module):
         if isinstance(layer, spec.MaxPool2d):
             (top, left), pad = layer.padding, nn.functional.pad  # a pool itself pads at most half its window
             return nn.functional.max_pool2d(pad(x, (left, left, top, top)), layer.kernel, layer.stride)
+        if isinstance(layer, spec.PixelShuffle):
+            (down, across), (n, channels, height, width) = layer.factor, x.shape
+            split = x.reshape(n, channels // (down * across), down, across, height, width)
+            return split.permute(0, 1, 4, 2, 5, 3).reshape(n, -1, down * height, across * width)
         if isinstance(layer, spec.Channels):
             joined = torch.cat([*(values[name] for name in layer.inputs), torch.zeros_like(x[:, :1])], dim=1)
             return joined[:, list(layer.channels)]  # -1 is the silent one behind all

@@ -121,6 +121,8 @@ def _layer(network: Network, layer: Layer) -> dict[str, Any]:
 
 def _connection(network: Network, layer: Synaptic, one: Synaptic) -> dict[str, Any]:
     window = one if isinstance(one, Conv2d) else None
+    if window is not None and window.dilation != (1, 1):
+        raise ValueError(f"layer {one.name!r}: the playground runs convolutions of dilation 1, not {window.dilation!r}")
     return {
         "kind": one.kind,
         "source": one.source,

@@ -130,6 +130,12 @@ class _Writer:
 
     def graph(self) -> nir.NIRGraph:
         network = self.network
+        unsaid = [layer.name for layer in network.layers if isinstance(layer, spec.PixelShuffle)]
+        if unsaid or network.heads:
+            raise ValueError(
+                f"NIR has no node for {'channels that become pixels' if unsaid else 'several outputs of one read-out'}, as "
+                f"{(unsaid or [network.heads[0][0]])[0]!r}; keep the model file, or export to ONNX"
+            )
         shape = np.array(network.input_shape)
         first = self._add(INPUT, nir.Input(input_type={"input": shape}))
         encoder = BitPlanes(shape=shape) if network.code.planes else TTFS(kernel=kernel(network.code), shape=shape)
@@ -224,7 +230,7 @@ class _Writer:
             weight=weight,
             stride=connection.stride,
             padding=connection.padding,
-            dilation=(1, 1),
+            dilation=connection.dilation,
             groups=connection.groups,
             bias=bias,
         )
@@ -355,7 +361,8 @@ class _Reader:
             return spec.Linear(**fields)
         if not isinstance(node, nir.Conv2d):
             raise ValueError(f"node {one['node']!r} must be Conv2d or Affine, not {type(node).__name__}")
-        return spec.Conv2d(**fields, stride=_pair(node.stride), padding=_pair(node.padding), groups=int(node.groups))
+        fields |= {key: _pair(getattr(node, key)) for key in ("stride", "padding", "dilation")}
+        return spec.Conv2d(**fields, groups=int(node.groups))
 
 
 def _codes(values: np.ndarray, weights: LogWeights, scale: int, *, name: str = "") -> np.ndarray:

@@ -17,7 +17,18 @@ import firstspike
 from firstspike import files
 from firstspike.arith import decode_weights, kernel, pixel_boundaries
 from firstspike.interop.onnx import functions, quant
-from firstspike.spec.network import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Network,
+    PixelShuffle,
+    Synaptic,
+)
 from firstspike.spiking import SpikingNetwork
 
 Precision = Literal["float64", "float32"]
@@ -183,9 +194,22 @@ class _Writer:
             self._node("MaxPool", [layer.source], layer.name, **sizes)
         elif isinstance(layer, Channels):
             self._channels(layer)
+        elif isinstance(layer, PixelShuffle):
+            self._shuffle(layer)
         else:
             assert isinstance(layer, Synaptic)
             self._synaptic(layer)
+
+    def _shuffle(self, layer: PixelShuffle) -> None:
+        (down, across), name = layer.factor, layer.name
+        (_, height, width), shape = self.network.shapes[layer.source], self.network.shapes[name]
+        split = np.array([0, shape[0], down, across, height, width], dtype=np.int64)  # 0: as many images as come
+        apart = self._node(
+            "Reshape", [layer.source, self._constant(f"{name}{self.mark}split", split)], f"{name}{self.mark}apart"
+        )
+        turned = self._node("Transpose", [apart], f"{name}{self.mark}turned", perm=(0, 1, 4, 2, 5, 3))
+        whole = self._constant(f"{name}{self.mark}whole", np.array([0, *shape], dtype=np.int64))
+        self._node("Reshape", [turned, whole], name)
 
     def _channels(self, layer: Channels) -> None:
         joined, name = layer.source, layer.name
@@ -229,6 +253,7 @@ class _Writer:
         assert isinstance(connection, Conv2d)
         if self.precision == "float32":
             sizes: dict[str, Any] = {"strides": connection.stride, "pads": (*connection.padding, *connection.padding)}
+            sizes["dilations"] = connection.dilation
             weight = self._weight(f"{name}{self.mark}weight", real, grid)
             return self._node("Conv", [source, weight], output, group=connection.groups, **sizes)
         groups = connection.groups
@@ -247,7 +272,10 @@ def _gathering(connection: Conv2d, shape: tuple[int, ...]) -> dict[str, Any]:
     height, width = shape[1] + 2 * top, shape[2] + 2 * left
     channels, rows, columns = connection.output_shape(shape)
     tap_row, tap_column, row, column = np.ix_(
-        np.arange(kernel_rows), np.arange(kernel_columns), np.arange(rows) * down, np.arange(columns) * across
+        np.arange(kernel_rows) * connection.dilation[0],
+        np.arange(kernel_columns) * connection.dilation[1],
+        np.arange(rows) * down,
+        np.arange(columns) * across,
     )
     index = (tap_row + row) * width + tap_column + column
     fan_in = connection.weight_shape[1] * kernel_rows * kernel_columns
