@@ -15,7 +15,7 @@ import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -40,10 +40,21 @@ from studies.rivals import dense
 COLOURS = ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677")
 RECORDS = Path(__file__).resolve().parent / "records"
 DENSE = {
-    1: (dense.Dense(rows=16, columns=16, weight_kib=56, activation_kib=216),),
-    16: (dense.Dense(rows=16, columns=16, weight_kib=56, activation_kib=256, images=16),),
+    1: (
+        dense.Dense(rows=16, columns=16, weight_kib=56, activation_kib=216),
+        dense.Dense(rows=8, columns=16, weight_kib=56, activation_kib=248),
+        dense.Dense(rows=16, columns=32, weight_kib=32, activation_kib=168),
+    ),
+    16: (
+        dense.Dense(rows=16, columns=16, weight_kib=56, activation_kib=256, images=16),
+        dense.Dense(rows=8, columns=16, weight_kib=56, activation_kib=288, images=16),
+        dense.Dense(rows=16, columns=32, weight_kib=32, activation_kib=208, images=16),
+    ),
 }
-"""Dense accelerators tried, by images a batch."""
+"""Dense accelerators tried, by images a batch; ZigZag mapped the first of each."""
+
+LINEAR_BITS = (8, 5, 4)
+"""Bits of their weights."""
 
 SHOWN = 12
 """Constants in the picture."""
@@ -92,8 +103,8 @@ def accuracy(snn: SpikingNetwork, images: ImageSet) -> float:
     return 100 * right / len(images)
 
 
-def mapped(measured: Measured, design: dense.Dense, *, anew: bool) -> dense.Mapped | None:
-    """What ZigZag counts: from its record, or anew."""
+def mapped(measured: Measured, design: dense.Dense, *, anew: bool) -> list[dense.Mapped]:
+    """What ZigZag counts, for weights of 8 bits: from its record, or anew; nothing where there is none."""
     size = f"{design.rows}x{design.columns}-{design.weight_kib}-{design.activation_kib}-{design.images}"
     path = RECORDS / f"dense-{measured.name}-{size}.json"
     if anew:
@@ -102,43 +113,48 @@ def mapped(measured: Measured, design: dense.Dense, *, anew: bool) -> dense.Mapp
         files.write(path, record + "\n")
     if not path.exists():
         print(f"left out, not mapped yet (--map): {design}")
-        return None
+        return []
     found = json.loads(path.read_text())
-    return dense.Mapped(design=dense.Dense(**found["design"]), layers=found["layers"])
+    return [dense.Mapped(design=dense.Dense(**found["design"]), layers=found["layers"])]
 
 
-def rival(measured: Measured, processor: Processor, *, anew: bool) -> list[dense.Mapped]:
-    """The dense accelerator of least energy among those tried that are no larger than the processor."""
+def rivals(measured: Measured, processor: Processor, *, anew: bool) -> list[dense.Mapped]:
+    """Dense accelerators that are no larger than the processor, for each width of weights.
+
+    The one that ZigZag mapped, and at its bound the size of least energy.
+    """
     constants = measured.constants
     budget = rates(processor, measured.network.weights.bits, constants, "flat-4pj").area_mm2.value
-    tried = []
-    for design in DENSE[processor.images]:
-        area = dense.area_mm2(design, constants).value
-        if area > budget:
-            print(f"left out, for {area:.3f} mm² are more than our {budget:.3f}: {design}")
-            continue
-        found = mapped(measured, design, anew=anew)
-        if found is None:
-            continue
-        tried.append((dense.cost(measured.network, measured.trace, found, constants).energy_uj, found))
-        print(f"dense, {area:.3f} of our {budget:.3f} mm², {tried[-1][0]:.1f} µJ: {design}")
-    return [found for _, found in sorted(tried, key=lambda pair: pair[0])[:1]]
+    tried = [design for design in DENSE[processor.images] if dense.area_mm2(design, constants).value <= budget]
+    whole = mapped(measured, DENSE[processor.images][0], anew=anew)
+    found = []
+    for bits in LINEAR_BITS:
+        found += [replace(one, design=replace(one.design, bits=bits)) for one in whole]
+        sizes = [dense.bound(measured.network, replace(design, bits=bits), constants) for design in tried]
+        energies = [dense.cost(measured.network, measured.trace, one, constants).energy_uj for one in sizes]
+        for one, energy_uj in zip(sizes, energies, strict=True):
+            print(
+                f"dense at its bound, {energy_uj:.1f} µJ, {dense.area_mm2(one.design, constants).value:.3f} mm²: {one.design}"
+            )
+        found += [one for one, energy_uj in zip(sizes, energies, strict=True) if energy_uj == min(energies)][:1]
+    return found
 
 
-def compare(measured: Measured, dram: str, rivals: Sequence[dense.Mapped]) -> dict[str, Cost]:
+def compare(measured: Measured, dram: str, others: Sequence[dense.Mapped]) -> dict[str, Cost]:
     """All designs in one DRAM scenario, by name."""
     network, trace, constants = measured.network, measured.trace, measured.constants
     costs = baselines.compare(network, trace, processor=Processor(), technology=constants, dram=dram)
-    for one in rivals:
+    for one in others:
         cost = dense.cost(network, trace, one, constants, dram)
         costs[cost.design] = cost
-    batch = designs.load("batch")
-    costs[f"firstspike, {batch.images} images a batch"] = energy.cost(
-        cycles.count(network, trace.times, batch),
-        weight_bits=network.weights.bits,
-        technology=constants,
-        dram=dram,
-    )
+    for name in ("lean", "batch", "lean-batch"):
+        design = designs.load(name)
+        costs[f"firstspike {name}"] = energy.cost(
+            cycles.count(network, trace.times, design),
+            weight_bits=network.weights.bits,
+            technology=constants,
+            dram=dram,
+        )
     return costs
 
 
@@ -147,6 +163,7 @@ def row(measured: Measured, dram: str, design: str, cost: Cost) -> dict[str, obj
     return {
         "dram": dram,
         "design": design,
+        "images_a_batch": max(1, round(cost.images / cost.batches)),
         "accuracy_percent": round(measured.accuracy_percent, 2),
         "energy_uj": round(cost.energy.value, 1),
         "low_uj": round(cost.energy.low, 1),
@@ -154,6 +171,7 @@ def row(measured: Measured, dram: str, design: str, cost: Cost) -> dict[str, obj
         **{f"{group.replace(' ', '_')}_uj": round(part.value, 1) for group, part in cost.groups.items()},
         "area_mm2": round(cost.area.value, 3),
         "frames_per_second": round(cost.frames_per_second, 1),
+        "latency_ms": round(cost.latency_us / 1e3, 2),
     }
 
 
@@ -181,17 +199,17 @@ def measure(options: argparse.Namespace) -> None:
         accuracy_percent=accuracy(snn, tested),
         constants=technology.load(options.technology) if options.technology else technology.default(),
     )
-    rivals: list[dense.Mapped] = []
+    others: list[dense.Mapped] = []
     if options.no_dense:
         print("dense accelerator left out (--no-dense)")
     else:
-        rivals = [
-            *rival(measured, Processor(), anew=options.map),
-            *rival(measured, designs.load("batch"), anew=options.map),
+        others = [
+            *rivals(measured, Processor(), anew=options.map),
+            *rivals(measured, designs.load("batch"), anew=options.map),
         ]
     rows = []
     for dram in measured.constants.dram:
-        costs = compare(measured, dram, rivals)
+        costs = compare(measured, dram, others)
         shown = [row(measured, dram, name, cost) for name, cost in costs.items()]
         print(f"\nDRAM {dram}; {len(priced)} images priced, accuracy on {len(tested)}\n")
         print("| " + " | ".join(list(shown[0])[1:]) + " |\n|" + "---|" * (len(shown[0]) - 1))

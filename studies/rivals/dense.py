@@ -1,9 +1,10 @@
-"""A dense 8-bit accelerator on the same network, mapped and counted by ZigZag (PyPI ``zigzag-dse``), as a baseline.
+"""A dense accelerator with linear weights on the same network, as a baseline.
 
-ZigZag chooses spatial and temporal mapping of every layer by energy-delay product and counts cycles and memory accesses
-(Mei et al., IEEE Transactions on Computers 70(8), 2021). The array, two on-chip memories and the DRAM port are described
-here with the energies of our technology file. What the tool does not model is taken in the baseline's favour
-(docs/explanation/energy.md, "Baselines").
+ZigZag (PyPI ``zigzag-dse``) chooses spatial and temporal mapping of every layer by energy-delay product and counts memory
+accesses on chip (Mei et al., IEEE Transactions on Computers 70(8), 2021), or these are the fewest of any mapping (`bound`).
+DRAM traffic is what no schedule can avoid (`traffic`); cycles are those of an array that is always full, or of a port that
+never waits. The array, two on-chip memories and the DRAM port are described here with the energies of our technology file.
+What is not modelled is taken in the baseline's favour (docs/explanation/energy.md, "Baselines").
 """
 
 import contextlib
@@ -16,11 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from firstspike.arith import checks
+from firstspike.compiler.packing import is_zero
 from firstspike.processor.cycles import EVENTS
 from firstspike.processor.energy import COMPONENTS, Cost, LayerCost
+from firstspike.processor.rates import clock_pj
 from firstspike.processor.technology import Technology
-from firstspike.spec.interval import ZERO, Interval, total
+from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
 from firstspike.spec.trace import Trace
 
@@ -54,8 +59,9 @@ class Dense:
     Attributes:
         rows, columns: multipliers of the array.
         weight_kib, activation_kib: on-chip memories.
-        images: images that share a fetch of weights; with several, activations go through DRAM.
+        images: images of a batch, which share fetches of weights.
         clock_mhz: clock frequency in MHz.
+        bits: of a linear weight.
     """
 
     rows: int = 16
@@ -64,11 +70,13 @@ class Dense:
     activation_kib: int = 160
     images: int = 1
     clock_mhz: float = 250.0
+    bits: int = BITS
 
     def __post_init__(self) -> None:
         for name, high in (("rows", 256), ("columns", 256), ("weight_kib", 1 << 16), ("activation_kib", 1 << 16)):
             checks.integer(f"Dense.{name}", getattr(self, name), low=1, high=high)
         checks.integer("Dense.images", self.images, low=1, high=1024)
+        checks.integer("Dense.bits", self.bits, low=2, high=BITS)
         if not 0 < self.clock_mhz <= 10_000:
             raise ValueError(f"Dense.clock_mhz must be in (0, 10000], not {self.clock_mhz!r}")
 
@@ -91,12 +99,14 @@ class Mapped:
 
     Attributes:
         design: the accelerator.
-        layers: of every layer with weights, by name, for all images of a batch: ``cycles``, ``read_bits`` and ``write_bits``
-            of the DRAM, memory energy in pJ of ``weights`` and ``activations``.
+        layers: of every layer with weights, by name, for all images of a batch: memory energy in pJ of ``weights`` (of 8
+            bits) and ``activations``; ZigZag's own ``cycles``, ``read_bits`` and ``write_bits`` of the DRAM are not priced.
+        bound: these are the fewest of any mapping, not ZigZag's.
     """
 
     design: Dense
     layers: dict[str, dict[str, float]]
+    bound: bool = False
 
 
 def map_network(network: Network, design: Dense, technology: Technology, dram: str = "flat-4pj") -> Mapped:
@@ -121,8 +131,97 @@ def map_network(network: Network, design: Dense, technology: Technology, dram: s
     return Mapped(design=design, layers=layers)
 
 
+def traffic(network: Network, design: Dense) -> dict[str, tuple[float, float]]:
+    """Bits that every layer reads from and writes to DRAM, mean per image, as few as any order of a batch needs."""
+    layers, held = network.synaptic, _held(network)
+    chosen = schedule(network, design)
+    moved = [True, *(not _stays(held, chosen, at, design) for at in range(1, len(layers))), True]
+    return {
+        layer.name: (
+            weight_bits(network, layer, design.bits) / size + (held[at] if at and moved[at] else 0),
+            held[at + 1] if moved[at + 1] else 0.0,
+        )
+        for at, (layer, size) in enumerate(zip(layers, chosen, strict=True))
+    }
+
+
+def schedule(network: Network, design: Dense) -> list[int]:
+    """For how many images of a batch each layer runs together, so that the fewest bits move.
+
+    Weights come once for the images that a layer runs for together. A map stays on chip where those of these images fit
+    the memory beside each other, and goes through DRAM otherwise, and where the next layer runs for more images. Numbers
+    divide the batch and grow from layer to layer, as in ours (`firstspike.compiler.stages`).
+    """
+    layers, held = network.synaptic, _held(network)
+    weights = [weight_bits(network, layer, design.bits) for layer in layers]
+    sizes = [size for size in range(1, design.images + 1) if design.images % size == 0]
+    best = {size: (weights[0] / size, [size]) for size in sizes}
+    for index in range(1, len(layers)):
+        known, best = best, {}
+        for size in sizes:
+            ways = []
+            for bits, chosen in (known[before] for before in sizes if before <= size):
+                longer = [*chosen, size]
+                through = 0 if _stays(held, longer, index, design) else 2 * held[index]
+                ways.append((bits + weights[index] / size + through, longer))
+            best[size] = min(ways)
+    return min(best.values())[1]
+
+
+def _held(network: Network) -> list[int]:
+    """Bits of one image's maps: of each layer's input, and of the logits."""
+    inputs = [math.prod(network.shapes[layer.source]) * BITS for layer in network.synaptic]
+    return [*inputs, math.prod(network.shapes[network.synaptic[-1].name]) * SUM_BITS]
+
+
+def _stays(held: list[int], chosen: list[int], at: int, design: Dense) -> bool:
+    """Whether the map that layer ``at`` reads stays on chip: two maps of all images beside each other, before and after."""
+    size = chosen[at]
+    pairs = (held[at - 1] + held[at], held[at] + held[at + 1])
+    return chosen[at - 1] == size and size * max(pairs) <= design.activation_kib * 8192
+
+
+def bound(network: Network, design: Dense, technology: Technology) -> Mapped:
+    """Memory energy that no mapping beats, for sizes that ZigZag did not map.
+
+    Each weight is written and read once for the images that share it. Each input is read once for every ``columns``
+    outputs, each output is written once; sums never leave the array.
+    """
+    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
+    write, read = (port.value / WORD_BITS for port in (weights.write_pj, weights.read_pj))
+    layers = {}
+    for layer, size in zip(network.synaptic, schedule(network, design), strict=True):
+        passes = -(-layer.outputs // design.columns)
+        moved = math.prod(network.shapes[layer.source]) * passes * activations.read_pj.value
+        moved += math.prod(network.shapes[layer.name]) * activations.write_pj.value
+        layers[layer.name] = {
+            "weights": layer.codes.size * BITS * (write + read) * design.images / size,
+            "activations": moved * BITS / WORD_BITS * design.images,
+        }
+    return Mapped(design=design, layers=layers, bound=True)
+
+
+def weight_bits(network: Network, layer: Synaptic, bits: int) -> float:
+    """Bits of a layer's weights in DRAM: all, or a bitmap and those that are not zero, whichever is shorter."""
+    kept = int(np.count_nonzero(~is_zero(layer.codes, network.weights)))
+    return float(min(layer.codes.size * bits, layer.codes.size + kept * bits))
+
+
+def product_pj(design: Dense, technology: Technology) -> Interval:
+    """Energy of a product: the multiplier's part of `dense_operation` shrinks with the weight, the adder's does not.
+
+    The adder is `add_operation`, whose accumulator has three bits more; low: all of it shrinks, high: nothing does.
+    """
+    whole, adder = technology.baseline.dense_operation, technology.baseline.add_operation
+    share = design.bits / BITS
+    value = adder.value + (whole.value - adder.value) * share
+    return Interval(low=whole.low * share, value=value, high=whole.high)
+
+
 def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology, dram: str = "flat-4pj") -> Cost:
-    """Energy per image: accesses and cycles by ZigZag, products of activations that are not zero by the trace.
+    """Energy per image: on-chip accesses by ZigZag, compulsory DRAM traffic, products of two numbers that are not zero.
+
+    Cycles are those of the full array or of the port, whichever takes longer, layer by layer.
 
     Raises:
         ValueError: the scenario is unknown.
@@ -132,12 +231,17 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
     leakage = total([buffer.leakage_mw for buffer in buffers])
     leakage += logic_mm2(design, technology).by(technology.logic.leakage)
     bits = float(math.prod(network.input_shape) * BITS)
+    moved = traffic(network, design)
+    multipliers = design.rows * design.columns
     layers = [_layer(INPUT, INPUT, {"dram_read_bits": bits}, {"dram_read": memory.read.times(bits)})]
     for layer in network.synaptic:
         counted = {key: value / design.images for key, value in mapped.layers[layer.name].items()}
-        sops = float(trace.layers[layer.name].sops.mean())
-        time_ns = counted["cycles"] / design.clock_mhz * 1e3
-        read, written = counted["read_bits"], counted["write_bits"]
+        # narrower weights are as many in a word, and as many fewer words
+        counted["weights"] *= design.bits / BITS
+        products = float(trace.layers[layer.name].sops_nonzero.mean())
+        read, written = moved[layer.name]
+        cycles = max(_products(network, layer) / multipliers, (read + written) / PORT_BITS)
+        time_ns = cycles / design.clock_mhz * 1e3
         pages = (read + written) / memory.page.value
         sram = technology.sram
         bounded = {
@@ -145,16 +249,19 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
             for key in ("weights", "activations")
         }
         events = {
-            "cycles": counted["cycles"],
-            "sops": sops,
-            "lane_adds": sops,
+            "cycles": cycles,
+            "sops": float(trace.layers[layer.name].sops.mean()),
+            "lane_adds": products,
+            "nonzero_adds": products,
             "dram_read_bits": read,
             "dram_write_bits": written,
         }
         components = {
-            "pe": technology.baseline.dense_operation.times(sops),
+            "pe": product_pj(design, technology).times(products),
             "weight_read": bounded["weights"],
             "activation_read": bounded["activations"],
+            "control": plain(technology.logic.control_cycle).times(cycles),
+            "clock": clock_pj(technology, multipliers).times(cycles),
             "leakage": leakage.times(time_ns),
             "dram_read": memory.read.times(read),
             "dram_write": memory.write.times(written),
@@ -162,17 +269,23 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
             "dram_standby": memory.standby.times(time_ns),
         }
         layers.append(_layer(layer.name, layer.kind, events, components))
+    name = f"dense {design.bits}-bit" + (f", {design.rows} x {design.columns} at its bound" if mapped.bound else "")
     return Cost(
         images=trace.images,
         batches=-(-trace.images // design.images),
         latency_cycles=sum(layer.events["cycles"] for layer in layers) * design.images,
-        design="dense 8-bit" if design.images == 1 else f"dense 8-bit, {design.images} images a batch",
+        design=name if design.images == 1 else f"{name}, {design.images} images a batch",
         clock_mhz=design.clock_mhz,
         technology=technology.name,
         dram=dram,
         layers=tuple(layers),
         area=area_mm2(design, technology),
     )
+
+
+def _products(network: Network, layer: Synaptic) -> int:
+    """Products of a layer and image, zeros included."""
+    return math.prod(network.shapes[layer.name]) * math.prod(layer.weight_shape[1:])
 
 
 def _layer(name: str, kind: str, events: dict[str, float], components: dict[str, Interval]) -> LayerCost:

@@ -52,28 +52,78 @@ def run(net: spec.Network) -> spec.Trace:
 
 
 def test_sums_of_given_counts() -> None:
+    """With products of two non-zero numbers, narrower weights, compulsory traffic, a clock that always runs."""
     net = network()
     trace = run(net)
+    nonzero = sum(layer.sops_nonzero.mean() for layer in trace.layers.values())
+    kept = [int((layer.codes % 16 != 15).sum()) for layer in net.synaptic]
+    assert kept[0] < 288 and kept[1] < 864
     counts = {"cycles": 1000.0, "weights": 50.0, "activations": 70.0, "read_bits": 640.0, "write_bits": 64.0}
-    for images in (1, 2):
-        mapped = dense.Mapped(design=replace(DESIGN, images=images), layers={"a": counts, "out": counts})
+    for images, bits in ((1, 8), (2, 8), (2, 4)):
+        design = replace(DESIGN, images=images, bits=bits)
+        mapped = dense.Mapped(design=design, layers={"a": counts, "out": counts})
         cost = dense.cost(net, trace, mapped, TECHNOLOGY, "lpddr3")
         assert list(cost.components) == list(COMPONENTS)
         assert cost.sops_per_image == pytest.approx(trace.sops_per_image)
-        assert cost.cycles_per_image == 2 * 1000 / images
         parts = {key: part.value * 1e6 for key, part in cost.components.items()}  # pJ
-        assert parts["pe"] == pytest.approx(TECHNOLOGY.baseline.dense_operation.value * trace.sops_per_image)
-        assert parts["weight_read"] == pytest.approx(100 / images)
+        baseline, logic = TECHNOLOGY.baseline, TECHNOLOGY.logic
+        adder = baseline.add_operation.value
+        product = adder + (baseline.dense_operation.value - adder) * bits / 8
+        assert parts["pe"] == pytest.approx(product * nonzero)
+        assert parts["weight_read"] == pytest.approx(100 / images * bits / 8)
         assert parts["activation_read"] == pytest.approx(140 / images)
-        assert parts["dram_read"] == pytest.approx((1280 / images + 4 * 36 * 8) * 5.1)
-        assert parts["dram_write"] == pytest.approx(128 / images * 5.9)
-        assert parts["dram_standby"] == pytest.approx(58 * 2000 / images / 250 * 1e3)
-        weights = TECHNOLOGY.sram.buffer(capacity_kib=8, width_bits=128)
-        logic = (16 * TECHNOLOGY.baseline.dense_area.value + TECHNOLOGY.logic.control_area.value) * 1e-6
-        assert cost.area.value == pytest.approx(2 * weights.area_mm2.value + logic)
-        leakage = 2 * weights.leakage_mw.value + logic * TECHNOLOGY.logic.leakage.value
-        assert parts["leakage"] == pytest.approx(leakage * 2000 / images / 250 * 1e3)
+        # both layers run for the whole batch, the map of 288 bytes between them stays on chip
+        weights = (288 + 864) * bits / images
+        assert parts["dram_read"] == pytest.approx((weights + 4 * 36 * 8) * 5.1)
+        assert parts["dram_write"] == pytest.approx(3 * 32 * 5.9)
+        cycles = 288 * 36 / 16 + max(864 / 16, (864 * bits / images + 96) / 64)
+        assert cost.cycles_per_image == pytest.approx(cycles)
+        assert parts["dram_standby"] == pytest.approx(58 * cycles / 250 * 1e3)
+        assert parts["control"] == pytest.approx(logic.control_cycle.value * cycles)
+        assert parts["clock"] == pytest.approx((logic.clock_cycle.value + 16 * logic.lane_cycle.value) * cycles)
+        buffer = TECHNOLOGY.sram.buffer(capacity_kib=8, width_bits=128)
+        area = (16 * baseline.dense_area.value + logic.control_area.value) * 1e-6
+        assert cost.area.value == pytest.approx(2 * buffer.area_mm2.value + area)
+        leakage = 2 * buffer.leakage_mw.value + area * logic.leakage.value
+        assert parts["leakage"] == pytest.approx(leakage * cycles / 250 * 1e3)
         assert cost.energy.low <= cost.energy.value <= cost.energy.high
+
+
+def test_no_schedule_moves_fewer_bits() -> None:
+    """Against every way to choose how many images of four a layer runs for, written out."""
+    net = network()
+    conv, out = ((layer.codes.size * 8) for layer in net.synaptic)
+    size_in, size_map = 144 * 8, 288 * 8
+    for kib in (1, 2, 8):
+        design = replace(DESIGN, images=4, activation_kib=kib)
+        ways = []
+        for first in (1, 2, 4):
+            for second in (size for size in (1, 2, 4) if size >= first):
+                stays = first == second and max(size_in + size_map, size_map + 96) * first <= kib * 8192
+                ways.append(conv / first + out / second + (0 if stays else 2 * size_map) + 96)
+        moved = dense.traffic(net, design)
+        assert sum(map(sum, moved.values())) == min(ways), kib
+
+
+def test_zeros_are_not_fetched_where_a_bitmap_is_shorter() -> None:
+    net = network()
+    codes = net.synaptic[0].codes.copy()
+    codes[np.random.default_rng(2).random(codes.shape) < 0.7] = 15
+    sparse = replace(net, layers=(replace(net.layers[0], codes=codes), *net.layers[1:]))
+    kept = int((codes % 16 != 15).sum())
+    assert dense.weight_bits(sparse, sparse.synaptic[0], 5) == 288 + 5 * kept < 288 * 5
+    assert dense.weight_bits(net, net.synaptic[0], 4) == 288 * 4
+
+
+def test_the_bound_is_below_what_is_counted() -> None:
+    """Each weight once, each input once for every four outputs, each output once."""
+    net = network()
+    found = dense.bound(net, DESIGN, TECHNOLOGY).layers
+    buffer = TECHNOLOGY.sram.buffer(capacity_kib=8, width_bits=128)
+    word = (buffer.read_pj.value + buffer.write_pj.value) / 128
+    assert found["a"]["weights"] == pytest.approx(288 * 8 * word)
+    moved = 144 * 8 * 2 * buffer.read_pj.value + 288 * 8 * buffer.write_pj.value
+    assert found["a"]["activations"] == pytest.approx(moved / 128)
 
 
 @pytest.mark.slow
