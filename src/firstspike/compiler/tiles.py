@@ -284,6 +284,12 @@ def chunks(name: str, whole: Box, processor: ProcessorSpec, rows: int) -> list[B
 
     Raises:
         ValueError: not even one position of the kernel fits a bank.
+
+    >>> whole = Box(offset=(0, 0), kernel=(3, 3), word=0, words=5)
+    >>> [(box.word, box.words, box.kernel) for box in chunks("a", whole, ProcessorSpec(), 150)]
+    [(0, 2, (3, 3)), (2, 2, (3, 3)), (4, 1, (3, 3))]
+    >>> [(box.offset, box.kernel) for box in chunks("a", replace(whole, words=1), ProcessorSpec(), 16)]
+    [((0, 0), (1, 2)), ((0, 2), (1, 1)), ((1, 0), (1, 2)), ((1, 2), (1, 1)), ((2, 0), (1, 2)), ((2, 2), (1, 1))]
     """
     height, width = whole.kernel
     lanes = processor.lanes
