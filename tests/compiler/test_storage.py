@@ -7,8 +7,10 @@ import pytest
 
 from firstspike.arith import Code, LogWeights
 from firstspike.compiler.storage import allocate
+from firstspike.compiler.tiles import operations_of
 from firstspike.spec import INPUT, Conv2d, MaxPool2d, Network, ProcessorSpec
 from firstspike.spec.network import Layer
+from firstspike.spec.program import Convolve, Load
 
 LANES = 8
 WIDTH = 20
@@ -61,6 +63,31 @@ def test_strips_are_as_tall_as_fits_and_lie_side_by_side(pool: bool) -> None:
         assert layout.strips == {"a": {"map a": 0, "input": rows * WIDTH * output_words}}
         seen.add((kernel, stride, rows))
     assert len(seen) > 20
+
+
+def test_a_strip_holds_the_rows_that_are_read_and_no_other() -> None:
+    """By every tap of every output row of the operations between two loads."""
+    loads = 0
+    for height, kernel, stride, kib in itertools.product((40, 47), (1, 2, 3, 5), (1, 2, 3), (1, 2)):
+        if kib == 1 and kernel > 2:
+            continue  # not one row fits
+        net, processor = network(height, kernel, stride, pool=False), ProcessorSpec(pes=16, activation_buffer_kib=kib)
+        layout = allocate(net, processor, layers=range(1))
+        layer = net.layers[0]
+        assert isinstance(layer, Conv2d)
+        found: dict[tuple[int, int], set[int]] = {}
+        for operation in operations_of(net, processor, layer, layout):
+            if isinstance(operation, Load):
+                assert operation.offset % WIDTH == operation.words % WIDTH == 0
+                strip = operation.offset // WIDTH, (operation.offset + operation.words) // WIDTH
+                found[strip] = set()
+            elif isinstance(operation, Convolve):
+                first = operation.origin[0] + operation.in_first
+                taps = itertools.product(range(operation.height), range(operation.kernel[0]))
+                found[strip] |= {first + row * stride + tap for row, tap in taps}
+        assert all(rows and (min(rows), max(rows) + 1) == strip for strip, rows in found.items())
+        loads += len(found)
+    assert loads > 100
 
 
 def test_the_strip_of_a_source_is_no_taller_than_its_map() -> None:
