@@ -62,6 +62,54 @@ def test_image_layout() -> None:
     assert np.array_equal(biases, network.synaptic[0].bias[:16])
 
 
+def _values(stream: bytes, bits: int, count: int) -> list[int]:
+    """``count`` numbers of two's complement from the lowest bit on."""
+    whole = int.from_bytes(stream, "little")
+    numbers = [whole >> (index * bits) & ((1 << bits) - 1) for index in range(count)]
+    return [number - (number >> (bits - 1) << bits) for number in numbers]
+
+
+def test_every_descriptor_says_where_its_payload_lies_and_what_it_holds() -> None:
+    """Biases of the first box, thresholds of the last, codes of all, read back from the words that the descriptor names."""
+    kernel = np.random.default_rng(0).integers(0, 32, (20, 20, 3, 3), dtype=np.uint8)
+    numbers = {"scale": 3, "bias": np.arange(20) * 1000 - 7000, "padding": (1, 1)}
+    first = Conv2d(name="a", source=INPUT, codes=kernel[:, :12], **numbers)  # type: ignore[arg-type]
+    second = Conv2d(name="b", source="a", codes=kernel, residuals=("a",), **numbers)  # type: ignore[arg-type]
+    last = Conv2d(name="c", source="b", codes=kernel, fires=False, **numbers)  # type: ignore[arg-type]
+    network = Network(code=Code(), weights=LogWeights(), input_shape=(12, 5, 4), layers=(first, second, last))
+    processor = ProcessorSpec(pes=16, accumulator_bits=40, weight_buffer_kib=4, images=2)
+    program = mapping.program(network, processor)
+    image = assemble(network, program, processor)
+    residuals = 0
+    for index, operation in enumerate(program.operations):
+        whole, found = int.from_bytes(image.data[index * 80 : index * 80 + 80], "little"), {}
+        for name, bits in DESCRIPTOR:
+            found[name], whole = whole & ((1 << bits) - 1), whole >> bits
+        if not isinstance(operation, Convolve):
+            continue
+        count, fires = operation.outputs[1], operation.last and operation.layer != "c"
+        assert found["bias_words"] == (10 if operation.first else 0)  # 16 biases of 40 bits in words of 64
+        assert found["theta_words"] == (network.code.T if fires else 0)
+        assert found["dram_words"] == found["bias_words"] + found["theta_words"] + 2 * operation.rows
+        assert found["residual"] == (operation.residual is not None)
+        assert found["residual_words"] == ((2 if count > 8 else 1) if found["residual"] else 0)
+        residuals += found["residual"]
+        begin = found["dram_address"] * 8
+        layer = network.synaptic["abc".index(operation.layer)]
+        if operation.first:
+            biases = layer.bias[operation.outputs[0] :][:count].tolist() + [0] * (16 - count)
+            assert _values(image.data[begin : begin + 80], 40, 16) == biases
+            begin += 80
+        if fires:
+            theta = [_values(image.data[begin + 8 * t :][:8], 40, 1)[0] for t in range(network.code.T)]
+            assert theta == network.thresholds(layer).tolist()
+            begin += 8 * network.code.T
+        for row in weight_rows(network, operation, processor):
+            assert [value & 31 for value in _values(image.data[begin : begin + 16], 5, 16)] == row.tolist()
+            begin += 16
+    assert residuals == 2  # a tile each, of both images
+
+
 def test_descriptor_layout() -> None:
     """Hardware and assembler agree on every field's place, and values that do not fit are refused."""
     offset = 0
