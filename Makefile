@@ -11,7 +11,7 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo test lint types site slow rtl-full rtl-coverage soak mutants native-sanitize fuzz wheel-test clean
+.PHONY: demo layout test lint types site slow rtl-full rtl-coverage soak mutants native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -53,6 +53,15 @@ fuzz:
 # A manylinux wheel for each Python there is, tried in an empty environment outside the checkout; left in build/wheels.
 wheel-test:
 	sh scripts/wheel_test.sh $(PYTHONS)
+
+# A lane placed, routed and checked in IHP's open 130 nm kit (docs/how-to/layout.md), and its energy with wires on a layer
+# of the trained VGG-16. PDK is the kit's checkout; another Liberty file of its cells: LIBERTY=FILE.
+PDK ?= IHP-Open-PDK
+LIBERTY ?= $(PDK)/ihp-sg13g2/libs.ref/sg13g2_stdcell/lib/sg13g2_stdcell_typ_1p20V_25C.lib
+layout: $(STAMP)
+	$(BIN)/firstspike rtl layout --pdk $(PDK) --liberty $(LIBERTY) --out build/lane
+	$(BIN)/python -m studies.lane_layout build/lane --liberty $(LIBERTY) \
+		--network zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --json build/lane/energy.json
 
 # The project's own campaign: mutated files, random networks, full disks, kills, forks. It goes on where it was stopped
 # (tests/soak.jsonl); hours, seeds as printed. SOAK="models --count 5000" runs a part of it.

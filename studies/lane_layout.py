@@ -1,15 +1,19 @@
 """Energy of a lane with the wires of its layout, beside the same netlist without wires.
 
+Three kinds of wires: as extracted (a neighbour that stands still), with no neighbour near (their share of all capacitance, the
+same for every net), and with neighbours that always move the other way (what neighbours add counts twice).
+
 Number: Table "A lane with its wires" of docs/explanation/synthesis.md.
 n: one layer on one image, 16 lanes; the cycles and operations printed at the end.
 Needs: a layout by ``firstspike rtl layout`` from the same Liberty files.
 
     firstspike rtl layout --pdk IHP-Open-PDK --liberty FILE --out build/lane
-    python -m studies.lane_layout build/lane/firstspike_lane.spef --liberty FILE \\
+    python -m studies.lane_layout build/lane --liberty FILE \\
         --network zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --json studies/records/lane-wires-130.json
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +45,7 @@ def real(options: argparse.Namespace) -> Stimulus:
 def main() -> None:
     """Print and write the energies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("spef", help="the layout's wires")
+    parser.add_argument("layout", help="folder that firstspike rtl layout wrote")
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file of the layout")
     parser.add_argument("--network", help="model file; without one: random spikes")
     parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
@@ -60,7 +64,10 @@ def main() -> None:
     library = Library(options.liberty)
     parameters = Parameters(processor=ProcessorSpec(pes=16), code=Code(), weights=LogWeights())
     netlist = synthesise(design("lane", parameters), library, with_timing=False).netlist
-    text = Path(options.spef).read_text(encoding="utf-8")
+    folder = Path(options.layout)
+    text = (folder / "firstspike_lane.spef").read_text(encoding="utf-8")
+    figures = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    ground = figures["wires_ground_ff"] / figures["wires_ff"]
     wires = {int(name[1:]): value for name, value in parasitics.read_spef(text).items() if name.startswith("n")}
     planes = stimulus.planes(
         netlist,
@@ -83,19 +90,23 @@ def main() -> None:
         "nets_with_wires": len(wires),
         "wires_ff": sum(wires.values()),
     }
-    for name, chosen in (("without_wires", None), ("with_wires", wires)):
+    shares = {"without_wires": 0.0, "neighbours_far": ground, "with_wires": 1.0, "neighbours_against": 2 - ground}
+    for name, share in shares.items():
+        chosen = {net: share * value for net, value in wires.items()}
         report = power.integrate(netlist, library, waves, wires=chosen)
         cycle = report.per_cycle_fj()
         scale = report.cycles / stimulus.operations
         record[name] = {key: value * scale for key, value in cycle.items()}
         record[name]["pj_per_operation_28nm"] = cycle["total"] * scale * factor * 1e-3
-    record["factor"] = record["with_wires"]["total"] / record["without_wires"]["total"]
+    bare = record["without_wires"]["total"]
+    record["factors"] = [record[name]["total"] / bare for name in list(shares)[1:]]
     print(f"n = {record['cycles']} cycles of {record['lanes']} lanes, {record['operations']} operations")
-    for name in ("without_wires", "with_wires"):
-        figures = record[name]
-        parts = ", ".join(f"{key} {figures[key]:.1f}" for key in power.CATEGORIES)
-        print(f"{name.replace('_', ' ')}: {figures['total']:.1f} fJ per operation ({parts})")
-    print(f"factor {record['factor']:.4f}")
+    for name in shares:
+        energy = record[name]
+        parts = ", ".join(f"{key} {energy[key]:.1f}" for key in power.CATEGORIES)
+        print(
+            f"{name.replace('_', ' ')}: {energy['total']:.1f} fJ per operation ({parts}), x {energy['total'] / bare:.3f}"
+        )
     if options.json:
         records.write(options.json, record)
 

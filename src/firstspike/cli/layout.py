@@ -14,6 +14,9 @@ from firstspike.gates.timing import INSTALL
 from firstspike.rtl.parameters import Parameters
 from firstspike.terminal import console
 
+TIMED = {"before_layout": "none", "by_wire_load_model": "model", "with_wires": "layout"}
+"""Keys of the record, and the wires that the worst path is given for each."""
+
 
 def run(options: argparse.Namespace) -> None:
     """Lay out and check.
@@ -62,7 +65,7 @@ def _record(layout: flow.Layout, mapped: Synthesis, library: Library, clock_ns: 
         "cell_area_um2": sum(library.cell(kind).area for kind in layout.block.cells.values()),
         "before_layout": {"cell_area_um2": mapped.area_um2},
     }
-    for key, wires in (("before_layout", False), ("with_wires", True)):
+    for key, wires in TIMED.items():
         timed = flow.time(layout, library, clock_ns=clock_ns, wires=wires)
         figures = {} if timed is None else {"slack_ns": timed.slack_ns, "critical_ns": timed.critical_ns}
         record[key] = record.get(key, {}) | figures
@@ -93,7 +96,8 @@ def _show(record: dict[str, Any]) -> None:
         "pins looked up": f"{record['pins_checked']:,}",
         "opens, shorts": f"{len(record['opens'])}, {len(record['shorts'])}",
     }
-    for key, label in (("before_layout", "without wires"), ("with_wires", "with wires")):
+    labels = ("without wires", "by the library's wire-load model", "with its wires")
+    for key, label in zip(TIMED, labels, strict=True):
         if "critical_ns" in record[key]:
             figures = record[key]
             text = f"{figures['critical_ns']:.2f}, slack {figures['slack_ns']:.2f} at {record['clock_ns']:g}"

@@ -65,7 +65,16 @@ class Floorplan:
         )
 
 
-def plan(block: Block, lef: Lef, *, utilisation: float, layers: int, aspect: float = 1.0, margin: int = 1) -> Floorplan:
+def plan(
+    block: Block,
+    lef: Lef,
+    *,
+    utilisation: float,
+    layers: int,
+    aspect: float = 1.0,
+    margin: int = 1,
+    site: float | None = None,
+) -> Floorplan:
     """A core for the block's cells.
 
     Args:
@@ -75,6 +84,7 @@ def plan(block: Block, lef: Lef, *, utilisation: float, layers: int, aspect: flo
         layers: routing layers in use.
         aspect: height over width.
         margin: rows' heights between core and die.
+        site: width of a site in um; None: the pitch of the lowest vertical layer.
 
     Raises:
         ValueError: the utilisation is not in (0, 0.95], or a cell is missing or of another height.
@@ -89,7 +99,8 @@ def plan(block: Block, lef: Lef, *, utilisation: float, layers: int, aspect: flo
     if len(heights) != 1:
         raise ValueError(f"cells must have one height, not {sorted(heights)!r}")
     height, used = heights.pop(), tuple(lef.layers.values())[:layers]
-    site = next(layer for layer in used if not layer.horizontal).pitch
+    if site is None:
+        site = next(layer for layer in used if not layer.horizontal).pitch
     area = sum(macro.width for macro in macros) * height / utilisation
     rows = max(1, round(math.sqrt(area * aspect) / height))
     sites = math.ceil(area / (rows * height) / site)

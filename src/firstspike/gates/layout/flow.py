@@ -2,8 +2,8 @@
 
 import math
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ class Layout:
         """The layout as DEF."""
         return deffile.write(self.block, self.floorplan, self.cells, self.ports, self.wires)
 
-    def spef(self, library: Library) -> str:
-        """Wires as SPEF."""
+    def spef(self, library: Library, trees: Mapping[str, parasitics.Tree] | None = None) -> str:
+        """Wires as SPEF: the layout's, or others of the same nets."""
         directions = {}
         for name, port in self.block.ports.items():
             directions[name] = port.direction
@@ -97,7 +97,7 @@ class Layout:
             for cell, pin in net.pins:
                 kind = library.cell(self.block.cells[cell])
                 directions[f"{cell}:{pin}"] = kind.pins[pin].direction
-        return parasitics.write_spef(self.block.name, self.trees, directions)
+        return parasitics.write_spef(self.block.name, trees or self.trees, directions)
 
     def record(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -180,8 +180,16 @@ def lay_out(
     )
 
 
-def time(layout: Layout, library: Library, *, clock_ns: float, wires: bool) -> timing.Timing | None:
-    """Worst path with the layout's wires or without; None where OpenSTA is not installed."""
+def time(layout: Layout, library: Library, *, clock_ns: float, wires: str) -> timing.Timing | None:
+    """Worst path, clock ideal; None where OpenSTA is not installed.
+
+    Args:
+        layout: what is timed.
+        library: its cells.
+        clock_ns: period.
+        wires: ``none``; ``model``: the library's own guess (its wire-load model, none in some libraries);
+            ``layout``: resistance and capacitance of each wire.
+    """
     if not timing.available():
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -189,14 +197,28 @@ def time(layout: Layout, library: Library, *, clock_ns: float, wires: bool) -> t
         plain = [Path(folder) / f"{index}.lib" for index in range(len(library.paths))]
         for copy, path in zip(plain, library.paths, strict=True):
             copy.write_text(read_text(path), encoding="utf-8")
+        trees = layout.trees if wires == "layout" else _bare(layout.trees)
+        spef = None if wires == "model" else layout.spef(library, trees)
         return timing.analyse(
             layout.block.verilog(),
             layout.block.name,
             plain,
             clock_ns=clock_ns,
             time_unit_ns=library.time_unit_ns,
-            spef=layout.spef(library) if wires else None,
+            spef=spef,
         )
+
+
+def _bare(trees: Mapping[str, parasitics.Tree]) -> dict[str, parasitics.Tree]:
+    """The same nets without resistance and capacitance: what OpenSTA needs so as not to guess."""
+    return {
+        name: replace(
+            tree,
+            capacitances=(0.0,) * len(tree.capacitances),
+            resistances=tuple((a, b, 0.001) for a, b, _ in tree.resistances),
+        )
+        for name, tree in trees.items()
+    }
 
 
 def _place(

@@ -188,7 +188,7 @@ def _via(lef: Lef, tokens: _Tokens) -> None:
         if word == "END":
             next(tokens)
             break
-        if word == "DEFAULT":
+        if word.upper() == "DEFAULT":
             continue
         if word == "RECT":
             shapes.append(Shape(layer=layer, rect=tokens.rect()))

@@ -17,8 +17,8 @@ from firstspike.gates.layout.lef import Lef
 STEPS = 40
 """Rounds of solving and spreading."""
 
-NEAREST = 1.0
-"""Distance in um below which a bound-to-bound weight no longer grows."""
+NEAREST = 0.25
+"""Distance in rows' heights below which a bound-to-bound weight no longer grows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +92,9 @@ def place(
         pull = 0.0 if step == 0 else 0.01 * step
         ports = places[chosen]
         for axis in (0, 1):
-            cells[:, axis] = _solve(p, cells[:, axis], ports[:, axis], spread[:, axis], pull)
+            cells[:, axis] = _solve(
+                p, cells[:, axis], ports[:, axis], spread[:, axis], pull, NEAREST * floorplan.height
+            )
         cells = np.clip(cells, corner, corner + size)
         spread = _spread(p, cells, corner, size)
         if step in (5, 10, 15, 20, 25):
@@ -100,7 +102,9 @@ def place(
     return spread, [slots[index] for index in chosen]
 
 
-def _solve(p: Problem, old: np.ndarray, ports: np.ndarray, anchors: np.ndarray, pull: float) -> np.ndarray:
+def _solve(
+    p: Problem, old: np.ndarray, ports: np.ndarray, anchors: np.ndarray, pull: float, nearest: float
+) -> np.ndarray:
     """One axis: minimise the bound-to-bound wire length and the pull to the anchors."""
     count = len(old)
     matrix, right = np.zeros((count, count)), np.zeros(count)
@@ -127,9 +131,9 @@ def _solve(p: Problem, old: np.ndarray, ports: np.ndarray, anchors: np.ndarray, 
         for node in nodes:
             for bound in {low, high}:
                 if node != bound and not (node == low and bound == high):
-                    weight = scale / max(abs(where[node] - where[bound]), NEAREST)
+                    weight = scale / max(abs(where[node] - where[bound]), nearest)
                     connect(int(node), int(bound), weight, where)
-    strength = pull / np.maximum(np.abs(old - anchors), NEAREST) + 1e-6
+    strength = pull / np.maximum(np.abs(old - anchors), nearest) + 1e-6
     matrix[np.diag_indices(count)] += strength
     right += strength * anchors
     return np.linalg.solve(matrix, right)

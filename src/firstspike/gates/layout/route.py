@@ -413,7 +413,7 @@ class Router:
         segments: list[Segment] = []
         vias: list[ViaAt] = []
         straight: dict[tuple[int, int, bool], list[int]] = {}
-        for a, b in tree.edges | self._between(tree):
+        for a, b in tree.edges:
             layer, column, line = grid.point(a)
             if b - a == self.plane:
                 vias.append(ViaAt(name=grid.vias[layer], layer=grid.layers[layer].name, at=self._place(a)))
@@ -426,6 +426,13 @@ class Router:
                 ends = [(first, track), (last, track)] if lying else [(track, first), (track, last)]
                 start, end = ((x * grid.pitch[0], y * grid.pitch[1]) for x, y in ends)
                 segments.append(Segment(layer=grid.layers[layer].name, start=start, end=end))
+        for node, following in self._between(tree):
+            metal = grid.layers[node // self.plane]
+            # as high as the pads
+            width = metal.width + 2 * TALL
+            (left, y), (right, _) = self._place(node), self._place(following)
+            start, end = (left - width / 2, y), (right + width / 2, y)
+            segments.append(Segment(layer=metal.name, start=start, end=end, width=width))
         for landing in tree.landings:
             if landing.via:
                 metal = grid.layers[landing.point[0]]
@@ -443,7 +450,8 @@ class Router:
         """Steps between wide pads of the net that stand side by side: a wire fills the notch."""
         pads = {node for edge in tree.edges if edge[1] - edge[0] == self.plane for node in edge}
         last = self.grid.columns - 1
-        return {(n, n + 1) for n in pads if n + 1 in pads and n % self.grid.columns != last}
+        sides = {(n, n + 1) for n in pads if n + 1 in pads and n % self.grid.columns != last}
+        return sides - tree.edges
 
     def terminals(self, name: str) -> dict[str, tuple[float, float]]:
         """Where the net meets its pins."""
@@ -471,8 +479,8 @@ class Router:
         return column * self.grid.pitch[0], line * self.grid.pitch[1]
 
 
-WIDE = 0.045
-"""What a wide pad adds to a wire on each side, in um."""
+WIDE, TALL = 0.045, 0.005
+"""What a wide pad adds to a wire at each end and on each side, in um."""
 
 LANDING, SHORT, LONG = 0.36, 0.31, 0.42
 """How far the pad above a pin reaches from its grid point, in um: enough area for itself, and clear of the next pad."""

@@ -1,0 +1,70 @@
+"""Wires of a placed block by their length alone, for a process that is not routed here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from firstspike.gates.layout import block, floorplan, legal, parasitics, place
+from firstspike.gates.layout.lef import Lef
+from firstspike.gates.liberty import Library
+from firstspike.gates.netlist import Netlist
+
+
+def placed_wires(
+    netlist: Netlist,
+    library: Library,
+    cells: Lef,
+    *,
+    site: float,
+    utilisation: float,
+    ff_per_um: float,
+    ohm_per_um: float,
+    detour: float = 1.0,
+    layers: int = 5,
+    moves: int = 300_000,
+    seed: int = 0,
+) -> tuple[block.Block, floorplan.Floorplan, dict[str, parasitics.Tree]]:
+    """Place a block and give each net a wire of half its bounding box's perimeter.
+
+    Args:
+        netlist: mapped, without memories.
+        library: its cells' Liberty.
+        cells: their sizes, and the routing layers.
+        site: width of a site in um.
+        utilisation: share of the core that cells cover.
+        ff_per_um: capacitance of a wire.
+        ohm_per_um: resistance of a wire; all sinks are at its far end.
+        detour: how much longer than that a routed wire is.
+        layers: routing layers, for the ports' tracks.
+        moves: of the annealer.
+        seed: of the placement.
+    """
+    made = block.build(netlist, library)
+    plan = floorplan.plan(made, cells, utilisation=utilisation, layers=layers, site=site)
+    problem = place.problem(made, cells)
+    centres, slots = place.place(problem, plan, seed=seed)
+    ports = np.array([slot[:2] for slot in slots])
+    placed = legal.refine(problem, plan, legal.legalise(problem, plan, centres), ports, moves=moves, seed=seed)
+    corners = placed.corners(plan)
+    middles = corners + np.stack((problem.widths / 2, np.full(len(corners), plan.height / 2)), axis=1)
+    trees = {}
+    for net, members, outside in zip(made.nets.values(), problem.members, problem.ports, strict=True):
+        points = np.concatenate((middles[members], ports[outside]))
+        length = detour * float((points.max(axis=0) - points.min(axis=0)).sum())
+        trees[net.name] = _wire(length, _pins(net), ff_per_um, ohm_per_um)
+    return made, plan, trees
+
+
+def _pins(net: block.Net) -> Sequence[str]:
+    return [*(f"{cell}:{pin}" for cell, pin in net.pins), *net.ports]
+
+
+def _wire(length: float, pins: Sequence[str], ff_per_um: float, ohm_per_um: float) -> parasitics.Tree:
+    half = length * ff_per_um / 2
+    return parasitics.Tree(
+        capacitances=(half, half),
+        resistances=((0, 1, max(length * ohm_per_um, 1e-3)),),
+        terminals={pin: int(index > 0) for index, pin in enumerate(pins)},
+        ground_ff=2 * half,
+        length_um=length,
+    )
