@@ -10,10 +10,16 @@ Needs: a layout by ``firstspike rtl layout`` from the same Liberty files.
     firstspike rtl layout --pdk IHP-Open-PDK --liberty FILE --out build/lane
     python -m studies.lane_layout build/lane --liberty FILE \\
         --network zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --json studies/records/lane-wires-130.json
+    python -m studies.lane_layout --lef asap7_tech_1x_201209.lef --lef asap7sc7p5t_28_R_1x_220121a.lef --detour 1.12 \\
+        --liberty FILE ... --network ... --json studies/records/lane-wires-7.json
+
+The second needs no router: ASAP7's rules (self-aligned double patterning) are beyond ours, so its wires are lengths of the placed
+cells' bounding boxes, times what they are longer in the first layout, times the flow scripts' constants for ASAP7.
 """
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +27,57 @@ from firstspike import records
 from firstspike.arith import Code, LogWeights
 from firstspike.data import load as load_images
 from firstspike.gates import activity, power, scaling
-from firstspike.gates.layout import parasitics
+from firstspike.gates.layout import estimate, flow, lef, parasitics
 from firstspike.gates.liberty import Library
+from firstspike.gates.netlist import Netlist
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import ProcessorSpec
 from firstspike.spec.network import INPUT, Synaptic
 from firstspike.spiking import load
 from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wires:
+    """Wires in fF by net, the share of them that is left with no neighbour near, and the worst path with them."""
+
+    nets: dict[str, float]
+    ground: float
+    critical_ns: dict[str, float]
+
+    @classmethod
+    def of_layout(cls, folder: Path) -> "Wires":
+        """Of a routed lane."""
+        text = (folder / "firstspike_lane.spef").read_text(encoding="utf-8")
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        paths = {key: record[key].get("critical_ns") for key in ("before_layout", "with_wires")}
+        ground = record["wires_ground_ff"] / record["wires_ff"]
+        return cls(nets=parasitics.read_spef(text), ground=ground, critical_ns=paths)
+
+    @classmethod
+    def of_lef(cls, options: argparse.Namespace, netlist: Netlist, library: Library) -> "Wires":
+        """Of a lane that is placed and not routed: length times constants, neighbours in them."""
+        cells = lef.read([Path(name) for name in options.lef])
+        made, plan, trees = estimate.placed_wires(
+            netlist,
+            library,
+            cells,
+            site=options.site,
+            utilisation=options.utilisation,
+            ff_per_um=options.wire[0],
+            ohm_per_um=options.wire[1],
+            detour=options.detour,
+        )
+        length = sum(tree.length_um for tree in trees.values())
+        print(f"core {plan.width:.2f} x {plan.core_height:.2f} um, {length:.0f} um of wire")
+        paths = {}
+        for key, wires in (("before_layout", flow.bare(trees)), ("with_wires", trees)):
+            path = flow.worst(made, wires, library, clock_ns=4.0)
+            if path is not None:
+                paths[key] = path.critical_ns
+        nets = {name: tree.total_ff for name, tree in trees.items()}
+        return cls(nets=nets, ground=1.0, critical_ns=paths)
 
 
 def real(options: argparse.Namespace) -> Stimulus:
@@ -45,7 +94,12 @@ def real(options: argparse.Namespace) -> Stimulus:
 def main() -> None:
     """Print and write the energies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("layout", help="folder that firstspike rtl layout wrote")
+    parser.add_argument("layout", nargs="?", help="folder that firstspike rtl layout wrote")
+    parser.add_argument("--lef", action="append", help="instead: LEF of technology and cells, to place only")
+    parser.add_argument("--site", type=float, default=0.054, help="its sites in um (%(default)s)")
+    parser.add_argument("--wire", type=float, nargs=2, default=(0.16579, 26.5684), help="fF and ohm a um %(default)s")
+    parser.add_argument("--detour", type=float, default=1.0, help="routed length over half perimeters (%(default)s)")
+    parser.add_argument("--utilisation", type=float, default=0.7, help="of the core (%(default)s)")
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file of the layout")
     parser.add_argument("--network", help="model file; without one: random spikes")
     parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
@@ -64,11 +118,8 @@ def main() -> None:
     library = Library(options.liberty)
     parameters = Parameters(processor=ProcessorSpec(pes=16), code=Code(), weights=LogWeights())
     netlist = synthesise(design("lane", parameters), library, with_timing=False).netlist
-    folder = Path(options.layout)
-    text = (folder / "firstspike_lane.spef").read_text(encoding="utf-8")
-    figures = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    ground = figures["wires_ground_ff"] / figures["wires_ff"]
-    wires = {int(name[1:]): value for name, value in parasitics.read_spef(text).items() if name.startswith("n")}
+    made = Wires.of_layout(Path(options.layout)) if options.layout else Wires.of_lef(options, netlist, library)
+    wires = {int(name[1:]): value for name, value in made.nets.items() if name.startswith("n")}
     planes = stimulus.planes(
         netlist,
         {
@@ -89,8 +140,14 @@ def main() -> None:
         "lanes": stimulus.lanes,
         "nets_with_wires": len(wires),
         "wires_ff": sum(wires.values()),
+        "critical_ns": made.critical_ns,
     }
-    shares = {"without_wires": 0.0, "neighbours_far": ground, "with_wires": 1.0, "neighbours_against": 2 - ground}
+    shares = {
+        "without_wires": 0.0,
+        "neighbours_far": made.ground,
+        "with_wires": 1.0,
+        "neighbours_against": 2 - made.ground,
+    }
     for name, share in shares.items():
         chosen = {net: share * value for net, value in wires.items()}
         report = power.integrate(netlist, library, waves, wires=chosen)

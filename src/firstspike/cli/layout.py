@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     layout.drawn.write(str(out / f"{name}.gds"))
     (out / f"{name}.def").write_text(layout.definition(), encoding="utf-8")
     (out / f"{name}.v").write_text(layout.block.verilog(), encoding="utf-8")
-    (out / f"{name}.spef").write_text(layout.spef(library), encoding="utf-8")
+    (out / f"{name}.spef").write_text(flow.spef(layout.block, library, layout.trees), encoding="utf-8")
     picture.render(kit, out / f"{name}.gds", out / f"{name}.png")
     record = _record(layout, mapped, library, clock_ns)
     _show(record)

@@ -1,4 +1,4 @@
-"""Static timing of a mapped netlist with OpenSTA, without wires or with those of a layout."""
+"""Static timing of a mapped netlist with OpenSTA, with the wires of a layout or before it."""
 
 import re
 import shutil
@@ -44,7 +44,7 @@ def analyse(
         liberty: plain or gzip files.
         clock_ns: period.
         time_unit_ns: time unit of the first library.
-        spef: the wires of a layout; None: no wires.
+        spef: the wires of a layout; None: none, or what the library's own wire-load model guesses (IHP's has one).
         seconds: how long OpenSTA may take.
 
     Raises:

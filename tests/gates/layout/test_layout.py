@@ -138,7 +138,7 @@ def test_spacing(kit: Kit, layout: Layout) -> None:
 
 def test_spef_is_read_back(layout: Layout) -> None:
     """The file has every net with the capacitance that was extracted."""
-    found = parasitics.read_spef(layout.spef(LIBRARY))
+    found = parasitics.read_spef(flow.spef(layout.block, LIBRARY, layout.trees))
     assert set(found) == set(layout.block.nets)
     for name, tree in layout.trees.items():
         assert found[name] == pytest.approx(tree.total_ff, abs=1e-4)

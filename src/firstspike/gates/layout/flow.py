@@ -28,7 +28,8 @@ from firstspike.gates.layout.deffile import Placed, Wires
 from firstspike.gates.layout.floorplan import Floorplan
 from firstspike.gates.layout.lef import Lef
 from firstspike.gates.layout.pdk import Kit
-from firstspike.gates.layout.route import Access, Grid, Router
+from firstspike.gates.layout.route import Router
+from firstspike.gates.layout.tracks import Access, Grid
 from firstspike.gates.liberty import Library, read_text
 from firstspike.gates.netlist import Netlist
 
@@ -87,17 +88,6 @@ class Layout:
     def definition(self) -> str:
         """The layout as DEF."""
         return deffile.write(self.block, self.floorplan, self.cells, self.ports, self.wires)
-
-    def spef(self, library: Library, trees: Mapping[str, parasitics.Tree] | None = None) -> str:
-        """Wires as SPEF: the layout's, or others of the same nets."""
-        directions = {}
-        for name, port in self.block.ports.items():
-            directions[name] = port.direction
-        for net in self.block.nets.values():
-            for cell, pin in net.pins:
-                kind = library.cell(self.block.cells[cell])
-                directions[f"{cell}:{pin}"] = kind.pins[pin].direction
-        return parasitics.write_spef(self.block.name, trees or self.trees, directions)
 
     def record(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -190,6 +180,14 @@ def time(layout: Layout, library: Library, *, clock_ns: float, wires: str) -> ti
         wires: ``none``; ``model``: the library's own guess (its wire-load model, none in some libraries);
             ``layout``: resistance and capacitance of each wire.
     """
+    trees = {"none": bare(layout.trees), "model": None, "layout": layout.trees}[wires]
+    return worst(layout.block, trees, library, clock_ns=clock_ns)
+
+
+def worst(
+    made: block.Block, trees: Mapping[str, parasitics.Tree] | None, library: Library, *, clock_ns: float
+) -> timing.Timing | None:
+    """Worst path of a block with these wires, or as the library guesses them; None where OpenSTA is not installed."""
     if not timing.available():
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -197,19 +195,26 @@ def time(layout: Layout, library: Library, *, clock_ns: float, wires: str) -> ti
         plain = [Path(folder) / f"{index}.lib" for index in range(len(library.paths))]
         for copy, path in zip(plain, library.paths, strict=True):
             copy.write_text(read_text(path), encoding="utf-8")
-        trees = layout.trees if wires == "layout" else _bare(layout.trees)
-        spef = None if wires == "model" else layout.spef(library, trees)
         return timing.analyse(
-            layout.block.verilog(),
-            layout.block.name,
+            made.verilog(),
+            made.name,
             plain,
             clock_ns=clock_ns,
             time_unit_ns=library.time_unit_ns,
-            spef=spef,
+            spef=None if trees is None else spef(made, library, trees),
         )
 
 
-def _bare(trees: Mapping[str, parasitics.Tree]) -> dict[str, parasitics.Tree]:
+def spef(made: block.Block, library: Library, trees: Mapping[str, parasitics.Tree]) -> str:
+    """Wires as SPEF."""
+    directions = {name: port.direction for name, port in made.ports.items()}
+    for net in made.nets.values():
+        for cell, pin in net.pins:
+            directions[f"{cell}:{pin}"] = library.cell(made.cells[cell]).pins[pin].direction
+    return parasitics.write_spef(made.name, trees, directions)
+
+
+def bare(trees: Mapping[str, parasitics.Tree]) -> dict[str, parasitics.Tree]:
     """The same nets without resistance and capacitance: what OpenSTA needs so as not to guess."""
     return {
         name: replace(

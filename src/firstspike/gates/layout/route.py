@@ -11,11 +11,11 @@ point is taken as well:
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
-from firstspike.gates.layout.deffile import Segment, ViaAt, Wires
-from firstspike.gates.layout.lef import Layer
+from firstspike.gates.layout import metal
+from firstspike.gates.layout.deffile import Wires
+from firstspike.gates.layout.tracks import Access, Grid, Tree
 
 ROUNDS = 60
 """Most rounds of negotiation."""
@@ -27,91 +27,8 @@ MARGIN = 12
 """Tracks that a search may leave the box around its ends by, in the first place."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """A way to reach a pin.
-
-    Attributes:
-        pin: its name (``cell:pin``, or a port's).
-        point: layer, column, line.
-        via: from the pin up to that point; "" for a port.
-        shift: of the via's centre from it, to the right and up in um.
-        penalty: added to the path's cost.
-    """
-
-    pin: str
-    point: tuple[int, int, int]
-    via: str = ""
-    shift: tuple[float, float] = (0.0, 0.0)
-    penalty: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Tracks.
-
-    Attributes:
-        pins: the metal below them, of the cells' pins.
-        layers: that wires may use, from the bottom up.
-        columns, lines: tracks in x and y; track 0 is at 0.
-        pitch: in x and y.
-        vias: name of the via above each layer but the last.
-        area: least area of metal in um2 by layer.
-        blocked: grid points that no net may take.
-    """
-
-    pins: str
-    layers: tuple[Layer, ...]
-    columns: int
-    lines: int
-    pitch: tuple[float, float]
-    vias: tuple[str, ...]
-    area: tuple[float, ...]
-    blocked: frozenset[tuple[int, int, int]] = frozenset()
-
-    def at(self, point: tuple[int, int, int]) -> int:
-        """Number of a grid point."""
-        layer, column, line = point
-        return (layer * self.lines + line) * self.columns + column
-
-    def point(self, number: int) -> tuple[int, int, int]:
-        """Grid point of a number."""
-        rest, column = divmod(number, self.columns)
-        layer, line = divmod(rest, self.lines)
-        return layer, column, line
-
-
-@dataclass(kw_only=True)
-class Tree:
-    """A routed net: grid points taken by metal, edges between them, landings, and gaps beside its wide pads."""
-
-    nodes: set[int] = field(default_factory=set)
-    edges: set[tuple[int, int]] = field(default_factory=set)
-    landings: list[Access] = field(default_factory=list)
-    halo: set[int] = field(default_factory=set)
-    gaps: set[int] = field(default_factory=set)
-
-
 class RoutingError(RuntimeError):
     """Not all nets could be routed."""
-
-
-def route(
-    grid: Grid, nets: Mapping[str, Sequence[Sequence[Access]]], *, seed_order: Sequence[str] = ()
-) -> dict[str, Wires]:
-    """Route all nets.
-
-    Args:
-        grid: the tracks.
-        nets: of each net, the ways to reach each of its pins.
-        seed_order: nets in the order of the first round; others follow.
-
-    Raises:
-        RoutingError: a pin cannot be reached, or nets still share metal after the last round.
-    """
-    router = Router(grid, nets)
-    router.run([*seed_order, *(name for name in nets if name not in set(seed_order))])
-    return {name: router.wires(name) for name in nets}
 
 
 class Router:
@@ -388,7 +305,7 @@ class Router:
         layer = self.grid.layers[piece[0] // self.plane]
         pitch = self.grid.pitch[0 if layer.horizontal else 1]
         area = ((len(piece) - 1) * pitch + layer.width) * layer.width
-        reach = 2 * WIDE * layer.width
+        reach = 2 * metal.WIDE * layer.width
         ends = (min(piece), max(piece))
         if layer.horizontal and len(piece) > 1:
             return area + sum(reach / 2 for node in ends if node in pads)
@@ -409,92 +326,11 @@ class Router:
 
     def wires(self, name: str) -> Wires:
         """Segments and vias of a routed net."""
-        grid, tree = self.grid, self.trees[name]
-        segments: list[Segment] = []
-        vias: list[ViaAt] = []
-        straight: dict[tuple[int, int, bool], list[int]] = {}
-        for a, b in tree.edges:
-            layer, column, line = grid.point(a)
-            if b - a == self.plane:
-                vias.append(ViaAt(name=grid.vias[layer], layer=grid.layers[layer].name, at=self._place(a)))
-            elif b - a == 1:
-                straight.setdefault((layer, line, True), []).append(column)
-            else:
-                straight.setdefault((layer, column, False), []).append(line)
-        for (layer, track, lying), starts in straight.items():
-            for first, last in _runs(starts):
-                ends = [(first, track), (last, track)] if lying else [(track, first), (track, last)]
-                start, end = ((x * grid.pitch[0], y * grid.pitch[1]) for x, y in ends)
-                segments.append(Segment(layer=grid.layers[layer].name, start=start, end=end))
-        for node, following in self._between(tree):
-            metal = grid.layers[node // self.plane]
-            # as high as the pads
-            width = metal.width + 2 * TALL
-            (left, y), (right, _) = self._place(node), self._place(following)
-            start, end = (left - width / 2, y), (right + width / 2, y)
-            segments.append(Segment(layer=metal.name, start=start, end=end, width=width))
-        for landing in tree.landings:
-            if landing.via:
-                metal = grid.layers[landing.point[0]]
-                x, y = self._place(grid.at(landing.point))
-                centre = (x + landing.shift[0], y + landing.shift[1])
-                vias.append(ViaAt(name=landing.via, layer=grid.pins, at=centre))
-                low, high = self._pad(landing)
-                bottom, top = (x, y - low), (x, y + high)
-                # as wide as a via beside the track needs
-                width = metal.width + 2 * abs(landing.shift[0])
-                segments.append(Segment(layer=metal.name, start=bottom, end=top, width=width))
-        return Wires(segments=tuple(segments), vias=tuple(vias))
-
-    def _between(self, tree: Tree) -> set[tuple[int, int]]:
-        """Steps between wide pads of the net that stand side by side: a wire fills the notch."""
-        pads = {node for edge in tree.edges if edge[1] - edge[0] == self.plane for node in edge}
-        last = self.grid.columns - 1
-        sides = {(n, n + 1) for n in pads if n + 1 in pads and n % self.grid.columns != last}
-        return sides - tree.edges
+        return metal.wires(self.grid, self.trees[name], self.halo_taken)
 
     def terminals(self, name: str) -> dict[str, tuple[float, float]]:
-        """Where the net meets its pins."""
-        found = {}
-        for landing in self.trees[name].landings:
-            x, y = self._place(self.grid.at(landing.point))
-            found[landing.pin] = (x + landing.shift[0], y + landing.shift[1])
-        return found
-
-    def _pad(self, landing: Access) -> tuple[float, float]:
-        """How far the pad above a pin reaches down and up: less towards a pad two points away."""
-        layer, column, line = landing.point
-        meets = [
-            self.halo_taken[self.grid.at((layer, column, beside))] > 1 if 0 <= beside < self.grid.lines else False
-            for beside in (line - 1, line + 1)
-        ]
-        if meets == [True, False]:
-            return SHORT, LONG
-        if meets == [False, True]:
-            return LONG, SHORT
-        return (SHORT, SHORT) if all(meets) else (LANDING, LANDING)
-
-    def _place(self, node: int) -> tuple[float, float]:
-        _, column, line = self.grid.point(node)
-        return column * self.grid.pitch[0], line * self.grid.pitch[1]
-
-
-WIDE, TALL = 0.045, 0.005
-"""What a wide pad adds to a wire at each end and on each side, in um."""
-
-LANDING, SHORT, LONG = 0.36, 0.31, 0.42
-"""How far the pad above a pin reaches from its grid point, in um: enough area for itself, and clear of the next pad."""
-
-
-def _runs(starts: list[int]) -> Iterator[tuple[int, int]]:
-    """Steps from ``n`` to ``n + 1`` as runs: first and last point."""
-    starts = sorted(starts)
-    first = starts[0]
-    for here, following in zip(starts, [*starts[1:], None], strict=True):
-        if following != here + 1:
-            yield first, here + 1
-            if following is not None:
-                first = following
+        """Where a routed net meets its pins."""
+        return metal.terminals(self.grid, self.trees[name])
 
 
 def _distance(point: tuple[int, int, int], others: Sequence[tuple[int, int, int]]) -> int:
