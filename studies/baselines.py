@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from firstspike import files
 from firstspike.data import ImageSet
 from firstspike.data import load as load_images
+from firstspike.figures import palette
 from firstspike.processor import GROUPS, Cost, Processor, baselines, cycles, designs, energy, sensitivity, technology
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
@@ -37,7 +38,7 @@ from firstspike.spiking import SpikingNetwork, load
 from firstspike.zoo.published import PUBLISHED
 from studies.rivals import dense
 
-COLOURS = ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677")
+COLOURS = tuple(palette.LIGHT[f"g{index}"] for index in range(5))
 RECORDS = Path(__file__).resolve().parent / "records"
 DENSE = {
     1: (
@@ -286,6 +287,7 @@ def draw_swings(axis: Axes, rows: Sequence[Row], centre_uj: float) -> None:
 
 def draw(folder: Path, *, name: str, data: str) -> None:
     """The pictures from the CSV files in a folder, to the same folder."""
+    plt.style.use("firstspike.figures.plots")
     scenarios = read(folder / "baselines.csv")
     published = next((column for column in PUBLISHED if column.data == data), None)
     figure, axes = plt.subplots(1, len(scenarios), figsize=(13, 5), sharey=True, layout="constrained")

@@ -25,13 +25,14 @@ import numpy as np
 import firstspike as fs
 from firstspike import files
 from firstspike.data import load as load_images
+from firstspike.figures import palette
 from firstspike.processor import technology
 from firstspike.spec import INPUT, MaxPool2d
 from studies.rivals import multichip, shapes
 from studies.rivals.multichip import GROUPS, System, Workload
 
 NETWORKS = {"ResNet-50": shapes.resnet50, "VGG-16": shapes.vgg16}
-COLOURS = dict(zip(GROUPS, ("#4477aa", "#66ccee", "#ccbb44", "#bbbbbb", "#ee6677", "#aa3377"), strict=True))
+COLOURS = dict(zip(GROUPS, (palette.LIGHT[name] for name in ("g0", "g1", "g2", "g3", "g4", "soft")), strict=True))
 
 
 def arguments() -> argparse.Namespace:
@@ -93,6 +94,7 @@ def evaluate(work: Workload, options: argparse.Namespace) -> dict[str, list[Syst
 
 def draw(results: dict[str, dict[str, list[System]]], options: argparse.Namespace) -> None:
     """One row a network: throughput, latency, energy by group with bounds, traffic."""
+    plt.style.use("firstspike.figures.plots")
     figure, rows = plt.subplots(len(results), 4, figsize=(17, 7.6), layout="constrained")
     link = technology.default().link.transfer.value
     for axes, (name, found) in zip(rows, results.items(), strict=True):

@@ -145,6 +145,8 @@ def figure(path: Path, *, width: float = 7.0, height: float = 4.2, columns: int 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
+    plt.style.use("firstspike.figures.plots")
+
     drawn, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
     yield axes[0] if columns > 1 else axes[0][0]
     with files.replacing(path) as stream:

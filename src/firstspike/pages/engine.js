@@ -6,7 +6,9 @@
 const SILENT = 255;
 
 function bytes(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(text), values = new Uint8Array(letters.length);
+  for (let i = 0; i < values.length; i++) values[i] = letters.charCodeAt(i);
+  return values;
 }
 
 // Codes of `bits` bits each, lowest bit first.
@@ -14,7 +16,7 @@ function unpack(stream, bits, count) {
   const codes = new Uint8Array(count), mask = (1 << bits) - 1;
   for (let i = 0, at = 0; i < count; i++, at += bits) {
     const byte = at >> 3;
-    codes[i] = ((stream[byte] | ((stream[byte + 1] ?? 0) << 8)) >> (at & 7)) & mask;
+    codes[i] = ((stream[byte] | (stream[byte + 1] << 8)) >> (at & 7)) & mask; // behind the end: undefined << 8 is 0
   }
   return codes;
 }
@@ -44,13 +46,9 @@ class Engine {
     const { groups } = connection, each = outputs / groups, taps = rows * columns;
     const codes = unpack(bytes(connection.codes), this.data.weight_bits, outputs * fan * taps);
     const turned = new Uint8Array(codes.length);
-    for (let o = 0; o < outputs; o++) {
-      const group = Math.floor(o / each);
-      for (let c = 0; c < fan; c++) {
-        for (let tap = 0; tap < taps; tap++) {
-          turned[((group * fan + c) * taps + tap) * each + (o % each)] = codes[(o * fan + c) * taps + tap];
-        }
-      }
+    for (let o = 0, from = 0; o < outputs; o++) {
+      let to = Math.floor(o / each) * fan * taps * each + (o % each);
+      for (let i = 0; i < fan * taps; i++, from++, to += each) turned[to] = codes[from];
     }
     const width = connection.weights.length;
     const products = new this.array(256 * width);
