@@ -63,8 +63,8 @@ def compare(snn: SpikingNetwork, images: np.ndarray, labels: np.ndarray) -> None
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_neurobench_counts_the_same(digits_model: "object") -> None:
-    snn, test = fs.load(digits_model), load("digits", split="test")
+def test_neurobench_counts_the_same() -> None:
+    snn, test = fs.zoo.load("digits"), load("digits", split="test")
     compare(snn, test.pixels(0, 64), np.asarray(test.labels[:64]))
 
 

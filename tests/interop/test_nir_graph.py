@@ -13,7 +13,7 @@ from firstspike.spec import Network, fingerprint
 nir = pytest.importorskip("nir")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(network=networks())
 def test_round_trip(tmp_path: Path, network: Network) -> None:
     path = tmp_path / "net.nir"
@@ -23,14 +23,14 @@ def test_round_trip(tmp_path: Path, network: Network) -> None:
 
 
 def test_a_network_of_the_zoo(tmp_path: Path) -> None:
-    network = fs.zoo.load("vgg16-cifar10").network
+    network = fs.zoo.load("digits").network
     fs.to_nir(network, tmp_path / "net.nir")
     assert fingerprint(fs.from_nir(tmp_path / "net.nir").network) == fingerprint(network)
 
 
 @pytest.fixture
-def graph(digits_model: Path) -> "nir.NIRGraph":
-    return fs.to_nir(fs.load(digits_model))
+def graph() -> "nir.NIRGraph":
+    return fs.to_nir(fs.zoo.load("digits"))
 
 
 def first(graph: "nir.NIRGraph", kind: str) -> str:

@@ -39,8 +39,8 @@ def test_double_precision_is_the_integer_network(tmp_path: Path, data: st.DataOb
 
 
 @pytest.fixture(scope="module")
-def digits(digits_model: Path) -> tuple[SpikingNetwork, np.ndarray]:
-    return fs.load(digits_model), load("digits", split="test").pixels()
+def digits() -> tuple[SpikingNetwork, np.ndarray]:
+    return fs.zoo.load("digits"), load("digits", split="test").pixels()
 
 
 def test_digits_in_both_precisions(digits: tuple[SpikingNetwork, np.ndarray], tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def digits(digits_model: Path) -> tuple[SpikingNetwork, np.ndarray]:
-    return fs.load(digits_model), load("digits", split="test").pixels(0, 120)
+def digits() -> tuple[SpikingNetwork, np.ndarray]:
+    return fs.zoo.load("digits"), load("digits", split="test").pixels(0, 120)
 
 
 @torch.no_grad()
