@@ -17,7 +17,7 @@ import numpy as np
 
 from firstspike import files
 from firstspike.arith import Code, LogWeights, decode_weights, kernel, membrane_exponent
-from firstspike.interop.nir.nodes import PROPOSED, TTFS, BitPlanes, Channels, MaxPool2d
+from firstspike.interop.nir.nodes import PROPOSED, TTFS, BitPlanes, Channels, MaxPool2d, PixelShuffle
 from firstspike.interop.nir.schedule import integrate_and_fire
 from firstspike.messages import brief, line
 from firstspike.spec import network as spec
@@ -130,12 +130,6 @@ class _Writer:
 
     def graph(self) -> nir.NIRGraph:
         network = self.network
-        unsaid = [layer.name for layer in network.layers if isinstance(layer, spec.PixelShuffle)]
-        if unsaid or network.heads:
-            raise ValueError(
-                f"NIR has no node for {'channels that become pixels' if unsaid else 'several outputs of one read-out'}, as "
-                f"{(unsaid or [network.heads[0][0]])[0]!r}; keep the model file, or export to ONNX"
-            )
         shape = np.array(network.input_shape)
         first = self._add(INPUT, nir.Input(input_type={"input": shape}))
         encoder = BitPlanes(shape=shape) if network.code.planes else TTFS(kernel=kernel(network.code), shape=shape)
@@ -160,6 +154,7 @@ class _Writer:
             },
             "accumulator_bits": network.accumulator_bits,
             "classes": list(network.classes),
+            "heads": [list(head) for head in network.heads],
             "layers": self.layers,
         }
 
@@ -190,6 +185,8 @@ class _Writer:
                 padding=np.array(layer.padding),
                 input_shape=np.array(shapes[layer.source]),
             )
+        elif isinstance(layer, spec.PixelShuffle):
+            node = PixelShuffle(factor=np.array(layer.factor), input_shape=np.array(shapes[layer.source]))
         else:
             assert isinstance(layer, spec.Channels)
             names = "\n".join(sources)
@@ -279,6 +276,7 @@ class _Reader:
             layers=layers,
             accumulator_bits=self.description["accumulator_bits"],
             classes=tuple(self.description["classes"]),
+            heads=tuple((str(name), int(size)) for name, size in self.description["heads"]),
         )
 
     def _edges(self, node: str, sources: list[str]) -> None:
@@ -307,6 +305,8 @@ class _Reader:
         if isinstance(node, Channels):
             channels = tuple(int(channel) for channel in node.channels)
             return spec.Channels(name=name, source=sources[0], others=tuple(sources[1:]), channels=channels)
+        if isinstance(node, PixelShuffle):
+            return spec.PixelShuffle(name=name, source=sources[0], factor=_pair(node.factor))
         raise ValueError(f"node {entry['node']!r} must be one that a layer has, not {type(node).__name__}")
 
     def _synaptic(self, entry: dict[str, Any]) -> spec.Layer:

@@ -113,5 +113,29 @@ class Channels(nir.NIRNode):
         self.input_type, self.output_type = {"input": _shape(self.shape)}, {"output": _shape(self.shape)}
 
 
-PROPOSED: dict[str, type[nir.NIRNode]] = {kind.__name__: kind for kind in (TTFS, BitPlanes, MaxPool2d, Channels)}
+@dataclass(eq=False)
+class PixelShuffle(nir.NIRNode):
+    """Channels become pixels: output ``(c, r y + i, s x + j)`` is input ``(c r s + i s + j, y, x)``.
+
+    Attributes:
+        factor: ``(r, s)``.
+        input_shape: ``(channels, rows, columns)``.
+    """
+
+    factor: np.ndarray
+    input_shape: np.ndarray
+    input_type: Ports | None = None
+    output_type: Ports | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.factor, self.input_shape = _shape(self.factor), _shape(self.input_shape)
+        (down, across), (channels, rows, columns) = self.factor, self.input_shape
+        out = np.array([channels // (down * across), down * rows, across * columns])
+        self.input_type, self.output_type = {"input": self.input_shape}, {"output": out}
+
+
+PROPOSED: dict[str, type[nir.NIRNode]] = {
+    kind.__name__: kind for kind in (TTFS, BitPlanes, MaxPool2d, Channels, PixelShuffle)
+}
 """The proposed nodes by their name in a file."""

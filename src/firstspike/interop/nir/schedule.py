@@ -31,6 +31,9 @@ def integrate_and_fire(snn: SpikingNetwork | Network) -> nir.NIRGraph:
 
     In float64 a simulator that steps through time has the same spikes and logits as the engines, whether it fires at ``v >=
     C`` or at ``v > C``: no membrane comes nearer to ``C`` than half a unit.
+
+    Raises:
+        ValueError: a layer has no counterpart; the text names it.
     """
     return _Mapper(snn.network if isinstance(snn, SpikingNetwork) else snn).graph()
 
@@ -78,6 +81,10 @@ class _Mapper:
             sizes = map(np.array, (layer.kernel, layer.stride, layer.padding))
             sums = self._add(nir.SumPool2d(*sizes), source)
             self.ends[layer.name] = self._pooled(layer, sums)
+        elif isinstance(layer, spec.PixelShuffle):
+            raise ValueError(
+                f"layer {layer.name!r}: a pixel shuffle has no node in NIR; write the graph with neurons='ttfs'"
+            )
         else:
             assert isinstance(layer, spec.Channels)
             self.ends[layer.name] = self._channels(layer)
@@ -136,7 +143,13 @@ class _Mapper:
         shape = self.network.shapes[connection.source]
         zeros = np.zeros(len(weight))
         node = nir.Conv2d(
-            (shape[1], shape[2]), weight, connection.stride, connection.padding, (1, 1), connection.groups, zeros
+            (shape[1], shape[2]),
+            weight,
+            connection.stride,
+            connection.padding,
+            connection.dilation,
+            connection.groups,
+            zeros,
         )
         node.input_type = {"input": np.array(shape)}
         node.output_type = {"output": np.array(connection.output_shape(shape))}

@@ -125,6 +125,7 @@ class _Writer:
         return {
             "logit_exponent": str(network.exponent(network.synaptic[-1])),
             "classes": json.dumps(network.classes),
+            "heads": json.dumps(network.heads),
             "code": json.dumps(
                 {"T": code.T, "tau": code.tau, "mantissa_bits": code.mantissa_bits, "input": code.input}
             ),
