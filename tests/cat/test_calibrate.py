@@ -196,3 +196,12 @@ def test_health_counts_saturated_and_silent_neurons() -> None:
         over, _ = health(cat, 2 * x)
     assert over.advice == "scale the images to [0, 1]"
     assert math.isclose(over.saturated, 0.75)
+
+
+def test_sequences_are_images_of_one_row() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv1d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)).eval()
+    signals = torch.rand(20, 1, 8)
+    cat = fs.prepare(net, example=signals)
+    fs.calibrate(cat, signals)
+    assert fs.convert(cat, example=signals)(signals).shape == (20, 3)

@@ -28,6 +28,7 @@ EXPORTED = (
     "mobilenet",
     "shufflenet",
     "perceptron",
+    "audio",
 )
 """Of the catalogue of structures: plain, residual, grouped, joined, chosen channels, batch norm without a fold, a softmax."""
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from firstspike.arith import Code
 from firstspike.cat import rounding
 from firstspike.cat.layers import Synapses
-from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.prepared import AXES, INPUT, Prepared, Step
 from firstspike.cat.quantiser import quantise
 from firstspike.cat.scaling import affine_norm, part_weights, scale_layer
 
@@ -94,6 +94,7 @@ def calibrate(
         raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
     if len(images) == 0:
         raise ValueError("calibrate needs at least one image, not none")
+    images = images.unsqueeze(2) if images.dim() == AXES else images  # sequences are images of one row
     if prepared.input_shape is None:
         prepared.set_input_shape(images.shape[1:])
     prepared.eval()

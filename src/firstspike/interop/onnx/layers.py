@@ -140,6 +140,8 @@ def pool(operator: Operator, size: Sequence[int], out: Sequence[int], more: Pads
             f"{operator.path}: {operator.kind} must pad alike on both sides, not {before} before and {behind} behind; "
             f"export the network with symmetric padding"
         )
+    if not maximum and any(apart != 1 for apart in dilation):
+        raise UnsupportedError(f"{operator.path}: AveragePool must have dilation 1, not {dilation!r}")
     rank = len(kernel) + 2
     # a size that both ways of rounding give alike needs no ceil mode
     floor = [
@@ -147,12 +149,14 @@ def pool(operator: Operator, size: Sequence[int], out: Sequence[int], more: Pads
         for extent, a, b, apart, count, step in zip(size, before, behind, dilation, kernel, stride, strict=True)
     ]
     ceil = list(out) != floor
+    sizes: list[Any] = [kernel, stride, before]
+    apart: Any = dilation
+    if rank == 3:  # PyTorch keeps what it is given
+        sizes, apart = [size for (size,) in sizes], dilation[0]
     if maximum:
-        return MAXIMA[rank](kernel, stride, before, dilation, ceil_mode=ceil)  # type: ignore[no-any-return]
-    if any(apart != 1 for apart in dilation):
-        raise UnsupportedError(f"{operator.path}: AveragePool must have dilation 1, not {dilation!r}")
+        return MAXIMA[rank](*sizes, apart, ceil_mode=ceil)  # type: ignore[no-any-return]
     counts = counted or padded_before or not padded
-    return AVERAGES[rank](kernel, stride, before, ceil_mode=ceil, count_include_pad=counts)  # type: ignore[no-any-return]
+    return AVERAGES[rank](*sizes, ceil_mode=ceil, count_include_pad=counts)  # type: ignore[no-any-return]
 
 
 # ---- norms and activations ----------------------------------------------------------------------------------------
