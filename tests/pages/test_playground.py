@@ -111,12 +111,14 @@ def test_networks_of_every_kind_are_bit_exact(tmp_path: Path) -> None:
     draw()
     drawn = Drawn.cases
     kinds = {layer.kind for network, _ in drawn for layer in network.layers}
-    assert kinds == {"conv2d", "linear", "maxpool2d", "flatten", "channels"}
+    assert kinds == {"conv2d", "linear", "maxpool2d", "flatten", "channels", "pixelshuffle"}
     assert any(network.code.planes for network, _ in drawn)
     assert any(network.accumulator_bits > 32 for network, _ in drawn)
     assert any(network.accumulator_bits <= 32 for network, _ in drawn)
     assert any(layer.parts for network, _ in drawn for layer in network.synaptic)
     assert any(layer.residuals for network, _ in drawn for layer in network.synaptic)
+    connections = [one for network, _ in drawn for one in network.connections]
+    assert any(getattr(one, "dilation", (1, 1)) != (1, 1) for one in connections)
     found = in_browser(tmp_path, [(payload(network), stored) for network, stored in drawn])
     for (network, stored), seen in zip(drawn, found, strict=True):
         check(network, stored, seen)

@@ -66,6 +66,7 @@ class Engine {
     for (const layer of this.data.layers) {
       if (layer.kind === "flatten") times[layer.name] = times[layer.inputs[0]];
       else if (layer.kind === "maxpool2d") times[layer.name] = this.pool(layer, times[layer.inputs[0]]);
+      else if (layer.kind === "pixelshuffle") times[layer.name] = this.shuffle(layer, times[layer.inputs[0]]);
       else if (layer.kind === "channels") times[layer.name] = this.arrange(layer, times);
       else {
         const membranes = this.membranes(layer, times, (count, source, time) => {
@@ -98,7 +99,7 @@ class Engine {
 
   // Adds the products of every spike of a map to the sums that see it.
   scatter(connection, spikes, sums, outputs, height, width, seen) {
-    const { turned, products, fan, rows, columns, each, stride, padding, planes } = connection;
+    const { turned, products, fan, rows, columns, each, stride, padding, dilation, planes } = connection;
     const [channels, high, wide] = connection.kind === "linear"
       ? [spikes.length, 1, 1] : this.shapes[connection.source];
     const counted = new Float64Array(256);
@@ -110,10 +111,10 @@ class Engine {
           if (time === SILENT) continue;
           const table = time * connection.width;
           for (let ky = 0; ky < rows; ky++) {
-            const down = y + padding[0] - ky, oy = down / stride[0];
+            const down = y + padding[0] - ky * dilation[0], oy = down / stride[0];
             if (down < 0 || down % stride[0] || oy >= height) continue;
             for (let kx = 0; kx < columns; kx++) {
-              const across = x + padding[1] - kx, ox = across / stride[1];
+              const across = x + padding[1] - kx * dilation[1], ox = across / stride[1];
               if (across < 0 || across % stride[1] || ox >= width) continue;
               const to = (oy * width + ox) * outputs + first, from = ((c * rows + ky) * columns + kx) * each;
               for (let o = 0; o < each; o++) sums[to + o] += products[table + turned[from + o]];
@@ -173,6 +174,18 @@ class Engine {
     });
     const result = new Uint8Array(layer.channels.length * area).fill(SILENT);
     layer.channels.forEach((channel, c) => channel >= 0 && result.set(joined[channel], c * area));
+    return result;
+  }
+
+  // Channels become pixels: output (c, r y + i, s x + j) is input (c r s + i s + j, y, x).
+  shuffle(layer, spikes) {
+    const [r, s] = layer.factor, [channels, high, wide] = this.shapes[layer.inputs[0]], result = new Uint8Array(spikes.length);
+    for (let c = 0, at = 0; c < channels; c++) {
+      const to = Math.floor(c / (r * s)), i = Math.floor(c / s) % r, j = c % s;
+      for (let y = 0; y < high; y++) {
+        for (let x = 0; x < wide; x++, at++) result[((to * high + y) * r + i) * wide * s + x * s + j] = spikes[at];
+      }
+    }
     return result;
   }
 

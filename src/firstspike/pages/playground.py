@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from firstspike.arith import NO_SPIKE, encode, integer_kernel
 from firstspike.pages.templates import asset, render, style
-from firstspike.spec.network import INPUT, Channels, Conv2d, Layer, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec.network import INPUT, Channels, Conv2d, Layer, Linear, MaxPool2d, Network, PixelShuffle, Synaptic
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """What the browser may load for the page: nothing from outside."""
 
-KINDS = ("conv2d", "linear", "maxpool2d", "channels", "flatten")
+KINDS = ("conv2d", "linear", "maxpool2d", "channels", "pixelshuffle", "flatten")
 """Kinds of layers that ``engine.js`` runs."""
 
 
@@ -116,13 +116,13 @@ def _layer(network: Network, layer: Layer) -> dict[str, Any]:
         return made | {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
     if isinstance(layer, Channels):
         return made | {"channels": layer.channels}
+    if isinstance(layer, PixelShuffle):
+        return made | {"factor": layer.factor}
     return made
 
 
 def _connection(network: Network, layer: Synaptic, one: Synaptic) -> dict[str, Any]:
     window = one if isinstance(one, Conv2d) else None
-    if window is not None and window.dilation != (1, 1):
-        raise ValueError(f"layer {one.name!r}: the playground runs convolutions of dilation 1, not {window.dilation!r}")
     return {
         "kind": one.kind,
         "source": one.source,
@@ -132,6 +132,7 @@ def _connection(network: Network, layer: Synaptic, one: Synaptic) -> dict[str, A
         "weights": network.integer_weights(layer, one).tolist(),
         "stride": window.stride if window else (1, 1),
         "padding": window.padding if window else (0, 0),
+        "dilation": window.dilation if window else (1, 1),
         "groups": window.groups if window else 1,
     }
 
