@@ -109,7 +109,12 @@ def main() -> None:
     )
     print(table(rows))
     if options.json:
-        record = {"source": source, "operations": stimulus.operations, "elements": [asdict(row) for row in rows]}
+        record = {
+            "source": source,
+            "operations": stimulus.operations,
+            "zeros": round(zero, 3),
+            "elements": [asdict(row) for row in rows],
+        }
         records.write(options.json, record)
 
 

@@ -98,7 +98,10 @@ def energies(ours: list[dict[str, Any]]) -> tuple[list[list[str]], list[list[str
                 *(f"{value:,.1f} ({low:,.1f} to {high:,.1f})" for value, (low, high) in zip(values, ends, strict=True)),
             ]
         )
-        over.append([title, *(f"{one['published_energy_uj'] / v:.2f}" for one, v in zip(ours, values, strict=True))])
+        if cost["images"] == cost["batches"]:  # what is published is of one inference
+            over.append(
+                [title, *(f"{one['published_energy_uj'] / v:.2f}" for one, v in zip(ours, values, strict=True))]
+            )
         relative.append([title, *(f"{value / values[0]:.3f}" for value in values)])
     return absolute, over, relative
 

@@ -18,6 +18,10 @@ The records, for each library, PES in 16 and 128:
         --cycles 1200 --pes PES --liberty FILE ... --json studies/records/processor-PES-NODE.json
     python -m studies.pe_variants zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --cycles 2000 \\
         --liberty FILE ... --json studies/records/elements-NODE.json
+    python -m studies.pe_variants zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --cycles 2000 --only \\
+        "ours, 5 mantissa bits" --liberty FILE ... --json studies/records/zeros-as-trained-NODE.json
+    the same with --zeros 0.8, to studies/records/zeros-thinned-NODE.json
+    python -m studies.unpacker --liberty FILE ... --json studies/records/unpacker-130.json
 """
 
 import argparse
@@ -41,6 +45,8 @@ FIRING = ("array.lane[16]", "array.lane[128]", "fire")
 HANDLING = ("encoder", "pool")
 BIASES = ("biases",)
 BOUNDS = ("low", "total", "high")
+WIDEST = 7.4
+"""Largest ratio between the two libraries of any constant (`lane_cycle`): bounds what one library alone has measured."""
 
 
 class Measured:
@@ -94,6 +100,18 @@ def elements(node: int) -> dict[str, dict[str, Any]]:
     return {row["variant"]: row["at_28nm"] for row in record["elements"]}
 
 
+def zero_fj(node: int, bound: int) -> float:
+    """Energy of a weight of zero in an element at 28 nm, less what a closed gate costs: the line through both shares."""
+    records = [json.loads((RECORDS / f"zeros-{name}-{node}.json").read_text()) for name in ("as-trained", "thinned")]
+    (few, more), scaled = (
+        (record["zeros"] for record in records),
+        [record["elements"][0]["at_28nm"] for record in records],
+    )
+    energies = [one["energy_fj"][bound] for one in scaled]
+    slope = (energies[1] - energies[0]) / (more - few)
+    return float(energies[1] + slope * (1 - more) - scaled[1]["idle_fj"])
+
+
 def interval(values: list[float]) -> Interval:
     """Lowest, highest and their geometric mean, to three digits."""
     low, high = min(values), max(values)
@@ -118,7 +136,8 @@ def constants() -> dict[str, Interval]:
         small, large = processors(node)
         alone = elements(node)
         gate = alone["ours, 5 mantissa bits"]["idle_fj"] * 1e-3
-        for bound in BOUNDS:
+        for index, bound in enumerate(BOUNDS):
+            add("logic.zero_operation", zero_fj(node, index) * 1e-3)
             working = large.energy(LANES, bound) - large.pes * gate
             add("logic.pe_operation", working * large.cycles / (large.rows * large.pes))
             add("logic.lane_fetch", large.energy(ROWS, bound) * large.cycles / (large.rows * large.pes))
@@ -143,6 +162,12 @@ def constants() -> dict[str, Interval]:
             for energy in alone[name]["energy_fj"]:
                 add(f"baseline.{key}_operation", energy * 1e-3)
         add("baseline.dense_area", alone["multiplier, 8-bit weight, 8-bit activation"]["area_um2"])
+    unpacker = json.loads((RECORDS / "unpacker-130.json").read_text())
+    least = unpacker["word_pj_at_28nm"][1] / unpacker["word_bits"]
+    for factor in (1, WIDEST):
+        add("logic.unpack_bit", factor * least)
+    for factor in (0.5, 2):
+        add("logic.unpacker_area", factor * unpacker["area_um2_at_28nm"] / PES[1])
     return {key: interval(values) for key, values in found.items()}
 
 

@@ -13,10 +13,10 @@ from firstspike import __version__, spec
 from firstspike.arith import Code, LogWeights
 from firstspike.cli import main
 from firstspike.data import load as load_images
-from firstspike.processor import Interval, Processor, energy, technology
+from firstspike.processor import Processor
 from firstspike.spec import Flatten, Linear, MaxPool2d
 from firstspike.spiking import SpikingNetwork, load
-from firstspike.zoo.published import PUBLISHED, Published
+from firstspike.zoo.published import PUBLISHED
 
 KEYS = [
     "accuracy",
@@ -177,35 +177,3 @@ def test_a_network_of_another_shape_is_refused(place_of_zoo: Path, tmp_path: Pat
         "network 'vgg16-cifar10' must take the images of 'cifar10', (3, 32, 32), not (3, 2, 2)"
         in capsys.readouterr().err
     )
-
-
-@pytest.mark.parametrize(
-    ("published", "words"),
-    [
-        (5.0, "below ours"),
-        (25.0, "above ours"),
-        (10.0, "within, 100 % of the way below the value"),
-        (16.0, "within, 50 % of the way above the value"),
-        (12.0, "within, 0 % of the way below the value"),
-    ],
-)
-def test_where_the_published_figure_stands(published: float, words: str) -> None:
-    dram = Interval(low=10e6, value=12e6, high=20e6)
-    layer = energy.LayerCost(
-        name="a",
-        kind="conv2d",
-        events={},
-        components=dict.fromkeys(energy.COMPONENTS, Interval(low=0, value=0, high=0)) | {"dram_read": dram},
-    )
-    cost = energy.Cost(
-        images=1,
-        batches=1,
-        latency_cycles=1.0,
-        design="x",
-        clock_mhz=250.0,
-        technology=technology.default().name,
-        dram="flat-4pj",
-        layers=(layer,),
-        area=Interval(low=0, value=1, high=1),
-    )
-    assert Published(title="x", data="x", accuracy=0.5, energy_uj=published).place(cost.energy) == words

@@ -18,7 +18,7 @@ from firstspike.conversion.recode import recode
 from firstspike.data import load as load_images
 from firstspike.data import split_validation
 from firstspike.explore import space
-from firstspike.explore.evaluate import Evaluator, evaluate_all, prepare
+from firstspike.explore.evaluate import Evaluator, defaults, evaluate_all, prepare
 from firstspike.processor import Processor
 from firstspike.spiking import SpikingNetwork, load
 
@@ -81,11 +81,10 @@ def test_a_code_in_which_a_layer_does_not_fit_is_refused(digits_model: Path) -> 
 
 
 def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model: Path, tmp_path: Path) -> None:
-    text = TEXT.replace("net.safetensors", str(digits_model))
+    text = TEXT.replace("net.safetensors", str(digits_model)) + "dram: [lpddr3, flat-4pj]\n"
     job = prepare(space.parse(text, name="space.yaml"), cache=tmp_path / "traces")
     design = {
         "network": str(digits_model),
-        "dram": "lpddr3",
         "code.T": 8,
         "processor.pes": 64,
         "processor.clock_mhz": 100.0,
@@ -99,7 +98,11 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
     images = validation.limit(40)
     assert result["accuracy"] == float(np.mean(snn.classify(images.pixels()) == images.labels))
     cost = Processor(pes=64, clock_mhz=100.0).run(snn, images.limit(5).pixels(), dram="lpddr3")
-    assert result["energy_uj"] == cost.energy_uj
+    assert result["energy_uj"] == result["energy_uj_lpddr3"] == cost.energy_uj
+    flat = Processor(pes=64, clock_mhz=100.0).run(snn, images.limit(5).pixels())
+    assert result["energy_uj_flat-4pj"] == flat.energy_uj
+    assert all(result[f"{key}_uj"] == part.value for key, part in cost.components.items())
+    assert result["memory_ns"] is result["meets_clock"] is None
     assert result["latency_us"] == cost.latency_us
     assert result["area_mm2"] == cost.area.value
     assert result["frames_per_second"] == cost.frames_per_second
@@ -123,3 +126,20 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
     assert evaluator.evaluate({**design, "processor.pes": 12}) == {
         "refused": "Processor.pes must be a multiple of word_bits / 8 = 8, not 12"
     }
+
+
+def test_cells_say_whether_memories_meet_the_clock(digits_model: Path, tmp_path: Path) -> None:
+    """Low-leakage cells: 250 MHz is met, 400 MHz is not; the energy is theirs."""
+    text = TEXT.replace("net.safetensors", str(digits_model)) + "cells: lstp\n"
+    job = prepare(space.parse(text, name="space.yaml"), cache=tmp_path / "traces")
+    evaluator = Evaluator(job)
+    design = {"network": str(digits_model), "code.T": 24, "processor.pes": 128}
+    fast, slow = (evaluator.evaluate({**design, "processor.clock_mhz": clock}) for clock in (400.0, 250.0))
+    assert slow["meets_clock"] and not fast["meets_clock"]
+    assert slow["memory_ns"] == fast["memory_ns"]
+    other = prepare(space.parse(text.replace("lstp", "hp"), name="space.yaml"), cache=tmp_path / "traces")
+    assert other.digest != job.digest
+    assert Evaluator(other).evaluate({**design, "processor.clock_mhz": 400.0})["meets_clock"]
+    assert defaults(job)[str(digits_model)]["energy_uj"] > 0
+    with pytest.raises(space.SpaceError, match="cells must be one of lstp, lop, hp, not 'sram'"):
+        space.parse(text.replace("lstp", "sram"), name="space.yaml")

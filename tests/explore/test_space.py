@@ -19,7 +19,6 @@ def test_a_space_holds_what_its_file_says(tmp_path: Path) -> None:
     values = {p.key: (p.unit, p.values) for p in found.parameters}
     assert values == {
         "network": ("", ("net.safetensors",)),
-        "dram": ("", ("flat-4pj",)),
         "code.T": ("steps", (8, 24)),
         "processor.pes": ("pes", (16, 64, 128)),
         "processor.clock_mhz": ("MHz", (100.0, 150.0, 200.0, 250.0)),

@@ -41,7 +41,7 @@ def hardware() -> rates.Rates:
 
 # one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
 PRICES = [
-    ("lane_adds", "pe", 800 * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value)),
+    ("lane_adds", "pe", 800 * (LOGIC.zero_operation.value + LOGIC.lane_fetch.value)),
     ("weight_read_bits", "weight_read", 800 / 640 * memories().weight.read_pj.value),
     ("weight_write_bits", "weight_write", 800 / 640 * memories().weight.write_pj.value),
     ("activation_read_bits", "activation_read", 800 / 64 * 6.296),
@@ -60,6 +60,54 @@ def test_one_event_costs_its_constant_and_nothing_else(event, component, picojou
     parts = cost.components
     assert parts.pop(component).value == pytest.approx(picojoule * 1e-6, rel=1e-12)
     assert all(part.value == 0 for part in parts.values())
+
+
+def test_products_that_are_not_zero_move_the_membrane() -> None:
+    cost = price(layer_counts(lane_adds=[600, 1000], nonzero_adds=[100, 300]))
+    moved, still = LOGIC.pe_operation.value, LOGIC.zero_operation.value
+    assert cost.components["pe"].value == pytest.approx(
+        (200 * moved + 600 * still + 800 * LOGIC.lane_fetch.value) * 1e-6, rel=1e-12
+    )
+
+
+def test_unpacking_is_priced_with_packed_rows_only() -> None:
+    packed = spec.ProcessorSpec(packed_rows=True)
+    counts = layer_counts(unpacked_bits=[640, 640])
+    assert price(counts).components["weight_write"].value == 0
+    assert price(counts, processor=packed).components["weight_write"].value == pytest.approx(
+        640 * LOGIC.unpack_bit.value * 1e-6
+    )
+    bare = replace(TECHNOLOGY, logic=replace(LOGIC, unpack_bit=None))
+    with pytest.raises(ValueError, match=r"technology must have logic\.unpack_bit and logic\.unpacker_area"):
+        rates.rates(packed, 5, bare, "flat-4pj")
+    plain, larger = (rates.rates(p, 5, TECHNOLOGY, "flat-4pj").area_mm2.value for p in (spec.ProcessorSpec(), packed))
+    assert larger - plain == pytest.approx(128 * LOGIC.unpacker_area.value * 1e-6)
+
+
+def test_zeros_cost_what_others_do_where_the_file_does_not_tell() -> None:
+    bare = replace(TECHNOLOGY, logic=replace(LOGIC, zero_operation=None))
+    counts = Counts(layers=(layer_counts(lane_adds=[8, 8]),), processor=spec.ProcessorSpec())
+    found = energy.cost(counts, weight_bits=5, technology=bare).components["pe"].value
+    assert found == pytest.approx(8 * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value) * 1e-6)
+
+
+def test_a_cell_family_brings_energy_leakage_and_time_that_belong_together() -> None:
+    """Low-leakage cells come in banks of 32 KiB and reach 4 ns; the same macro of 128 KiB would not."""
+    processor = spec.ProcessorSpec()
+    assert rates.memory_ns(processor, 5, TECHNOLOGY) is None
+    low, high = (TECHNOLOGY.of_cells(name) for name in ("lstp", "hp"))
+    slow = rates.memory_ns(processor, 5, low)
+    assert slow == pytest.approx(2.070 + LOGIC.behind_memory.value)
+    assert 3.533 + LOGIC.behind_memory.value > 4 > slow > rates.memory_ns(processor, 5, high)
+    activation = rates.memories(processor, 5, low).activation
+    assert activation.read_pj.value == pytest.approx(3.535)  # one bank of four
+    assert activation.leakage_mw.value == pytest.approx(4 * 0.001)
+    assert activation.area_mm2.value == pytest.approx(4 * 0.04649)
+    counts = Counts(layers=(layer_counts(cycles=[1000, 1000]),), processor=processor)
+    costs = [energy.cost(counts, weight_bits=5, technology=t).components["leakage"].value for t in (low, high)]
+    assert costs[0] < 0.05 * costs[1]
+    with pytest.raises(ValueError, match="cells must be one of lstp, lop, hp, not 'none'"):
+        TECHNOLOGY.of_cells("none")
 
 
 def test_written_bytes_are_encoded_and_pooled_bytes_compared() -> None:
@@ -106,7 +154,8 @@ def test_every_started_page_is_activated_per_image_and_direction() -> None:
 
 def busy(name: str, seed: int) -> LayerCounts:
     events = np.random.default_rng(seed).integers(1, 1 << 30, (len(EVENTS), 3))
-    return layer_counts(name, images=3, **dict(zip(EVENTS, events, strict=True)))
+    found = dict(zip(EVENTS, events, strict=True))
+    return layer_counts(name, images=3, **found | {"nonzero_adds": found["lane_adds"] // 3})
 
 
 def test_layers_components_and_groups_add_up_to_the_total() -> None:
@@ -133,7 +182,11 @@ def test_mean_over_images_equals_images_one_by_one() -> None:
 def test_dearer_constants_cost_more_and_only_there() -> None:
     doubled = {
         key: replace(constant, low=2 * constant.low, value=2 * constant.value, high=2 * constant.high)
-        for key, constant in (("pe_operation", LOGIC.pe_operation), ("lane_fetch", LOGIC.lane_fetch))
+        for key, constant in (
+            ("pe_operation", LOGIC.pe_operation),
+            ("zero_operation", LOGIC.zero_operation),
+            ("lane_fetch", LOGIC.lane_fetch),
+        )
     }
     dear = replace(TECHNOLOGY, logic=replace(LOGIC, **doubled))
     counts = Counts(layers=(busy("a", 4),), processor=spec.ProcessorSpec())
@@ -220,9 +273,14 @@ def test_a_whole_run_from_images_to_cost() -> None:
     assert cost.images == 4
     assert [layer.name for layer in cost.layers] == ["input", "conv", "pool", "read-out"]
     # an independent sum for the processing elements: here no layer is grouped, so additions are operations
-    pe = Fraction(int(sum(layer.sops.sum() for layer in trace.layers.values())), 4)
+    every = Fraction(int(sum(layer.sops.sum() for layer in trace.layers.values())), 4)
+    moved = Fraction(int(sum(layer.sops_nonzero.sum() for layer in trace.layers.values())), 4)
+    assert 0 < moved < every
     assert cost.components["pe"].value == pytest.approx(
-        float(pe) * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value) * 1e-6, rel=1e-12
+        float(every) * LOGIC.lane_fetch.value * 1e-6
+        + float(moved) * LOGIC.pe_operation.value * 1e-6
+        + float(every - moved) * LOGIC.zero_operation.value * 1e-6,
+        rel=1e-12,
     )
     assert cost.record() == Processor().price(snn.network, trace).record()
     silent = Processor().run(snn, np.zeros_like(x))

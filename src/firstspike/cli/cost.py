@@ -1,6 +1,9 @@
 """``firstspike cost``: cycles, memory traffic and energy of a model file on the processor."""
 
 import argparse
+from typing import Any
+
+from rich.table import Table
 
 from firstspike.cli.common import (
     CHUNK,
@@ -11,7 +14,10 @@ from firstspike.cli.common import (
     table,
     write_json,
 )
-from firstspike.processor import Interval, technology
+from firstspike.processor import Interval, Processor, cycles, energy, technology
+from firstspike.processor.cycles import Counts
+from firstspike.processor.rates import memory_ns
+from firstspike.processor.technology import Technology
 from firstspike.terminal import console
 
 
@@ -23,7 +29,9 @@ def run(options: argparse.Namespace) -> None:
     snn = chosen_network(options.network)
     images = chosen_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
     trace = run_all(snn, images, "trace")
-    cost = processor.price(snn.network, trace, technology=chosen, dram=options.dram)
+    counts = cycles.count(snn.network, trace.times, processor)
+    bits = snn.network.weights.bits
+    cost = energy.cost(counts, weight_bits=bits, technology=chosen, dram=options.dram)
     title = f"{options.network} on {images.name}: mean of {len(images)} images"
     shown = table(title, ["layer", "kind"], ["cycles", "SOPs", "DRAM, kbit", "energy, µJ", "low", "high"])
     for layer in cost.layers:
@@ -35,6 +43,8 @@ def run(options: argparse.Namespace) -> None:
     for key, part in cost.components.items():
         shown.add_row(cost.labels[key][0], cost.labels[key][1], "", "", "", *_interval(part))
     console.print(shown)
+    scenarios = _scenarios(counts, bits, chosen)
+    console.print(_beside(scenarios, chosen, processor))
     size = min(processor.images, len(images))
     per = "per image" if processor.images == 1 else f"per batch of {size} images"
     if len(images) % processor.images:
@@ -51,8 +61,53 @@ def run(options: argparse.Namespace) -> None:
     )
     write_json(
         options.json,
-        {"network": str(options.network), "dataset": images.name, **cost.record(), "layers": cost.layer_records()},
+        {
+            "network": str(options.network),
+            "dataset": images.name,
+            **cost.record(),
+            "scenarios": scenarios,
+            "layers": cost.layer_records(),
+        },
     )
+
+
+def _scenarios(counts: Counts, bits: int, chosen: Technology) -> list[dict[str, Any]]:
+    """The energy with the memories of the technology and of each of its cell families, in every DRAM scenario."""
+    found = []
+    for cells in ("", *chosen.cells):
+        priced = chosen.of_cells(cells) if cells else chosen
+        slowest = memory_ns(counts.processor, bits, priced)
+        for dram in chosen.dram:
+            total = energy.cost(counts, weight_bits=bits, technology=priced, dram=dram).energy
+            found.append(
+                {
+                    "cells": cells,
+                    "dram": dram,
+                    "energy_uj_per_image": total.value,
+                    "energy_uj_per_image_low": total.low,
+                    "energy_uj_per_image_high": total.high,
+                    "memory_ns": slowest,
+                    "meets_clock": None if slowest is None else slowest * counts.processor.clock_mhz <= 1e3,
+                }
+            )
+    return found
+
+
+def _beside(scenarios: list[dict[str, Any]], chosen: Technology, processor: Processor) -> Table:
+    """All scenarios in one table: a row for each kind of memory cells, a column for each DRAM."""
+    made = table(
+        "µJ an image, in every scenario", ["memory cells"], [f"DRAM {name}" for name in chosen.dram], ["slowest path"]
+    )
+    for cells in dict.fromkeys(row["cells"] for row in scenarios):
+        rows = [row for row in scenarios if row["cells"] == cells]
+        energies = [
+            f"{row['energy_uj_per_image']:.1f} ({row['energy_uj_per_image_low']:.1f} to {row['energy_uj_per_image_high']:.1f})"
+            for row in rows
+        ]
+        slowest, clock = rows[0]["memory_ns"], f"{processor.clock_mhz:g} MHz"
+        said = "" if slowest is None else f"{slowest:.2f} ns" + ("" if rows[0]["meets_clock"] else f", misses {clock}")
+        made.add_row(cells or "as [sram]", *energies, said)
+    return made
 
 
 def _interval(energy: Interval) -> list[str]:

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     seconds = perf_counter() - start
     provenance = {"command": f"firstspike explore {options.space}", "firstspike": __version__}
     files.write(out / "designs.csv", page.table(chosen, found))
-    files.write(out / "explore.html", page.page(chosen, found, provenance))
+    files.write(out / "explore.html", page.page(chosen, found, provenance, evaluate.defaults(job)))
     console.print(_best(chosen, found))
     rate = f", {found.evaluated / seconds * 3600:,.0f} designs per hour" if found.evaluated else ""
     console.print(

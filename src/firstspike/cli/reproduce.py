@@ -196,7 +196,9 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
 
     batch = f", {processor.images} images a batch" if processor.images > 1 else ""
     shown = _table(f"Cost: processor {name}{batch}, DRAM {scenario}")
-    shown.add_row("published energy, µJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
+    alone = processor.images == 1  # what is published is of one inference
+    if alone:
+        shown.add_row("published energy, µJ", *(f"{c.energy_uj:,.1f}" for c in PUBLISHED), "p")
     images = max((c.images for ours in found for designs in ours.costs.values() for c in designs.values()), default=0)
     count = images or options.cost_limit or (QUICK_COST_IMAGES if options.quick else COST_IMAGES)
     command = f"firstspike cost {_shown(options, 'vgg16-SET')} --data SET --limit {count}"
@@ -205,8 +207,7 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     rows = (
         ("energy, µJ an image", lambda c, p: f"{c.energy.value:,.1f}"),
         ("interval, µJ", lambda c, p: f"{c.energy.low:,.1f} to {c.energy.high:,.1f}"),
-        ("published / ours", lambda c, p: f"{p.energy_uj / c.energy.value:.2f}"),
-        ("published stands", lambda c, p: p.place(c.energy)),
+        *((("published / ours", lambda c, p: f"{p.energy_uj / c.energy.value:.2f}"),) if alone else ()),
         ("latency, µs", lambda c, p: f"{c.latency_us:,.0f}"),
         ("frames/s", lambda c, p: f"{c.frames_per_second:,.1f}"),
         ("power, mW", lambda c, p: f"{c.power_mw:,.1f}"),
@@ -218,7 +219,8 @@ def _costs(found: list[Ours], name: str, processor: Processor, scenario: str, op
     for title, show in rows:
         shown.add_row(title, *cell(show), "c")
     console.print(shown)
-    _legend("p", PAPER)
+    if alone:
+        _legend("p", PAPER)
     _legend("c", command)
 
 

@@ -18,11 +18,12 @@ from firstspike.data import split_validation
 from firstspike.explore.space import Design, Space
 from firstspike.processor import cycles, energy
 from firstspike.processor.cycles import Counts
+from firstspike.processor.rates import memory_ns
 from firstspike.spec import Network
 from firstspike.spec import load as load_network
 from firstspike.spiking import SpikingNetwork
 
-VERSION = 2
+VERSION = 3
 """Of what is kept on disk."""
 
 KEPT_NETWORKS, KEPT_COUNTS = 4, 256
@@ -57,8 +58,10 @@ class Job:
     def digest(self) -> str:
         """Hash of everything that decides a result."""
         models = {name: _sha(content) for name, content in self.models.items()}
-        parts = [VERSION, models, self.images_digest, self.space.data.cost_images, repr(self.space.base)]
-        return _sha(json.dumps([*parts, repr(self.space.technology)]).encode())
+        constants = self.space.technology
+        priced = [repr(part) for part in (constants.constants(), constants.sram, self.space.drams, self.space.base)]
+        parts = [VERSION, models, self.images_digest, self.space.data.cost_images, *priced]
+        return _sha(json.dumps(parts).encode())
 
     @property
     def images_digest(self) -> str:
@@ -131,18 +134,23 @@ class Evaluator:
             order = np.arange(-(-images // batch) * batch) % images
             times = {name: layer[order] for name, layer in times.items()}
         counts = self._kept(self._counts, (key, counted), KEPT_COUNTS, lambda: cycles.count(network, times, counted))
-        cost = energy.cost(
-            replace(counts, processor=processor),
-            weight_bits=network.weights.bits,
-            technology=space.technology,
-            dram=str(design["dram"]),
-        )
+        bits = network.weights.bits
+        costs = [
+            energy.cost(replace(counts, processor=processor), weight_bits=bits, technology=space.technology, dram=dram)
+            for dram in space.drams
+        ]
+        cost = costs[0]
         bounds, area = cost.energy, cost.area
+        slowest = memory_ns(processor, bits, space.technology)
         return {
             "accuracy": accuracy,
             "energy_uj": bounds.value,
             "energy_uj_low": bounds.low,
             "energy_uj_high": bounds.high,
+            **{f"energy_uj_{dram}": other.energy_uj for dram, other in zip(space.drams, costs, strict=True)},
+            **{f"{key}_uj": part.value for key, part in cost.components.items()},
+            "memory_ns": slowest,
+            "meets_clock": None if slowest is None else slowest * processor.clock_mhz <= 1e3,
             "area_mm2": area.value,
             "area_mm2_low": area.low,
             "area_mm2_high": area.high,
@@ -207,6 +215,13 @@ class Evaluator:
         while len(store) > most:
             store.pop(next(iter(store)))
         return made
+
+
+def defaults(job: Job) -> dict[str, Result]:
+    """Every network as it is, on the processor that the parameters change, by the network's name: marks on the page."""
+    evaluator = Evaluator(job)
+    found = {name: evaluator.evaluate({"network": name}) for name in job.models}
+    return {name: result for name, result in found.items() if "refused" not in result}
 
 
 def evaluate_all(job: Job, designs: Sequence[Design]) -> list[Result]:

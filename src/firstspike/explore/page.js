@@ -3,9 +3,10 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const NS = "http://www.w3.org/2000/svg";
 const tip = document.getElementById("tip");
 const axes = data.axes;
+function scaled(axis, value) { return axis.log ? Math.log10(value) : value; }
 const ranges = axes.map((axis, i) => {
   if (axis.names) return [0, Math.max(1, axis.names.length - 1)];
-  const values = data.rows.map((row) => row.v[i]);
+  const values = [...data.rows, ...data.marks].map((row) => row.v[i]).filter((value) => value !== null).map((value) => scaled(axis, value));
   const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
   return low < high ? [low, high] : [low - (Math.abs(low) || 1) * 0.05, high + (Math.abs(high) || 1) * 0.05];
 });
@@ -23,7 +24,18 @@ function show(axis, value) {
   const shown = Math.abs(value) >= 1e5 ? value.toPrecision(3) : String(+value.toPrecision(4));
   return axis.unit ? `${shown} ${axis.unit}` : shown;
 }
-function where(i, value) { return (value - ranges[i][0]) / (ranges[i][1] - ranges[i][0]); }
+function where(i, value) { return (scaled(axes[i], value) - ranges[i][0]) / (ranges[i][1] - ranges[i][0]); }
+function ticks(i) {
+  const [low, high] = ranges[i];
+  if (!axes[i].log) return [0, 1, 2, 3, 4].map((k) => low + k / 4 * (high - low));
+  const found = [];
+  for (let decade = Math.floor(low); decade <= high; decade++)
+    for (const digit of high - low > 2 ? [1] : high - low > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8]) {
+      const value = digit * 10 ** decade;
+      if (Math.log10(value) >= low && Math.log10(value) <= high) found.push(value);
+    }
+  return found;
+}
 function passes(row) {
   for (const [i, [low, high]] of brushes) { const at = where(i, row.v[i]); if (at < low || at > high) return false; }
   return true;
@@ -31,15 +43,29 @@ function passes(row) {
 function hover(event, row) {
   tip.replaceChildren();
   const head = document.createElement("b");
-  head.textContent = `design ${row.t}${row.f ? ", on the front" : ""}`;
+  head.textContent = row.name || `design ${row.t}${row.f ? ", on the front" : ""}${row.late ? ", its memories miss its clock" : ""}`;
   tip.appendChild(head);
-  axes.forEach((axis, i) => {
+  const entry = (label, value) => {
     const line = document.createElement("div");
     const name = document.createElement("span");
-    name.textContent = axis.label;
-    line.append(name, show(axis, row.v[i]));
+    name.textContent = label;
+    line.append(name, value);
     tip.appendChild(line);
+  };
+  axes.forEach((axis, i) => {
+    if (row.v[i] === null) return;
+    const bounds = (row.e || {})[i];
+    entry(axis.label, show(axis, row.v[i]) + (bounds ? ` (${+bounds[0].toPrecision(3)} to ${+bounds[1].toPrecision(3)})` : ""));
   });
+  for (const [dram, energy] of Object.entries(row.d || {})) entry(`energy, ${dram}`, `${+energy.toPrecision(4)} µJ`);
+  const total = (row.c || []).reduce((a, b) => a + b, 0);
+  const parts = (row.c || []).map((part, k) => [data.components[k], part]).filter(([, part]) => part > 0.005 * total);
+  if (parts.length) {
+    const title = document.createElement("b");
+    title.textContent = "energy by component, µJ";
+    tip.appendChild(title);
+    for (const [name, part] of parts.sort((a, b) => b[1] - a[1])) entry(name, String(+part.toPrecision(3)));
+  }
   tip.hidden = false;
   const left = Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8);
   const top = Math.min(event.clientY + 14, window.innerHeight - tip.offsetHeight - 8);
@@ -57,20 +83,33 @@ function scatter(figure, x, y) {
   const W = 440, H = 300, L = 62, B = 44, T = 12, R = 14;
   const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, class: "chart fill", role: "img" }, figure);
   const px = (row) => L + where(x, row.v[x]) * (W - L - R), py = (row) => H - B - where(y, row.v[y]) * (H - B - T);
-  for (let k = 0; k <= 4; k++) {
-    const gy = H - B - k / 4 * (H - B - T), gx = L + k / 4 * (W - L - R);
-    const tick = (i) => String(+(ranges[i][0] + k / 4 * (ranges[i][1] - ranges[i][0])).toPrecision(3));
+  for (const tick of ticks(y)) {
+    const gy = py({ v: { [y]: tick } });
     make("line", { x1: L, x2: W - R, y1: gy, y2: gy, class: "grid" }, svg);
-    make("text", { x: L - 8, y: gy + 4, "text-anchor": "end", class: "axis" }, svg, tick(y));
-    make("text", { x: gx, y: H - B + 17, "text-anchor": k === 4 ? "end" : "middle", class: "axis" }, svg, tick(x));
+    make("text", { x: L - 8, y: gy + 4, "text-anchor": "end", class: "axis" }, svg, String(+tick.toPrecision(3)));
+  }
+  for (const tick of ticks(x)) {
+    const gx = px({ v: { [x]: tick } });
+    make("text", { x: gx, y: H - B + 17, "text-anchor": gx > W - R - 12 ? "end" : "middle", class: "axis" }, svg, String(+tick.toPrecision(3)));
   }
   const name = (i) => axes[i].label + (axes[i].unit ? `, ${axes[i].unit}` : "") + (axes[i].better ? ` (${axes[i].better})` : "");
   make("text", { x: (L + W - R) / 2, y: H - 8, "text-anchor": "middle" }, svg, name(x));
   make("text", { x: 14, y: (H - B + T) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(H - B + T) / 2})` }, svg, name(y));
+  const clip = (i, value) => Math.min(1, Math.max(0, value > 0 || !axes[i].log ? where(i, value) : 0));
+  for (const row of ordered.filter((one) => one.f && passes(one))) {
+    const [across, up] = [(row.e || {})[x], (row.e || {})[y]];
+    if (across) make("line", { x1: L + clip(x, across[0]) * (W - L - R), x2: L + clip(x, across[1]) * (W - L - R), y1: py(row), y2: py(row), class: "bar" }, svg);
+    if (up) make("line", { x1: px(row), x2: px(row), y1: H - B - clip(y, up[0]) * (H - B - T), y2: H - B - clip(y, up[1]) * (H - B - T), class: "bar" }, svg);
+  }
   for (const row of ordered) {
-    const kind = row.f ? "dot front" : "dot";
+    const kind = (row.f ? "dot front" : "dot") + (row.late ? " late" : "");
     const node = make("circle", { cx: px(row), cy: py(row), r: row.f ? 4.5 : 3, class: passes(row) ? kind : `${kind} off` }, svg);
     hoverable(node, row);
+  }
+  for (const mark of data.marks) {
+    if (mark.v[x] === null || mark.v[y] === null) continue;
+    const text = make("text", { x: px(mark), y: py(mark) + 6, "text-anchor": "middle", class: "mark" }, svg, mark.kind === "published" ? "★" : "◆");
+    hoverable(text, mark);
   }
 }
 
@@ -93,7 +132,10 @@ function parallel(figure) {
       make("text", { x, y: 10 + 13 * line, "text-anchor": "middle", class: "small" }, svg, text);
     });
     const ticks = names ? names.map((name, n) => [name, where(i, n)])
-      : [0, 1].map((at) => [String(+(ranges[i][0] + at * (ranges[i][1] - ranges[i][0])).toPrecision(4)), at]);
+      : [0, 1].map((at) => {
+        const end = ranges[i][at];
+        return [String(+(axes[i].log ? 10 ** end : end).toPrecision(4)), at];
+      });
     for (const [text, at] of ticks) {
       const y = ay(at) + (names ? 4 : at ? -4 : 14);
       make("text", { x: x + (names ? 6 : 0), y, "text-anchor": names ? "start" : "middle", class: "axis" }, svg, text);

@@ -40,7 +40,7 @@ MAX_COUNT = 10_000_000
 
 _UNITS = {"mhz": "MHz", "kib": "KiB", "bits": "bit", "T": "steps", "tau": "steps/octave"}
 _GROUPS: Mapping[str, type] = {"code": Code, "weights": LogWeights, "processor": Processor}
-_KEYS = ("format", "networks", "data", "technology", "dram", "design", "objectives", "search", *_GROUPS)
+_KEYS = ("format", "networks", "data", "technology", "cells", "dram", "design", "objectives", "search", *_GROUPS)
 
 Value = bool | int | float | str
 Design = Mapping[str, Value]
@@ -78,7 +78,7 @@ class Parameter:
     """What one parameter of a design may be.
 
     Attributes:
-        key: ``network``, ``dram``, or group and field, as in ``processor.pes``.
+        key: ``network``, or group and field, as in ``processor.pes``.
         unit: of its values; empty for names and switches.
         values: the choices; empty where any number from ``low`` to ``high`` will do.
         low, high: bounds of such a number.
@@ -149,12 +149,14 @@ class Space:
         networks: model file by name as given.
         parameters: what varies.
         base: the processor that the parameters change.
+        drams: scenarios of the external memory: every design is priced in all of them, and judged in the first.
         objectives: names from `OBJECTIVES`.
     """
 
     networks: Mapping[str, Path]
     parameters: tuple[Parameter, ...]
     base: Processor
+    drams: tuple[str, ...]
     technology: Technology
     data: Data
     search: Search
@@ -204,7 +206,7 @@ def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
     for entry in drams:
         if entry not in constants.dram:
             raise root.broken("dram", f"must be among {', '.join(constants.dram)}, not {brief(entry)}")
-    parameters = [Parameter(key="network", values=tuple(networks)), Parameter(key="dram", values=drams)]
+    parameters = [Parameter(key="network", values=tuple(networks))]
     for group in _GROUPS:
         parameters += _group(root, group)
     objectives = _names(root, "objectives", list(OBJECTIVES)[:4])
@@ -215,6 +217,7 @@ def parse(text: str, *, name: str, folder: Path = Path()) -> Space:
         networks=networks,
         parameters=tuple(parameters),
         base=_design(root, folder),
+        drams=drams,
         technology=constants,
         data=root.table("data").build(Data),
         search=root.table("search").build(Search) if "search" in root else Search(),
@@ -291,11 +294,17 @@ def _network(root: Keys, entry: str, folder: Path) -> Path:
 
 
 def _technology(root: Keys, folder: Path) -> Technology:
-    if "technology" not in root:
-        return technology.default()
-    value = root.take("technology", str)
-    path = folder / value
-    return technology.load(path if path.is_file() else Path(value))
+    found = technology.default()
+    if "technology" in root:
+        value = root.take("technology", str)
+        path = folder / value
+        found = technology.load(path if path.is_file() else Path(value))
+    if "cells" not in root:
+        return found
+    cells = root.take("cells", str)
+    if cells not in found.cells:
+        raise root.broken("cells", f"must be one of {', '.join(found.cells) or 'none'}, not {brief(cells)}")
+    return found.of_cells(cells)
 
 
 def _design(root: Keys, folder: Path) -> Processor:

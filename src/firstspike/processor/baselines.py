@@ -13,7 +13,7 @@ from firstspike.compiler.packing import is_zero
 from firstspike.processor import cycles, energy, spinalflow
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
-from firstspike.processor.rates import rates
+from firstspike.processor.rates import rates, zero_pj
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
@@ -63,6 +63,7 @@ def linear_weights(
     chosen = replace(
         rates(processor, bits, technology, dram),
         lane_add_pj=technology.baseline.multiply_operation + technology.logic.lane_fetch,
+        zero_add_pj=zero_pj(technology, technology.baseline.multiply_operation),
     )
     design = "linear weights"
     return energy.price(
@@ -97,6 +98,7 @@ def base_e_tables(
     chosen = replace(
         chosen,
         lane_add_pj=technology.baseline.table_operation + technology.logic.lane_fetch,
+        zero_add_pj=zero_pj(technology, technology.baseline.table_operation),
         spike_pj=chosen.spike_pj + table.read_pj,
         leakage_mw=chosen.leakage_mw + table.leakage_mw,
         area_mm2=chosen.area_mm2 + table.area_mm2,

@@ -42,6 +42,7 @@ class LayerCounts:
         threshold_steps: cycles in which a threshold is broadcast to all processing elements (firing and residuals).
         activation_read_bits, activation_write_bits: activation buffer, whole words.
         weight_read_bits, weight_write_bits: weight buffer, whole rows of ``pes`` codes (written from DRAM).
+        unpacked_bits: packed weight rows that the unpacker takes, whole words.
         bias_read_bits, bias_write_bits: bias registers, whole tiles of ``pes`` accumulators.
         membrane_read_bits, membrane_write_bits: membrane memory, whole rows of ``pes`` accumulators.
         dram_read_bits, dram_write_bits: DRAM port, whole words: descriptors, biases, thresholds, weights, maps, logits.
@@ -62,6 +63,7 @@ class LayerCounts:
     activation_write_bits: np.ndarray
     weight_read_bits: np.ndarray
     weight_write_bits: np.ndarray
+    unpacked_bits: np.ndarray
     bias_read_bits: np.ndarray
     bias_write_bits: np.ndarray
     membrane_read_bits: np.ndarray

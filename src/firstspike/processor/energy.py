@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMPONENTS: Mapping[str, str] = {
     "pe": "processing elements",
     "weight_read": "weight buffer, reads",
-    "weight_write": "weight buffer, writes",
+    "weight_write": "weight buffer, unpacking and writes",
     "activation_read": "activation buffer, reads",
     "activation_write": "activation buffer, writes",
     "membrane": "membranes",
@@ -335,9 +335,11 @@ def _components(kind: str, events: Mapping[str, float], activations: Interval, c
     pooled = events["activation_read_bits"] / 8 if kind == "maxpool2d" else 0.0
     handled = events["activation_write_bits"] / 8 + pooled
     energies = {
-        "pe": chosen.lane_add_pj.times(events["lane_adds"]),
+        "pe": chosen.lane_add_pj.times(events["nonzero_adds"])
+        + chosen.zero_add_pj.times(events["lane_adds"] - events["nonzero_adds"]),
         "weight_read": chosen.weight_read_pj.times(events["weight_read_bits"]),
-        "weight_write": chosen.weight_write_pj.times(events["weight_write_bits"]),
+        "weight_write": chosen.weight_write_pj.times(events["weight_write_bits"])
+        + chosen.unpack_bit_pj.times(events["unpacked_bits"]),
         "activation_read": chosen.activation_read_pj.times(events["activation_read_bits"]),
         "activation_write": chosen.activation_write_pj.times(events["activation_write_bits"]),
         "membrane": chosen.membrane_read_pj.times(events["membrane_read_bits"])

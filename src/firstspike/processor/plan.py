@@ -25,6 +25,7 @@ EVENTS = (
     "activation_write_bits",
     "weight_read_bits",
     "weight_write_bits",
+    "unpacked_bits",
     "bias_read_bits",
     "bias_write_bits",
     "membrane_read_bits",

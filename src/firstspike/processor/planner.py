@@ -7,10 +7,11 @@ import numpy as np
 
 from firstspike.compiler import mapping
 from firstspike.compiler.channels import resolve
+from firstspike.compiler.packing import weight_words
 from firstspike.compiler.stages import payload_words
 from firstspike.processor.plan import DRAIN, EVENTS, ISSUE, LATENCY, NEXT, PIXEL, Plan
 from firstspike.processor.walks import Walks
-from firstspike.spec.fan_out import fan_out
+from firstspike.spec.fan_out import nonzero_leaving
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Load, Operation, Pool, Program, Window, descriptor_words
@@ -62,7 +63,8 @@ class _Planner:
                 for connection in layer.connections:
                     walk, factor = self._synapses(layer, connection)
                     shares.append((EVENTS.index("sops"), index, walk, 0, factor))
-                    synapses.append((self._origin(connection.source), index, self._leaving(connection)))
+                    origin = self._origin(connection.source)
+                    synapses.append((origin, index, nonzero_leaving(self.network, connection, origin)))
         dynamic, rows = self._dynamic(shares, len(names))
         return Plan(
             processor=self.processor,
@@ -153,12 +155,6 @@ class _Planner:
         )
         return self._add(name, rows, columns, 0, words, 0), layer.outputs // layer.groups
 
-    def _leaving(self, layer: Synaptic) -> np.ndarray:
-        """Synapses of non-zero weight that leave each neuron of a connection's map, float64: all planes of a pixel alike."""
-        name = self._origin(layer.source)
-        nonzero = fan_out(self.network, layer)[1].reshape(self.network.shapes[name])
-        return np.repeat(nonzero, self.network.planes(name), axis=0).reshape(-1).astype(np.float64)
-
     def _add(self, source: str, rows: np.ndarray, columns: np.ndarray, word: int, words: int, positions: int) -> int:
         name = self._origin(source)
         outside = positions - int(rows.sum() * columns.sum()) if positions else 0
@@ -203,6 +199,8 @@ class _Planner:
             events["activation_read_bits"] = (read + operation.pixels * added) * word
             events["activation_write_bits"] = operation.pixels * operation.out_words * operation.last * word
             events["weight_write_bits"] = operation.rows * processor.pes * self.network.weights.bits
+            if processor.packed_rows:
+                events["unpacked_bits"] = weight_words(self.network, processor, operation)[0] * word
             events["bias_read_bits"] = operation.pixels * operation.first * accumulators
             events["bias_write_bits"] = operation.first * accumulators
             events["membrane_read_bits"] = operation.pixels * (not operation.first) * accumulators

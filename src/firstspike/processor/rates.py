@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from firstspike.arith import checks
 from firstspike.processor.sram import Buffer
 from firstspike.processor.technology import Dram, Technology
-from firstspike.spec.interval import Interval, plain, total
+from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.processor import ProcessorSpec
 
 
@@ -16,6 +16,8 @@ class Rates:
     Attributes:
         clock_mhz: clock frequency in MHz.
         lane_add_pj: one product added to one membrane, its weight taken to the lane.
+        zero_add_pj: the same of a weight that is zero.
+        unpack_bit_pj: one bit of packed weight rows unpacked.
         weight_read_pj, weight_write_pj, activation_read_pj, activation_write_pj, membrane_read_pj, membrane_write_pj:
             one bit of an on-chip memory.
         threshold_step_pj: one threshold compared in all lanes.
@@ -28,6 +30,8 @@ class Rates:
 
     clock_mhz: float
     lane_add_pj: Interval
+    zero_add_pj: Interval
+    unpack_bit_pj: Interval
     weight_read_pj: Interval
     weight_write_pj: Interval
     activation_read_pj: Interval
@@ -74,9 +78,18 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
     row, membrane = processor.pes * weight_bits, processor.pes * processor.accumulator_bits
     buffers = (parts.weight, parts.weight, parts.activation, parts.membrane)
     area = logic_mm2(technology, processor.pes)
+    if processor.packed_rows:
+        if logic.unpack_bit is None or logic.unpacker_area is None:
+            raise ValueError(
+                "technology must have logic.unpack_bit and logic.unpacker_area for a processor with packed_rows, "
+                f"not only those of {technology.name!r}"
+            )
+        area += logic.unpacker_area.times(processor.pes * 1e-6)
     return Rates(
         clock_mhz=processor.clock_mhz,
         lane_add_pj=logic.pe_operation + logic.lane_fetch,
+        zero_add_pj=zero_pj(technology, logic.pe_operation),
+        unpack_bit_pj=plain(logic.unpack_bit) if processor.packed_rows and logic.unpack_bit else ZERO,
         weight_read_pj=parts.weight.read_pj.times(1 / row),
         weight_write_pj=parts.weight.write_pj.times(1 / row),
         activation_read_pj=parts.activation.read_pj.times(1 / processor.word_bits),
@@ -92,6 +105,26 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
         dram=technology.memory(dram),
         area_mm2=total([buffer.area_mm2 for buffer in buffers]) + area,
     )
+
+
+def zero_pj(technology: Technology, operation: Interval) -> Interval:
+    """A weight of zero that comes to a lane whose product takes ``operation``: as much less as in ours."""
+    logic, ours = technology.logic, technology.logic.pe_operation
+    if logic.zero_operation is None:
+        return operation + logic.lane_fetch
+    share = logic.zero_operation.value / ours.value if ours.value else 1.0
+    return operation.times(share) + logic.lane_fetch
+
+
+def memory_ns(processor: ProcessorSpec, weight_bits: int, technology: Technology) -> float | None:
+    """From a clock edge through the slowest memory and the logic behind it to the next register, at least, in ns.
+
+    None where the technology does not know.
+    """
+    parts = memories(processor, weight_bits, technology)
+    access = [part.access_ns for part in (parts.weight, parts.activation, parts.membrane)]
+    behind = technology.logic.behind_memory
+    return None if behind is None or None in access else max(ns for ns in access if ns is not None) + behind.value
 
 
 def clock_pj(technology: Technology, pes: int) -> Interval:

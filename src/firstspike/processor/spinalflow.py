@@ -16,9 +16,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from firstspike.arith import NO_SPIKE, checks
 from firstspike.processor.cycles import LayerCounts
 from firstspike.processor.plan import EVENTS
-from firstspike.processor.rates import Rates, clock_pj, logic_mm2
+from firstspike.processor.rates import Rates, clock_pj, logic_mm2, zero_pj
 from firstspike.processor.technology import Technology
-from firstspike.spec.interval import Interval, plain, total
+from firstspike.spec.fan_out import nonzero_leaving
+from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 
 
@@ -69,6 +70,8 @@ def rates(design: SpinalFlow, technology: Technology, dram: str) -> Rates:
     return Rates(
         clock_mhz=design.clock_mhz,
         lane_add_pj=baseline.add_operation + logic.lane_fetch,
+        zero_add_pj=zero_pj(technology, baseline.add_operation),
+        unpack_bit_pj=ZERO,
         weight_read_pj=filters.read_pj.times(1 / row),
         weight_write_pj=filters.write_pj.times(1 / row),
         activation_read_pj=spines.read_pj.times(1 / design.word_bits),
@@ -208,6 +211,9 @@ def _synaptic(network: Network, layer: Synaptic, times: Mapping[str, np.ndarray]
     spikes = field.spikes()
     if not layer.fires:
         events["dram_write_bits"] += layer.outputs * spikes.shape[1] * design.accumulator_bits
+    origin = _behind(network, layer.source)
+    fired = (times[origin] != NO_SPIKE).reshape(images, -1)
+    events["nonzero_adds"] += (fired @ nonzero_leaving(network, layer, origin)).astype(np.int64)
     events["sops"] += layer.outputs // field.groups * spikes.sum(axis=(1, 2, 3))
     return _layer(layer.name, layer.kind, images, events)
 

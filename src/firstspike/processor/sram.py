@@ -18,16 +18,18 @@ class SramMacro:
     leakage_low_mw: float
     leakage_mw: float
     area_mm2: float
+    access_ns: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Buffer:
-    """What a buffer costs: per access of one word (pJ), all the time (mW), and on the die (mm²)."""
+    """What a buffer costs: per access of one word (pJ), all the time (mW), on the die (mm²), until its data (ns, if known)."""
 
     read_pj: Interval
     write_pj: Interval
     leakage_mw: Interval
     area_mm2: Interval
+    access_ns: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +76,14 @@ class SramTable:
         def figure(name: str, count: float) -> float:
             return count * _interpolate([(macro.capacity_kib, getattr(macro, name)) for macro in column], capacity)
 
+        known = all(macro.access_ns is not None for macro in column)
         leakage, least = (figure(name, beside * stacked) for name in ("leakage_mw", "leakage_low_mw"))
         return Buffer(
             read_pj=self._bounded(figure("read_pj", beside)),
             write_pj=self._bounded(figure("write_pj", beside)),
             leakage_mw=Interval(low=min(least, leakage), value=leakage, high=leakage * self.high_factor),
             area_mm2=self._bounded(figure("area_mm2", beside * stacked)),
+            access_ns=figure("access_ns", 1) if known else None,
         )
 
     def _bounded(self, value: float) -> Interval:

@@ -1,8 +1,8 @@
 """Energy per event, leakage and area of a technology: a TOML file, every constant with unit, source and bounds."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,11 @@ LOGIC_UNITS = MappingProxyType(
 )
 """Constants of the logic and the unit each must have."""
 
+OPTIONAL_UNITS = MappingProxyType(
+    {"zero_operation": "pJ", "unpack_bit": "pJ/bit", "unpacker_area": "um2", "behind_memory": "ns"}
+)
+"""Constants of the logic that a file may leave out, and the unit each must have."""
+
 BASELINE_UNITS = MappingProxyType(
     {
         "add_operation": "pJ",
@@ -58,6 +63,9 @@ DRAM_UNITS = MappingProxyType(
 
 SRAM_COLUMNS = ("capacity", "width", "read", "write", "leakage_low", "leakage", "area")
 SRAM_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mW", "mm2")
+
+CELLS_COLUMNS = ("capacity", "width", "read", "write", "leakage", "area", "access")
+CELLS_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mm2", "ns")
 
 
 class TechnologyError(ConfigError):
@@ -87,6 +95,10 @@ class Logic:
         pe_area: area of logic that each lane adds.
         control_area: area of logic that does not grow with the lanes.
         leakage: leakage power per area of logic.
+        zero_operation: energy of a weight of zero that comes to a lane; None: what `pe_operation` is.
+        unpack_bit: energy of a bit of packed weight rows, from the DRAM port to the row's register.
+        unpacker_area: area of the unpacker per lane.
+        behind_memory: delay of the logic between a memory's data and the next register.
     """
 
     pe_operation: Constant
@@ -99,6 +111,10 @@ class Logic:
     pe_area: Constant
     control_area: Constant
     leakage: Constant
+    zero_operation: Constant | None = None
+    unpack_bit: Constant | None = None
+    unpacker_area: Constant | None = None
+    behind_memory: Constant | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +178,7 @@ class Technology:
         logic: see `Logic`. baseline: see `Baseline`. link: see `Link`.
         sram: the macro table.
         dram: scenarios by name.
+        cells: macro tables of one cell family each, by name: dynamic energy, leakage and access time that belong together.
     """
 
     name: str
@@ -171,6 +188,17 @@ class Technology:
     link: Link
     sram: SramTable
     dram: Mapping[str, Dram]
+    cells: Mapping[str, SramTable] = field(default_factory=dict)
+
+    def of_cells(self, name: str) -> "Technology":
+        """The technology with memories of one cell family.
+
+        Raises:
+            ValueError: the technology has none of that name.
+        """
+        if name not in self.cells:
+            raise ValueError(f"cells must be one of {', '.join(self.cells) or 'none'}, not {brief(name)}")
+        return replace(self, sram=self.cells[name])
 
     def __repr__(self) -> str:
         return (
@@ -207,6 +235,8 @@ class Technology:
     def constants(self) -> dict[str, Constant]:
         """Every constant but those of the SRAM table, by its key in the file, in order."""
         found = {f"logic.{key}": getattr(self.logic, key) for key in LOGIC_UNITS}
+        given = {f"logic.{key}": getattr(self.logic, key) for key in OPTIONAL_UNITS}
+        found |= {key: constant for key, constant in given.items() if constant is not None}
         found |= {f"baseline.{key}": getattr(self.baseline, key) for key in BASELINE_UNITS}
         found |= {f"link.{key}": getattr(self.link, key) for key in LINK_UNITS}
         for name, dram in self.dram.items():
@@ -249,10 +279,11 @@ def parse(text: str, name: str) -> Technology:
     technology = Technology(
         name=_name(root, "name", root.take("name", str)),
         description=_text(root, "description"),
-        logic=_constants(root.table("logic"), Logic, LOGIC_UNITS),
+        logic=_constants(root.table("logic"), Logic, LOGIC_UNITS, optional=OPTIONAL_UNITS),
         baseline=_constants(root.table("baseline"), Baseline, BASELINE_UNITS),
         link=_constants(root.table("link"), Link, LINK_UNITS),
         sram=_sram(root.table("sram")),
+        cells=_cells(root),
         dram=MappingProxyType({_name(scenarios, key, key): _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     root.close()
@@ -291,9 +322,12 @@ def _constant(table: Keys, key: str, unit: str) -> Constant:
     return constant
 
 
-def _constants(table: Keys, kind: type[Kind], units: Mapping[str, str]) -> Kind:
+def _constants(
+    table: Keys, kind: type[Kind], units: Mapping[str, str], *, optional: Mapping[str, str] = MappingProxyType({})
+) -> Kind:
     """A dataclass of constants, one for each unit, from a table that holds nothing else."""
-    made = kind(**{key: _constant(table, key, unit) for key, unit in units.items()})
+    given = {**units, **{key: unit for key, unit in optional.items() if key in table}}
+    made = kind(**{key: _constant(table, key, unit) for key, unit in given.items()})
     table.close()
     return made
 
@@ -307,8 +341,31 @@ def _dram(table: Keys) -> Dram:
     return dram
 
 
+def _cells(root: Keys) -> Mapping[str, SramTable]:
+    if "cells" not in root:
+        return MappingProxyType({})
+    families = root.table("cells")
+    return MappingProxyType({_name(families, name, name): _family(families.table(name)) for name in families.names()})
+
+
+def _family(table: Keys) -> SramTable:
+    """Macros of one cell family; their leakage has the bounds of their energies."""
+    made = _table(table, CELLS_COLUMNS, CELLS_UNITS, _family_macro)
+    macros = (replace(macro, leakage_low_mw=macro.leakage_mw * made.low_factor) for macro in made.macros)
+    return replace(made, macros=tuple(macros))
+
+
 def _sram(table: Keys) -> SramTable:
-    for key, expected in (("columns", SRAM_COLUMNS), ("units", SRAM_UNITS)):
+    return _table(table, SRAM_COLUMNS, SRAM_UNITS, _macro)
+
+
+def _table(
+    table: Keys,
+    columns: tuple[str, ...],
+    units: tuple[str, ...],
+    read: Callable[[Keys, str, list[float]], SramMacro],
+) -> SramTable:
+    for key, expected in (("columns", columns), ("units", units)):
         given = table.take(key)
         if given != list(expected):
             raise table.broken(key, f"must be {list(expected)!r}, not {brief(given)}")
@@ -318,7 +375,9 @@ def _sram(table: Keys) -> SramTable:
     rows = table.take("rows")
     if not isinstance(rows, list) or not rows:
         raise table.broken("rows", f"must be a list of rows, not {brief(rows)}")
-    macros = tuple(_macro(table, f"rows[{index}]", row) for index, row in enumerate(rows))
+    macros = tuple(
+        read(table, f"rows[{index}]", _row(table, f"rows[{index}]", row, columns)) for index, row in enumerate(rows)
+    )
     for macro in macros:
         twins = [m for m in macros if (m.width_bits, m.capacity_kib) == (macro.width_bits, macro.capacity_kib)]
         if len(twins) > 1:
@@ -331,13 +390,11 @@ def _sram(table: Keys) -> SramTable:
     return sram
 
 
-def _macro(table: Keys, key: str, row: object) -> SramMacro:
-    if not isinstance(row, list) or len(row) != len(SRAM_COLUMNS):
-        raise table.broken(
-            key, f"must hold the {len(SRAM_COLUMNS)} columns {', '.join(SRAM_COLUMNS)}, not {brief(row)}"
-        )
-    for column, value in zip(SRAM_COLUMNS, row, strict=True):
-        positive = column != "leakage_low"
+def _row(table: Keys, key: str, row: object, columns: tuple[str, ...]) -> list[float]:
+    if not isinstance(row, list) or len(row) != len(columns):
+        raise table.broken(key, f"must hold the {len(columns)} columns {', '.join(columns)}, not {brief(row)}")
+    for column, value in zip(columns, row, strict=True):
+        positive = column != "leakage_low" and (column != "leakage" or columns is SRAM_COLUMNS)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise table.broken(f"{key}.{column}", f"must be a number, not {brief(value)}")
         if not (value > 0 if positive else value >= 0) or value == float("inf"):
@@ -346,6 +403,33 @@ def _macro(table: Keys, key: str, row: object) -> SramMacro:
             )
     if not isinstance(row[1], int):
         raise table.broken(f"{key}.width", f"must be an int, not {row[1]!r}")
+    return row
+
+
+def _macro(table: Keys, key: str, row: list[float]) -> SramMacro:
     if row[4] > row[5]:
         raise table.broken(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
-    return SramMacro(**dict(zip((field.name for field in fields(SramMacro)), row, strict=True)))
+    capacity, width, read, write, leakage_low, leakage, area = row
+    return SramMacro(
+        capacity_kib=capacity,
+        width_bits=int(width),
+        read_pj=read,
+        write_pj=write,
+        leakage_low_mw=leakage_low,
+        leakage_mw=leakage,
+        area_mm2=area,
+    )
+
+
+def _family_macro(table: Keys, key: str, row: list[float]) -> SramMacro:
+    capacity, width, read, write, leakage, area, access = row
+    return SramMacro(
+        capacity_kib=capacity,
+        width_bits=int(width),
+        read_pj=read,
+        write_pj=write,
+        leakage_low_mw=leakage,
+        leakage_mw=leakage,
+        area_mm2=area,
+        access_ns=access,
+    )

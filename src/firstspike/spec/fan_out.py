@@ -21,6 +21,15 @@ def fan_out(network: Network, layer: Synaptic) -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(every, used.shape).copy(), used
 
 
+def nonzero_leaving(network: Network, layer: Synaptic, name: str) -> np.ndarray:
+    """Synapses of non-zero weight that leave each neuron of map ``name``, which a connection reads; float64, one axis.
+
+    The map may lie behind flattenings of the connection's source; all planes of a pixel have its weights.
+    """
+    nonzero = fan_out(network, layer)[1].reshape(network.shapes[name])
+    return np.repeat(nonzero, network.planes(name), axis=0).reshape(-1).astype(np.float64)
+
+
 def _spread(counts: np.ndarray, layer: Conv2d, network: Network, *, axis: int) -> np.ndarray:
     """Counts per tap of one axis of the kernel, summed over the outputs that read an input position through a tap.
 

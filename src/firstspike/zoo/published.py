@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from firstspike.spec.interval import Interval
-
 PAPER = "arXiv 2208.04494, abstract"
 
 
@@ -25,23 +23,6 @@ class Published:
     def key(self) -> str:
         """Key in the record."""
         return self.data.replace("-", "_")
-
-    def place(self, energy: Interval) -> str:
-        """Where the published energy stands in an interval, in words.
-
-        >>> PUBLISHED[0].place(Interval(low=386.7, value=436.7, high=536.7))
-        'within, 50 % of the way above the value'
-        """
-        if self.energy_uj > energy.high:
-            return "above ours"
-        if self.energy_uj < energy.low:
-            return "below ours"
-        part, side = (
-            ((energy.value - self.energy_uj) / (energy.value - energy.low or 1), "below")
-            if self.energy_uj <= energy.value
-            else ((self.energy_uj - energy.value) / (energy.high - energy.value), "above")
-        )
-        return f"within, {100 * part:.0f} % of the way {side} the value"
 
 
 PUBLISHED = (

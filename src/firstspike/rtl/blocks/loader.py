@@ -52,7 +52,7 @@ class Loader(wiring.Component):
         ]
         if self.parameters.processor.packed_rows:
             descriptor = registers.descriptor
-            lanes = Mux(descriptor.fires, descriptor.out_words * 8, descriptor.out_words)
+            lanes = Mux(descriptor.fires, descriptor.out_words * self.parameters.processor.lanes, descriptor.out_words)
             m.d.comb += [
                 self.weights.bitmap.eq(descriptor.bitmap),
                 self.weights.last_group.eq((lanes - 1) >> exact_log2(self.parameters.processor.word_bits)),
