@@ -59,7 +59,10 @@ def test_spikes_of_windows(density: float, readiness: float, word: int, words: i
                 ctx.set(window.address, (y0 * WORDS * WIDTH + x0 * WORDS + word) % 64)
                 ctx.set(window.y, y0)
                 ctx.set(window.x, x0)
+                read = flat[ctx.get(walker.buffer.address)] if ctx.get(walker.buffer.enable) else None
                 await ctx.tick()
+                if read is not None:
+                    ctx.set(walker.buffer.data, read)
                 ctx.set(window.start, 0)
                 seen: list[tuple[int, int]] = []
                 cycles, held, done = 0, None, False

@@ -26,10 +26,10 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("PoolTakesTheEarliest", pool, "(1 << width) - 1", "0"),
     ("WeightsComeAsTheyWent", weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
     ("WeightsComeAsTheyWent", weights, "chosen.eq(control.slot)", "chosen.eq(0)"),
-    ("WalkerWalksTheWindow", walker, "(y >= 0) & ", ""),
-    ("WalkerWalksTheWindow", walker, "window.position_rows)", "0)"),
-    ("WalkerWalksTheWindow", walker, "active & advance & within", "active & within"),
-    ("WalkerWalksTheWindow", walker, "self.x.eq(self.first_x)", "self.x.eq(self.x)"),
+    ("WalkerWalksTheWindow", walker, "(here.y >= 0) & ", ""),
+    ("WalkerWalksTheWindow", walker, "window.position_rows >> self.lane_bits", "0"),
+    ("WalkerWalksTheWindow", walker, "(active & room)", "active"),
+    ("WalkerWalksTheWindow", walker, "held.x.eq(window.x)", "held.x.eq(here.x)"),
 ]
 
 

@@ -53,9 +53,15 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "stale bias": (sums, "Mux(control.slot, registers", "Mux(~control.slot, registers"),
     "weights always of bank 0": (executor, "self.weights.slot.eq(slot)", "self.weights.slot.eq(0)"),
     "stale weight row index": (weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
-    "rows above the map are read": (walker, "(y >= 0) & ", ""),
-    "address stage ignores backpressure": (walker, "active & advance & within", "active & within"),
-    "words skip rows outside the map": (walker, "window.position_rows)", "0)"),
+    "rows above the map are read": (walker, "(here.y >= 0) & ", ""),
+    "address stage ignores backpressure": (walker, "(active & room)", "active"),
+    "a word on its way is overwritten": (walker, "reading & (keeping == advance)", "reading"),
+    "a word that waits in the buffer is forgotten": (
+        walker,
+        "reading.eq(issue | (reading & ~moves))",
+        "reading.eq(issue)",
+    ),
+    "words skip rows outside the map": (walker, "window.position_rows >> self.lane_bits", "0"),
     "pooling takes the latest": (pool, "new < old", "new > old"),
     "spike times are not cleared": (
         executor,

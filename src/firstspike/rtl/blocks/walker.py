@@ -1,8 +1,9 @@
 """Input generator: walks a window over the activation buffer, skips silence, delivers spikes with their weight rows."""
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out, PureInterface
+from amaranth.lib.data import StructLayout, View
+from amaranth.lib.wiring import In, Out
 
 from firstspike.rtl.blocks.interfaces import WindowWalk, Words, spikes
 from firstspike.rtl.blocks.sram import ReadPort
@@ -10,10 +11,15 @@ from firstspike.rtl.parameters import Parameters
 
 
 class Walker(wiring.Component):
-    """Two stages: an address stage that visits kernel rows, columns and channel words, and a word stage.
+    """Three stages: an address stage that visits kernel rows, columns and channel words, a read stage, a word stage.
 
     The word stage delivers one spike a cycle, lowest lane first, and takes the next word with the last spike: a word
     costs as many cycles as it holds spikes, but at least one. A window position outside the map costs one cycle.
+
+    The address stage reads ahead, the first word in the cycle of ``start``. Whether it reads depends on registers alone,
+    on how many words are under way: no path leads from the buffer's data to its enable. Three words may be: one in the
+    word stage, one in a register before it, one that the buffer holds. That is one more than the two cycles from an
+    address to its word in the word stage need, so no cycle is lost where every word takes one.
 
     Ports:
         window: what to walk.
@@ -26,6 +32,7 @@ class Walker(wiring.Component):
         self.parameters = p = parameters
         self.address_bits = address_bits
         self.row_bits = row_bits
+        self.lane_bits = (p.processor.lanes - 1).bit_length()
         super().__init__(
             {
                 "window": In(WindowWalk(address_bits, row_bits)),
@@ -38,164 +45,111 @@ class Walker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block's logic, as Amaranth builds it."""
         m = Module()
-        word = _Word(self.row_bits)
-        self._addresses(m, word)
-        self._words(m, word)
+        # What goes with a word: is it in the map, is it the window's last, its first weight row, in rows of all lanes.
+        tag = StructLayout({"inside": 1, "last": 1, "rows": max(1, self.row_bits - self.lane_bits)})
+        read, kept, next_tag = (Signal(tag, name=name) for name in ("read", "kept", "next_tag"))
+        kept_data, next_data = (Signal(len(self.buffer.data), name=name) for name in ("kept_data", "next_data"))
+        reading, keeping, advance = Signal(), Signal(), Signal()
+        valid = self._words(m, advance, reading | keeping, next_tag, next_data)
+        issue = self._addresses(m, ~(reading & keeping & valid), read)
+        m.d.comb += [next_tag.eq(read), next_data.eq(self.buffer.data)]
+        with m.If(keeping):
+            m.d.comb += [next_tag.eq(kept), next_data.eq(kept_data)]
+
+        # The read stage: the buffer's word goes on to the word stage, or to the register before it.
+        moves = ~keeping | advance
+        m.d.sync += reading.eq(issue | (reading & ~moves))
+        with m.If(advance):
+            m.d.sync += keeping.eq(keeping & reading)
+        with m.Elif(reading):
+            m.d.sync += keeping.eq(1)
+        with m.If(reading & (keeping == advance)):
+            m.d.sync += [kept.eq(read), kept_data.eq(self.buffer.data)]
         return m
 
-    def _addresses(self, m: Module, held: "_Word") -> None:
-        """Address stage: hands a word, or a position outside, to the word stage whenever that advances."""
+    def _addresses(self, m: Module, room: Value, read: View) -> Value:
+        """Address stage: where there is room, reads a word or notes a position outside; whether it does in this cycle."""
         window = self.window
-        advance = held.advance
-        active = Signal()
-        place = _Place(self.address_bits, self.row_bits)
-        y, x, next_row = place.y, place.x, place.next_row
-        within = Signal()
-        m.d.comb += within.eq((y >= 0) & (y < window.in_height) & (x >= 0) & (x < window.in_width))
-        last_word = Signal()
-        last_x = Signal()
-        last_y = Signal()
-        m.d.comb += [
-            last_word.eq(~within | (place.word == window.words - 1)),
-            last_x.eq(place.kernel_x == window.kernel_width - 1),
-            last_y.eq(place.kernel_y == window.kernel_height - 1),
-            self.buffer.enable.eq(active & advance & within),
-            self.buffer.address.eq(place.address),
-        ]
-        with m.If(advance):
-            m.d.sync += [
-                held.valid.eq(active),
-                held.inside.eq(within),
-                held.last.eq(last_word & last_x & last_y),
-                held.row.eq(next_row),
-            ]
-        with m.If(active & advance):
-            m.d.sync += next_row.eq(
-                next_row + Mux(within, Const(self.parameters.processor.lanes), window.position_rows)
-            )
-            with m.If(~last_word):
-                m.d.sync += [place.word.eq(place.word + 1), place.address.eq(place.address + 1)]
-            with m.Elif(~last_x):
-                place.next_column(m, window)
-            with m.Else():
-                place.next_line(m, window)
-                m.d.sync += active.eq(~last_y)
+        place = StructLayout(
+            {
+                **{
+                    "y": Shape(20, signed=True),
+                    "x": Shape(20, signed=True),
+                    "kernel_y": 16,
+                    "kernel_x": 16,
+                    "word": 16,
+                },
+                **dict.fromkeys(("address", "position", "line"), self.address_bits),
+                "rows": len(read.rows),
+            }
+        )
+        held, here = Signal(place), Signal(place)
+        active, issue, within = Signal(), Signal(), Signal()
+        last_word, last_x, last_y = (Signal(name=f"last_{name}") for name in ("word", "x", "y"))
+        m.d.comb += here.eq(held)
         with m.If(window.start):
-            place.first(m, window)
-            m.d.sync += active.eq(1)
+            m.d.comb += [here.eq(0), here.y.eq(window.y), here.x.eq(window.x)]
+            m.d.comb += [getattr(here, name).eq(window.address) for name in ("address", "position", "line")]
+        m.d.comb += [
+            issue.eq(window.start | (active & room)),
+            within.eq((here.y >= 0) & (here.y < window.in_height) & (here.x >= 0) & (here.x < window.in_width)),
+            last_word.eq(~within | (here.word == window.words - 1)),
+            last_x.eq(here.kernel_x == window.kernel_width - 1),
+            last_y.eq(here.kernel_y == window.kernel_height - 1),
+            self.buffer.enable.eq(issue & within),
+            self.buffer.address.eq(here.address),
+        ]
+        with m.If(issue):
+            m.d.sync += [
+                read.inside.eq(within),
+                read.last.eq(last_word & last_x & last_y),
+                read.rows.eq(here.rows),
+                active.eq(~(last_word & last_x & last_y)),
+                held.eq(here),
+                held.rows.eq(here.rows + Mux(within, 1, window.position_rows >> self.lane_bits)),
+            ]
+            with m.If(~last_word):
+                m.d.sync += [held.word.eq(here.word + 1), held.address.eq(here.address + 1)]
+            with m.Elif(~last_x):
+                m.d.sync += [held.word.eq(0), held.kernel_x.eq(here.kernel_x + 1), held.x.eq(here.x + 1)]
+                m.d.sync += [
+                    getattr(held, name).eq(here.position + window.in_pixel) for name in ("position", "address")
+                ]
+            with m.Else():
+                m.d.sync += [held.word.eq(0), held.kernel_x.eq(0), held.kernel_y.eq(here.kernel_y + 1)]
+                m.d.sync += [held.x.eq(window.x), held.y.eq(here.y + 1)]
+                m.d.sync += [
+                    getattr(held, name).eq(here.line + window.in_row) for name in ("line", "position", "address")
+                ]
+        return issue
 
-    def _words(self, m: Module, held: "_Word") -> None:
-        """Word stage: delivers the spikes of the word that the buffer holds."""
+    def _words(self, m: Module, advance: Signal, comes: Value, tag: View, data: Signal) -> Signal:
+        """Word stage: delivers the spikes of a word, and advances to the word that comes; whether it has one."""
         lanes = self.parameters.processor.lanes
-        window, data, words = self.window, self.buffer.data, self.words
-        advance, valid, inside, last, row = held.advance, held.valid, held.inside, held.last, held.row
-        delivered = Signal(lanes)
-        waiting = Signal(lanes)
-        lowest = Signal(lanes)
+        window, words, spike = self.window, self.words, self.spikes
+        valid, word, here = Signal(), Signal(len(data)), Signal(tag.shape())
+        waiting = Signal(lanes)  # spikes that are not delivered
         lane = Signal(range(lanes))
-        for index in range(lanes):
-            fires = ~data.word_select(index, 8).all()
-            m.d.comb += waiting[index].eq(valid & inside & ~window.pool & fires & ~delivered[index])
-        m.d.comb += lowest.eq(waiting & ~(waiting - 1))
+        consumed = Signal()
         for index in reversed(range(lanes)):
             with m.If(waiting[index]):
                 m.d.comb += lane.eq(index)
-        spike, consumed = self.spikes, Signal()
         m.d.comb += [
             spike.valid.eq(waiting.any()),
-            spike.payload.time.eq(data.word_select(lane, 8)),
-            spike.payload.row.eq(row + lane),
+            spike.payload.time.eq(word.word_select(lane, 8)),
+            spike.payload.row.eq(Cat(lane, here.rows)),
             consumed.eq(((waiting & (waiting - 1)) == 0) & (spike.ready | ~waiting.any())),
             advance.eq(~valid | consumed),
-            window.done.eq(valid & consumed & last),
+            window.done.eq(valid & consumed & here.last),
             words.clear.eq(window.start),
-            words.valid.eq(valid & inside & consumed),
-            words.word.eq(data),
+            words.valid.eq(valid & here.inside & consumed),
+            words.word.eq(word),
         ]
+        fires = Cat(~data.word_select(index, 8).all() for index in range(lanes))
         with m.If(advance):
-            m.d.sync += delivered.eq(0)
+            m.d.sync += [valid.eq(comes), waiting.eq(0)]
+            with m.If(comes):
+                m.d.sync += [here.eq(tag), word.eq(data), waiting.eq(Mux(tag.inside & ~window.pool, fires, 0))]
         with m.Elif(spike.ready):
-            m.d.sync += delivered.eq(delivered | lowest)
-
-
-class _Word:
-    """What the address stage hands to the word stage.
-
-    Attributes:
-        advance: (back) the word stage takes the next one in this cycle.
-        valid: there is a word, or a position outside.
-        inside: it is a word of the map.
-        last: it is the window's last.
-        row: weight row of its first lane.
-    """
-
-    def __init__(self, row_bits: int) -> None:
-        self.advance = Signal()
-        self.valid = Signal()
-        self.inside = Signal()
-        self.last = Signal()
-        self.row = Signal(row_bits)
-
-
-class _Place:
-    """Where the address stage stands: registers, and what they become.
-
-    Attributes:
-        kernel_y, kernel_x: position in the window.
-        word: channel word at this position.
-        y, x: position in the map, signed: it may lie outside.
-        first_x: column of the window's first position.
-        address: of the word.
-        position, line: of the position's first word, and of its line's first position.
-        next_row: weight row of the word's first lane.
-    """
-
-    def __init__(self, address_bits: int, row_bits: int) -> None:
-        self.kernel_y = Signal(16)
-        self.kernel_x = Signal(16)
-        self.word = Signal(16)
-        self.y = Signal(Shape(20, signed=True))
-        self.x = Signal(Shape(20, signed=True))
-        self.first_x = Signal(Shape(20, signed=True))
-        self.address = Signal(address_bits)
-        self.position = Signal(address_bits)
-        self.line = Signal(address_bits)
-        self.next_row = Signal(row_bits)
-
-    def first(self, m: Module, window: PureInterface) -> None:
-        """The window's first word."""
-        m.d.sync += [
-            self.kernel_y.eq(0),
-            self.kernel_x.eq(0),
-            self.word.eq(0),
-            self.next_row.eq(0),
-            self.y.eq(window.y),
-            self.x.eq(window.x),
-            self.first_x.eq(window.x),
-            self.address.eq(window.address),
-            self.position.eq(window.address),
-            self.line.eq(window.address),
-        ]
-
-    def next_column(self, m: Module, window: PureInterface) -> None:
-        """One position to the right."""
-        m.d.sync += [
-            self.word.eq(0),
-            self.kernel_x.eq(self.kernel_x + 1),
-            self.x.eq(self.x + 1),
-            self.position.eq(self.position + window.in_pixel),
-            self.address.eq(self.position + window.in_pixel),
-        ]
-
-    def next_line(self, m: Module, window: PureInterface) -> None:
-        """The first position of the next line."""
-        m.d.sync += [
-            self.word.eq(0),
-            self.kernel_x.eq(0),
-            self.x.eq(self.first_x),
-            self.kernel_y.eq(self.kernel_y + 1),
-            self.y.eq(self.y + 1),
-            self.line.eq(self.line + window.in_row),
-            self.position.eq(self.line + window.in_row),
-            self.address.eq(self.line + window.in_row),
-        ]
+            m.d.sync += waiting.eq(waiting & (waiting - 1))
+        return valid
