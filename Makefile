@@ -11,7 +11,7 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo layout test lint types site slow rtl-full rtl-coverage soak mutants native-sanitize fuzz wheel-test clean
+.PHONY: demo layout test lint types site slow rtl-full rtl-coverage fpga soak mutants native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
@@ -39,6 +39,13 @@ rtl-full: $(STAMP)
 # Line and toggle coverage of the RTL by block, over random networks of every parameter set.
 rtl-coverage: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m verify.rtl_coverage
+
+# A board's bitstream for the network NET (after `make demo`: the digits' own), and the board simulated as a netlist of its cells.
+NET ?= demo/digits.safetensors
+fpga: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[fpga]"
+	$(BIN)/firstspike rtl fpga $(NET) --data digits --out build/fpga --json build/fpga.json
+	$(BIN)/python -m pytest -m slow tests/verify/test_board.py
 
 # The native engine under the address, undefined-behaviour and thread sanitizers.
 native-sanitize: $(STAMP)
@@ -86,7 +93,7 @@ $(DEMO): pyproject.toml CMakeLists.txt $(wildcard src/native/*)
 
 # What the developers need besides.
 $(STAMP): $(DEMO)
-	$(BIN)/python -m pip install --quiet --editable ".[dev,rtl]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,fpga,rtl]"
 	touch $@ $(DEMO)
 
 clean:

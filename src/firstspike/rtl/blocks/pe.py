@@ -1,6 +1,6 @@
 """Logarithmic processing element: adds one spike's product to a membrane without a multiplier (numerics, section 3)."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,7 +12,8 @@ class LogPE(wiring.Component):
 
     The integer parts of the two logarithms are subtracted from ``S``, the two fractions choose one of ``tau * rho``
     constants, one shift; the magnitude is registered and added or subtracted in the next cycle. Both registers have an
-    enable of their own (for clock gating): a zero weight or an idle cycle moves nothing.
+    enable of their own (for clock gating): a zero weight or an idle cycle moves nothing. With `Parameters.late_shift`
+    constant and integer parts are registered, and the shift follows.
 
     Ports:
         enable: a spike's weight code is at ``code`` in this cycle.
@@ -60,16 +61,19 @@ class LogPE(wiring.Component):
         fractions = Cat(time[: p.tau_bits], logarithm[: p.rho_bits])
         self._table(m, mantissa, fractions)
 
-        shift = Signal(range(p.shift_base + 1))
-        base = self.shift if p.shift_bits else p.shift_base
-        m.d.comb += shift.eq(base - (time >> p.tau_bits) - (logarithm >> p.rho_bits))
-
         magnitude = Signal(p.product_bits)
         negative = Signal()
         valid = Signal()
+        octaves = time >> p.tau_bits, logarithm >> p.rho_bits
         m.d.sync += valid.eq(self.enable & ~zero)
+        if p.late_shift:
+            kept = [Signal(value.shape(), name=f"kept{index}") for index, value in enumerate((mantissa, *octaves))]
+            m.d.comb += magnitude.eq(self._shifted(m, *kept))
+            registered = [target.eq(value) for target, value in zip(kept, (mantissa, *octaves), strict=True)]
+        else:
+            registered = [magnitude.eq(self._shifted(m, mantissa, *octaves))]
         with m.If(self.enable & ~zero):
-            m.d.sync += [magnitude.eq(mantissa << shift), negative.eq(self.code[-1])]
+            m.d.sync += [*registered, negative.eq(self.code[-1])]
 
         inverted = Signal(p.processor.accumulator_bits)
         operand = Signal(p.processor.accumulator_bits)
@@ -84,6 +88,13 @@ class LogPE(wiring.Component):
         with m.Elif(valid | self.add):
             m.d.sync += self.membrane.eq(total)
         return m
+
+    def _shifted(self, m: Module, mantissa: Value, time: Value, level: Value) -> Value:
+        """A constant, shifted by what the integer parts of the two logarithms leave of ``S``."""
+        p = self.parameters
+        shift = Signal(range(p.shift_base + 1))
+        m.d.comb += shift.eq((self.shift if p.shift_bits else p.shift_base) - time - level)
+        return mantissa << shift
 
     def _table(self, m: Module, mantissa: Signal, fractions: Cat) -> None:
         p = self.parameters

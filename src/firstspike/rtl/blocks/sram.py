@@ -150,7 +150,9 @@ class RegisterFile(wiring.Component):
                 i_write_data=self.write.data,
             )
             return m
-        m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[])
+        # Small and read early in a path: in an FPGA's look-up tables, not in a block RAM.
+        small = {"ram_style": "distributed"}
+        m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[], attrs=small)
         read, write = words.read_port(), words.write_port()
         m.d.comb += [
             read.en.eq(self.read.enable),

@@ -1,0 +1,1 @@
+"""The processor as a system on a board: SDRAM, serial line, clock and pins."""

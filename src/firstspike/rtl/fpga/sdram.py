@@ -1,0 +1,252 @@
+"""SDRAM controller: the processor's bursts as commands of a 16-bit single-data-rate SDRAM."""
+
+import math
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out, Signature
+
+from firstspike.rtl.blocks.memory_port import MemoryPort
+
+BITS = 16
+"""Width of the data pins."""
+
+NOTHING, ACTIVATE, READ, WRITE, PRECHARGE, REFRESH, MODE = 0b111, 0b011, 0b101, 0b100, 0b010, 0b001, 0b000
+"""Commands: the levels of ras, cas and we, active low, ras first."""
+
+CAS_CYCLES = 2
+"""CAS latency; the usual speed grades take 2 up to 100 MHz."""
+
+DELAY = 4
+"""Cycles from a READ to its first beat in a register: output register, half a cycle, CAS latency, half a cycle, register."""
+
+DEPTH = 4
+"""Words that a read may be ahead of its user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SdramTiming:
+    """What a chip asks for, the slowest of its usual grades (W9825G6KH-75, IS42S16160-7, MT48LC16M16A2-75, AS4C16M16-7).
+
+    Attributes:
+        clock_mhz: of controller and chip.
+        row_bits, column_bits, bank_bits: of an address.
+        precharge_ns, activate_ns, active_ns, refresh_ns, recover_ns: tRP, tRCD, tRAS, tRFC and tWR.
+        refresh_every_ns: a row is refreshed so often; 64 ms over all rows.
+        power_up_us: rest before the first command.
+
+    Raises:
+        ValueError: the clock is faster than a CAS latency of 2 allows.
+
+    >>> t = SdramTiming(clock_mhz=80)
+    >>> t.cycles(t.activate_ns), t.cycles(t.refresh_ns), t.halfwords
+    (2, 6, 16777216)
+    """
+
+    clock_mhz: float
+    row_bits: int = 13
+    column_bits: int = 9
+    bank_bits: int = 2
+    precharge_ns: float = 20
+    activate_ns: float = 20
+    active_ns: float = 45
+    refresh_ns: float = 70
+    recover_ns: float = 15
+    refresh_every_ns: float = 64e6 / 8192
+    power_up_us: float = 200
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clock_mhz <= 100:
+            raise ValueError(f"SdramTiming.clock_mhz must be in (0, 100], not {self.clock_mhz!r}")
+
+    def cycles(self, nanoseconds: float) -> int:
+        """Whole cycles that last so long."""
+        return max(1, math.ceil(nanoseconds * self.clock_mhz / 1000 - 1e-9))
+
+    @property
+    def halfwords(self) -> int:
+        """Size of the memory in 16 bits."""
+        return 1 << (self.row_bits + self.column_bits + self.bank_bits)
+
+
+class SdramPins(Signature):
+    """Controller to the chip's pins, before the registers at the pins.
+
+    Members:
+        command: ras, cas, we as `NOTHING` and the others have them.
+        bank, address: of the command.
+        data: written in this cycle, if ``drive``.
+        drive: the pins are outputs.
+        mask: both bytes are masked (during power-up).
+        capture: (back) the pins half a cycle late, as the register at the pins has them.
+    """
+
+    def __init__(self, timing: SdramTiming) -> None:
+        super().__init__(
+            {
+                "command": Out(3, init=NOTHING),
+                "bank": Out(timing.bank_bits),
+                "address": Out(timing.row_bits),
+                "data": Out(BITS),
+                "drive": Out(1),
+                "mask": Out(1),
+                "capture": In(BITS),
+            }
+        )
+
+
+class SdramController(wiring.Component):
+    """One burst at a time, one row open at a time; a word is one burst of the chip, so that words follow without a gap.
+
+    A row is left open after a burst and closed for the next row or for a refresh. Refreshes come between words, also
+    within a long burst. Words of a read wait in a FIFO; a READ is issued only if there is a place for its word.
+
+    Ports:
+        dram: bursts of words, addresses in words.
+        pins: the chip.
+        ready: power-up is over.
+
+    Raises:
+        ValueError: a word is no burst of the chip: 32, 64 or 128 bits are.
+    """
+
+    def __init__(self, timing: SdramTiming, word_bits: int) -> None:
+        self.timing, self.word_bits = timing, word_bits
+        self.beats = word_bits // BITS
+        if self.beats not in (2, 4, 8):
+            raise ValueError(f"words of an SDRAM must have 32, 64 or 128 bits, not {word_bits!r}")
+        super().__init__({"dram": In(MemoryPort(word_bits)), "pins": Out(SdramPins(timing)), "ready": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
+        m = Module()
+        timing, beats = self.timing, self.beats
+        dram = self.dram
+        place = Signal(timing.row_bits + timing.bank_bits + timing.column_bits)  # of the next word, in halfwords
+        left, writing = Signal(24), Signal()
+        column = place[: timing.column_bits]
+        bank = place[timing.column_bits :][: timing.bank_bits]
+        row = place[timing.column_bits + timing.bank_bits :]
+        wait, active, gap = Signal(8), Signal(8), Signal(range(beats))
+        opened, open_row, open_bank = Signal(), Signal.like(row), Signal.like(bank)
+        due = self._refresh_timer(m)
+        m.submodules.words = words = SyncFIFOBuffered(width=self.word_bits, depth=DEPTH)
+        owed = Signal(range(DEPTH + 1))  # words of the FIFO and on their way to it
+        read, write = Signal(), Signal()  # commands of this cycle
+        hit = Signal()
+        m.d.comb += [
+            hit.eq(opened & (open_row == row) & (open_bank == bank)),
+            dram.read.valid.eq(words.r_rdy),
+            dram.read.payload.eq(words.r_data),
+            words.r_en.eq(dram.read.ready),
+            self.pins.bank.eq(bank),
+        ]
+        m.d.sync += [
+            owed.eq(owed + read - (words.r_rdy & words.r_en)),
+            wait.eq(Mux(wait == 0, 0, wait - 1)),
+            active.eq(Mux(active == 0, 0, active - 1)),
+            gap.eq(Mux(gap == 0, 0, gap - 1)),
+        ]
+        self._data(m, words, read, write)
+        with m.If(read | write):
+            m.d.sync += [place.eq(place + beats), left.eq(left - 1), gap.eq(beats - 1)]
+            m.d.comb += self.pins.address.eq(column)
+        with m.FSM(name="sdram") as states:
+            m.d.comb += self.ready.eq(states.ongoing("RUN") | states.ongoing("CLOSED") | states.ongoing("REFRESH"))
+            self._power_up(m, wait)
+            with m.State("RUN"), m.If((wait == 0) & (gap == 0)):
+                stop = due | ((left != 0) & opened & ~hit)
+                with m.If(stop & opened & (active == 0)):
+                    m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
+                    m.d.sync += [opened.eq(0), wait.eq(timing.cycles(timing.precharge_ns) - 1)]
+                    m.next = "CLOSED"
+                with m.Elif(stop & opened):
+                    pass
+                with m.Elif(due):
+                    m.next = "REFRESH"
+                with m.Elif((left != 0) & ~opened):
+                    m.d.comb += [self.pins.command.eq(ACTIVATE), self.pins.address.eq(row)]
+                    m.d.sync += [opened.eq(1), open_row.eq(row), open_bank.eq(bank)]
+                    m.d.sync += wait.eq(timing.cycles(timing.activate_ns) - 1)
+                    m.d.sync += active.eq(timing.cycles(timing.active_ns) - 1)
+                with m.Elif(left != 0):
+                    m.d.comb += [read.eq(~writing & (owed != DEPTH)), write.eq(writing & dram.write.valid)]
+                    with m.If(write):
+                        m.d.comb += [dram.write.ready.eq(1), self.pins.command.eq(WRITE)]
+                        # The row may close a while after the last beat; the next word may come at once.
+                        m.d.sync += active.eq(beats - 1 + timing.cycles(timing.recover_ns))
+                    with m.If(read):
+                        m.d.comb += self.pins.command.eq(READ)
+                with m.Else():
+                    m.d.comb += dram.request.ready.eq(owed == 0)
+                    with m.If(dram.request.valid & (owed == 0)):
+                        request = dram.request.payload
+                        m.d.sync += [
+                            place.eq(request.address * beats),
+                            left.eq(request.words),
+                            writing.eq(request.write),
+                        ]
+            with m.State("CLOSED"), m.If(wait == 0):
+                m.next = "RUN"
+                with m.If(due):
+                    m.next = "REFRESH"
+            with m.State("REFRESH"):
+                m.d.comb += [self.pins.command.eq(REFRESH)]
+                m.d.sync += wait.eq(timing.cycles(timing.refresh_ns) - 1)
+                m.next = "RUN"
+        return m
+
+    def _refresh_timer(self, m: Module) -> Signal:
+        """A refresh is due."""
+        timing = self.timing
+        every = math.floor(timing.refresh_every_ns * timing.clock_mhz / 1000)
+        count, due = Signal(range(every)), Signal()
+        m.d.sync += count.eq(Mux(count == every - 1, 0, count + 1))
+        with m.If(count == every - 1):
+            m.d.sync += due.eq(1)
+        with m.Elif(self.pins.command == REFRESH):
+            m.d.sync += due.eq(0)
+        return due
+
+    def _power_up(self, m: Module, wait: Signal) -> None:
+        """Rest, precharge all banks, eight refreshes, mode register."""
+        timing = self.timing
+        pause = timing.cycles(1000 * timing.power_up_us)
+        rest, refreshes = Signal(range(pause + 1)), Signal(range(9))
+        with m.State("REST"):
+            m.d.comb += self.pins.mask.eq(1)
+            m.d.sync += rest.eq(rest + 1)
+            with m.If(rest == pause):
+                m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
+                m.d.sync += wait.eq(timing.cycles(timing.precharge_ns) - 1)
+                m.next = "REFRESHES"
+        with m.State("REFRESHES"), m.If(wait == 0):
+            m.d.comb += self.pins.command.eq(REFRESH)
+            m.d.sync += [refreshes.eq(refreshes + 1), wait.eq(timing.cycles(timing.refresh_ns) - 1)]
+            with m.If(refreshes == 7):
+                m.next = "MODE"
+        with m.State("MODE"), m.If(wait == 0):
+            length = self.beats.bit_length() - 1
+            m.d.comb += [self.pins.command.eq(MODE), self.pins.address.eq(CAS_CYCLES << 4 | length)]
+            m.d.sync += wait.eq(2)
+            m.next = "RUN"
+
+    def _data(self, m: Module, words: SyncFIFOBuffered, read: Signal, write: Signal) -> None:
+        """Beats of a written word go out, lowest first; those of a read one are gathered."""
+        pins, beats = self.pins, self.beats
+        sending = Signal(self.word_bits - BITS)
+        driving = Signal(beats - 1)
+        word = self.dram.write.payload
+        m.d.comb += [pins.drive.eq(write | driving[0]), pins.data.eq(Mux(write, word[:BITS], sending[:BITS]))]
+        m.d.sync += [sending.eq(Mux(write, word[BITS:], sending >> BITS))]
+        m.d.sync += driving.eq(Mux(write, -1, driving >> 1))
+        beat, gathered = Signal(BITS), Signal(self.word_bits)
+        coming = Signal(DELAY + beats)  # a READ was issued so many cycles ago
+        m.d.sync += [
+            beat.eq(pins.capture),
+            gathered.eq(Cat(gathered[BITS:], beat)),
+            coming.eq(Cat(read, coming)),
+        ]
+        m.d.comb += [words.w_data.eq(gathered), words.w_en.eq(coming[DELAY + beats - 1])]

@@ -1,0 +1,111 @@
+"""Processor, SDRAM controller and serial line: all of a board but its clock and pins."""
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from firstspike.rtl.blocks.memory_port import MemoryPort
+from firstspike.rtl.blocks.processor import ProcessorTop
+from firstspike.rtl.fpga import protocol
+from firstspike.rtl.fpga.bridge import Bridge
+from firstspike.rtl.fpga.sdram import SdramController, SdramPins, SdramTiming
+from firstspike.rtl.fpga.serial import Receiver, Transmitter
+from firstspike.rtl.parameters import Parameters
+
+ERROR = 0.02
+"""How far a bit of the serial line may be off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemParameters:
+    """What a board is built for.
+
+    Attributes:
+        parameters: of the processor; its clock is the board's.
+        baud: bits a second of the serial line.
+
+    Raises:
+        ValueError: the clock has no divider for the serial line.
+    """
+
+    parameters: Parameters
+    baud: int = protocol.BAUD
+
+    def __post_init__(self) -> None:
+        exact = 1e6 * self.parameters.processor.clock_mhz / self.baud
+        if exact < 4 or abs(self.divider / exact - 1) > ERROR:
+            raise ValueError(
+                f"SystemParameters.baud must be within {ERROR:.0%} of the clock divided by a whole number of 4 or more, "
+                f"not {self.baud!r} at {self.parameters.processor.clock_mhz!r} MHz; an even number of MHz has 2,000,000"
+            )
+
+    @property
+    def divider(self) -> int:
+        """Clock cycles of a bit."""
+        return round(1e6 * self.parameters.processor.clock_mhz / self.baud)
+
+
+class System(wiring.Component):
+    """The processor runs when the host says so; else the DRAM port is the host's.
+
+    Ports:
+        receive, transmit: the serial line.
+        pins: the SDRAM.
+        ready: the SDRAM may be used. running: the processor runs.
+    """
+
+    def __init__(self, parameters: SystemParameters, timing: SdramTiming) -> None:
+        self.parameters, self.timing = parameters, timing
+        super().__init__(
+            {
+                "receive": In(1, init=1),
+                "transmit": Out(1, init=1),
+                "pins": Out(SdramPins(timing)),
+                "ready": Out(1),
+                "running": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """The block\'s logic, as Amaranth builds it."""
+        m = Module()
+        p = self.parameters.parameters
+        word_bits = p.processor.word_bits
+        m.submodules.processor = processor = ProcessorTop(p)
+        m.submodules.sdram = sdram = SdramController(self.timing, word_bits)
+        m.submodules.receiver = receiver = Receiver(self.parameters.divider)
+        m.submodules.transmitter = transmitter = Transmitter(self.parameters.divider)
+        m.submodules.bridge = bridge = Bridge(word_bits, protocol.fingerprint(p))
+        connect(m, receiver.bytes, bridge.received)
+        connect(m, bridge.sent, transmitter.bytes)
+        connect(m, sdram.pins, flipped(self.pins))
+        m.d.comb += [
+            receiver.line.eq(self.receive),
+            self.transmit.eq(transmitter.line),
+            processor.start.eq(bridge.start),
+            bridge.done.eq(processor.done),
+            self.ready.eq(sdram.ready),
+            self.running.eq(bridge.running),
+            processor.dram.read.payload.eq(sdram.dram.read.payload),
+            bridge.dram.read.payload.eq(sdram.dram.read.payload),
+        ]
+        with m.If(bridge.running):
+            self._join(m, processor.dram, sdram.dram)
+        with m.Else():
+            self._join(m, bridge.dram, sdram.dram)
+        return m
+
+    @staticmethod
+    def _join(m: Module, user: MemoryPort, memory: MemoryPort) -> None:
+        m.d.comb += [
+            memory.request.valid.eq(user.request.valid),
+            memory.request.payload.eq(user.request.payload),
+            user.request.ready.eq(memory.request.ready),
+            user.read.valid.eq(memory.read.valid),
+            memory.read.ready.eq(user.read.ready),
+            memory.write.valid.eq(user.write.valid),
+            memory.write.payload.eq(user.write.payload),
+            user.write.ready.eq(memory.write.ready),
+        ]
