@@ -64,7 +64,7 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
     whole = "".join(f'#include "model/{name}"\n' for name in generated) + '#include "board_driver.cpp"\n'
     writing.write(folder / "whole.cpp", whole)
     include = root / "include"
-    flags = [compiler, "-std=c++20", "-O1" if netlist else "-O2", "-w", "-pthread", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
+    flags = [compiler, "-std=c++20", "-O1", "-w", "-pthread", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
     flags += ["-I.", "-Imodel", f"-I{include}", f"-I{include / 'vltstd'}"]
     support = [include / name for name in ("verilated.cpp", "verilated_threads.cpp")]
     tool(str(folder), [*flags, "whole.cpp", *support, "-o", "board"])
@@ -139,11 +139,14 @@ class SimulatedBoard:
         Raises:
             RuntimeError: as `read`.
         """
-        assert self._process.stdin is not None and self._process.stderr is not None
-        if not self._process.stdin.closed:
-            self._process.stdin.close()
-            errors = self._process.stderr.read()
-            self._process.wait()
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        if not process.stdin.closed:
+            process.stdin.close()
+            errors = process.stderr.read()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
             self._work.cleanup()
             lines = errors.decode().strip().splitlines()
             if self._process.returncode:
