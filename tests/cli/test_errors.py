@@ -384,7 +384,7 @@ REFUSED: dict[Setup, str] = {
     unknown_dram: "not 'hbm9'",
     bad_clock: "not nan",
     bad_pes: "not 3",
-    unknown_design: "processor must be a file ending in .toml or one of batch, default, lean, lean-batch, not 'huge'",
+    unknown_design: "processor must be a file ending in .toml or one of batch, default, lean, lean-batch, ulx3s, not 'huge'",
     unknown_key_of_design: "is not a known key",
     too_many_images: "Processor.images must be in 1..1024, not 2000",
 }

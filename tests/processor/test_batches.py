@@ -225,7 +225,7 @@ def test_designs(tmp_path: object) -> None:
         designs.parse('format = 1\npes = "64"', "mine.toml")
     with pytest.raises(
         ValueError,
-        match=r"processor must be a file ending in .toml or one of batch, default, lean, lean-batch, not 'big'",
+        match=r"processor must be a file ending in .toml or one of batch, default, lean, lean-batch, ulx3s, not 'big'",
     ):
         designs.load("big")
     with pytest.raises(FileNotFoundError):
