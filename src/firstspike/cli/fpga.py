@@ -44,7 +44,7 @@ def fpga(options: argparse.Namespace) -> None:
     if not found.met:
         raise RuntimeError(
             f"the design must reach its clock of {found.clock_mhz:g} MHz, not {found.reached_mhz:.1f}; take another --seed, "
-            f"or --clock-mhz {int(found.reached_mhz) // 2 * 2}"
+            f"or --clock-mhz {int(found.reached_mhz) // 10 * 10}"
         )
     console.print(f"bitstream: {out / 'top.bit'}; load it with: openFPGALoader -b {options.board} {out / 'top.bit'}")
 

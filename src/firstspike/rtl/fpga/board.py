@@ -6,7 +6,7 @@ from amaranth.lib import io
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from firstspike.rtl.fpga.clock import Clock
-from firstspike.rtl.fpga.sdram import SdramPins, SdramTiming
+from firstspike.rtl.fpga.sdram import SdramPins
 from firstspike.rtl.fpga.system import System, SystemParameters
 
 BOARDS = {"ulx3s": ULX3S_85F_Platform}
@@ -27,15 +27,14 @@ class Top(Elaboratable):
 
     def __init__(self, parameters: SystemParameters) -> None:
         self.parameters = parameters
-        self.timing = SdramTiming(clock_mhz=parameters.parameters.processor.clock_mhz)
 
     def elaborate(self, platform: Platform) -> Module:
         """The board\'s logic, as Amaranth builds it."""
         m = Module()
         m.domains.sync = ClockDomain()
         m.domains.late = ClockDomain(reset_less=True)
-        m.submodules.clock = clock = Clock(INPUT_MHZ, self.timing.clock_mhz)
-        m.submodules.system = system = System(self.parameters, self.timing)
+        m.submodules.clock = clock = Clock(INPUT_MHZ, self.parameters.timing.clock_mhz)
+        m.submodules.system = system = System(self.parameters)
         clock_pin = platform.request("clk25", dir="-")
         m.submodules.clock_in = clock_in = io.Buffer("i", clock_pin)
         m.d.comb += clock.source.eq(clock_in.i)

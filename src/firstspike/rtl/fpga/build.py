@@ -50,7 +50,9 @@ class Timing:
 
     def record(self) -> dict[str, Any]:
         """Everything under names with units."""
-        cells = {CELLS[name].replace("-", "_").replace(" ", "_"): used for name, (used, _) in self.cells.items()}
+        cells = {
+            CELLS[name].lower().replace("-", "_").replace(" ", "_"): used for name, (used, _) in self.cells.items()
+        }
         return {
             "clock_mhz": self.clock_mhz,
             "reached_mhz": self.reached_mhz,

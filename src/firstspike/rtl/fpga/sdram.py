@@ -65,6 +65,17 @@ class SdramTiming:
         """Whole cycles that last so long."""
         return max(1, math.ceil(nanoseconds * self.clock_mhz / 1000 - 1e-9))
 
+    def beats(self, word_bits: int) -> int:
+        """Beats of a burst that is a word.
+
+        Raises:
+            ValueError: the chip has no such burst.
+        """
+        beats = word_bits // BITS
+        if beats not in (2, 4, 8):
+            raise ValueError(f"words of an SDRAM must have 32, 64 or 128 bits, not {word_bits!r}")
+        return beats
+
     @property
     def halfwords(self) -> int:
         """Size of the memory in 16 bits."""
@@ -107,16 +118,11 @@ class SdramController(wiring.Component):
         dram: bursts of words, addresses in words.
         pins: the chip.
         ready: power-up is over.
-
-    Raises:
-        ValueError: a word is no burst of the chip: 32, 64 or 128 bits are.
     """
 
     def __init__(self, timing: SdramTiming, word_bits: int) -> None:
         self.timing, self.word_bits = timing, word_bits
-        self.beats = word_bits // BITS
-        if self.beats not in (2, 4, 8):
-            raise ValueError(f"words of an SDRAM must have 32, 64 or 128 bits, not {word_bits!r}")
+        self.beats = timing.beats(word_bits)
         super().__init__({"dram": In(MemoryPort(word_bits)), "pins": Out(SdramPins(timing)), "ready": Out(1)})
 
     def elaborate(self, platform: object) -> Module:

@@ -27,19 +27,25 @@ class SystemParameters:
         baud: bits a second of the serial line.
 
     Raises:
-        ValueError: the clock has no divider for the serial line.
+        ValueError: the clock has no divider for the serial line, or the SDRAM has not such words or such a clock.
     """
 
     parameters: Parameters
     baud: int = protocol.BAUD
 
     def __post_init__(self) -> None:
+        self.timing.beats(self.parameters.processor.word_bits)
         exact = 1e6 * self.parameters.processor.clock_mhz / self.baud
         if exact < 4 or abs(self.divider / exact - 1) > ERROR:
             raise ValueError(
                 f"SystemParameters.baud must be within {ERROR:.0%} of the clock divided by a whole number of 4 or more, "
                 f"not {self.baud!r} at {self.parameters.processor.clock_mhz!r} MHz; an even number of MHz has 2,000,000"
             )
+
+    @property
+    def timing(self) -> SdramTiming:
+        """Of the SDRAM, at the system's clock."""
+        return SdramTiming(clock_mhz=self.parameters.processor.clock_mhz)
 
     @property
     def divider(self) -> int:
@@ -56,13 +62,13 @@ class System(wiring.Component):
         ready: the SDRAM may be used. running: the processor runs.
     """
 
-    def __init__(self, parameters: SystemParameters, timing: SdramTiming) -> None:
-        self.parameters, self.timing = parameters, timing
+    def __init__(self, parameters: SystemParameters) -> None:
+        self.parameters = parameters
         super().__init__(
             {
                 "receive": In(1, init=1),
                 "transmit": Out(1, init=1),
-                "pins": Out(SdramPins(timing)),
+                "pins": Out(SdramPins(parameters.timing)),
                 "ready": Out(1),
                 "running": Out(1),
             }
@@ -74,7 +80,7 @@ class System(wiring.Component):
         p = self.parameters.parameters
         word_bits = p.processor.word_bits
         m.submodules.processor = processor = ProcessorTop(p)
-        m.submodules.sdram = sdram = SdramController(self.timing, word_bits)
+        m.submodules.sdram = sdram = SdramController(self.parameters.timing, word_bits)
         m.submodules.receiver = receiver = Receiver(self.parameters.divider)
         m.submodules.transmitter = transmitter = Transmitter(self.parameters.divider)
         m.submodules.bridge = bridge = Bridge(word_bits, protocol.fingerprint(p))
