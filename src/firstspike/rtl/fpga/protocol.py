@@ -36,6 +36,7 @@ def fingerprint(parameters: Parameters) -> int:
     """
     p, processor = parameters, parameters.processor
     widths = (processor.pes, processor.word_bits, processor.accumulator_bits, p.shift_bits, p.shift_base)
+    packed = processor.packed_rows
     sizes = (*widths, processor.activation_words, processor.membrane_rows, p.weight_rows)
     formats = (p.code.T, p.code.tau, *p.code.mantissas, p.weights.bits, *p.weights.mantissas)
-    return zlib.crc32(repr((sizes, formats, p.time_bits, p.rho_bits)).encode())
+    return zlib.crc32(repr((sizes, formats, packed, p.time_bits, p.rho_bits)).encode())
