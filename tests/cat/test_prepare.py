@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plain_nets import Forward, Net, batch, block, readout, residual
+from structures.plain_nets import Forward, Net, batch, block, readout, residual
 from torch import Tensor, nn
 from torch.nn import functional as F
 

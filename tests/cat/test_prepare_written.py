@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain_nets import Forward, Net, batch, block, readout
+from structures.plain_nets import Forward, Net, batch, block, readout
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -30,7 +30,7 @@ def run(network: Network, times: np.ndarray) -> dict[str, np.ndarray]:
     return values
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], max_examples=40)
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
     network = data.draw(networks(size=4))

@@ -145,7 +145,8 @@ def _add_layer(draw: st.DrawFn, build: _Builder) -> None:
     # mostly a chain, and now and then a branch from further back
     source = draw(st.sampled_from([next(reversed(build.shapes)), *reversed(build.shapes)]))
     if len(build.shapes[source]) == 1:
-        build.add(_linear(draw, build, source, fires=True))
+        moves = build.sources and not build.bits(source) and draw(st.integers(0, 3)) == 0
+        build.add(_channels(draw, build, source) if moves else _linear(draw, build, source, fires=True))
         return
     kinds = ["conv", "same", "same", "maxpool", "avgpool", "flatten"] + ["channels", "shuffle"] * build.sources
     numbers = ("maxpool", "channels", "shuffle")

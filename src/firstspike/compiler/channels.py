@@ -82,10 +82,11 @@ class _Resolving:
             behind: list[_Pick] = []
             for name in layer.inputs:
                 behind += self._channels(name)
-            like = self.picked[layer.source].like if layer.source in self.picked else layer.source
+            picked = self.picked.get(layer.source)
+            like = layer.source if picked is None else self._flat(picked.like) if picked.flattened else picked.like
             channels = tuple(None if c < 0 else behind[c] for c in layer.channels)
             self.picked[layer.name] = _Picked(channels=channels, like=like)
-            return []
+            return self.new
         if isinstance(layer, Flatten) and layer.source in self.picked:
             self.picked[layer.name] = replace(self.picked[layer.source], flattened=True)
             return []
@@ -140,9 +141,22 @@ class _Resolving:
         return f"{name}@{number}"
 
     def _channels(self, name: str) -> tuple[_Pick, ...]:
+        if name in self.picked and self.picked[name].flattened:
+            return self._features(self.picked[name])
         if name in self.picked:
             return self.picked[name].channels
         return tuple((name, channel) for channel in range(self.shapes[name][0]))
+
+    def _features(self, picked: _Picked) -> tuple[_Pick, ...]:
+        """The features of a flattened map of rearranged channels, each in the flattening of the map behind."""
+        pixels = math.prod(self.shapes[picked.like][1:])
+        features: list[_Pick] = []
+        for pick in picked.channels:
+            if pick is None:
+                features += [None] * pixels
+            else:
+                features += [(self._flat(pick[0]), pick[1] * pixels + pixel) for pixel in range(pixels)]
+        return tuple(features)
 
     def _synaptic(self, layer: Synaptic) -> Synaptic:
         connections = [made for connection in layer.connections for made in self._connection(layer, connection)]
@@ -206,6 +220,7 @@ class _Resolving:
         if name not in self.flat:
             self.flat[name] = f"{name}@flat"
             self.new.append(Flatten(name=self.flat[name], source=name))
+            self.shapes[self.flat[name]] = (math.prod(self.shapes[name]),)
         return self.flat[name]
 
     def _residual(self, layer: Synaptic, name: str, number: int) -> list[Synaptic]:
