@@ -232,6 +232,16 @@ def test_what_holds_no_layers_or_no_values_is_named() -> None:
             prepare(module)
 
 
+@pytest.mark.slow
+def test_exported_networks_are_named() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    program = torch.export.export(net, (torch.rand(1, 2, 6, 6),))
+    with pytest.raises(UnsupportedError, match=r"an exported module holds operations, not layers; give the nn\.Module"):
+        prepare(program.module())
+    with pytest.raises(TypeError, match="give the module that was exported"):
+        prepare(program)
+
+
 def test_a_layer_made_in_forward_has_no_weights_to_convert() -> None:
     def made(n: Any, x: Tensor) -> Tensor:
         return readout(n, n.relu(nn.Conv2d(2, 4, 3, padding=1)(x)))

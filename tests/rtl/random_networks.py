@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from firstspike.arith import Code, LogWeights, membrane_exponent, thresholds
-from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape
+from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, PixelShuffle, Shape
 
 
 def random_network(
@@ -18,7 +18,8 @@ def random_network(
 ) -> Network:
     """A random network: convolutions (stride, padding, groups), pooling, residuals, flattening, linear, read-out.
 
-    With ``octaves`` many layers have parts, whose scales differ by up to so many octaves.
+    With ``octaves`` many layers have parts, whose scales differ by up to so many octaves; kernels are dilated, and channels
+    rearranged or made pixels.
     """
     rng = np.random.default_rng(seed)
     more = np.random.default_rng([seed, 1])
@@ -32,11 +33,17 @@ def random_network(
 
     def add(layer: Layer) -> None:
         nonlocal source
-        shapes[layer.name] = layer.output_shape(shapes[layer.source])
+        moved = isinstance(layer, Channels)
+        shapes[layer.name] = layer.joined_shape(shapes) if moved else layer.output_shape(shapes[layer.source])
         built.append(layer)
         source = layer.name
 
     for index in range(int(rng.integers(1, layers + 1))):
+        if octaves is not None and more.random() < 0.2 and not (code.planes and source == INPUT):
+            add(rearranged(more, f"moved{index}", source, shapes[source]))
+            factor = [pair for pair in ((2, 2), (1, 2), (3, 1)) if shapes[source][0] % (pair[0] * pair[1]) == 0]
+            if factor and more.random() < 0.5:
+                add(PixelShuffle(name=f"pixels{index}", source=source, factor=factor[0]))
         channels, height, width = shapes[source]
         name = f"layer{index}"
         if rng.random() < 0.25 and not (code.planes and source == INPUT):
@@ -65,6 +72,8 @@ def random_network(
             padding=padding,
             groups=groups,
         )
+        if octaves is not None:
+            layer = replace(layer, dilation=dilated(more, kernel, padding, (height, width)))
         target = layer.output_shape(shapes[source])
         same = [other for other, s in shapes.items() if s == target and not (code.planes and other == INPUT)]
         residuals = tuple(str(r) for r in rng.choice(same, size=int(rng.integers(0, 3)))) if same else ()
@@ -92,6 +101,21 @@ def random_network(
     return Network(
         code=code, weights=weights, input_shape=shape, layers=tuple(built), accumulator_bits=accumulator_bits
     )
+
+
+def rearranged(rng: np.random.Generator, name: str, source: str, shape: Shape) -> Channels:
+    """Some channels of a map in any order, some silent."""
+    picks = rng.integers(-1, shape[0], int(rng.integers(1, 9)))
+    return Channels(name=name, source=source, channels=tuple(int(pick) for pick in picks))
+
+
+def dilated(
+    rng: np.random.Generator, kernel: tuple[int, int], padding: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int]:
+    """A dilation with which a kernel fits its padded map."""
+    most = [(n + 2 * p - 1) // (k - 1) if k > 1 else 3 for n, p, k in zip(size, padding, kernel, strict=True)]
+    rows, columns = (int(rng.integers(1, min(m, 3) + 1)) for m in most)
+    return rows, columns
 
 
 def random_codes(rng: np.random.Generator, weights: LogWeights, shape: Shape) -> np.ndarray:

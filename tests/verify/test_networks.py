@@ -8,6 +8,7 @@ from compiler.test_channels import residual_network
 
 from firstspike.arith import encode_weights
 from firstspike.compiler import mapping
+from firstspike.compiler.channels import resolve
 from firstspike.engine import create
 from firstspike.rtl import emit
 from firstspike.rtl.parameters import Parameters
@@ -38,7 +39,7 @@ def _exact(name: str, seeds: range, simulator: Simulator) -> None:
         assert record.rtl_cycles == record.model_cycles
         spilled_input = mapping.program(network, SETS[name].processor).operations[0].layer != INPUT
         assert record.layers_compared == 2 - spilled_input + sum(
-            not isinstance(layer, Flatten) for layer in network.layers[:-1]
+            not isinstance(layer, Flatten) for layer in resolve(network).layers[:-1]
         )
 
 
@@ -206,6 +207,7 @@ def test_random_networks_cover_the_cases() -> None:
                     seen |= {"groups"} if layer.groups > 1 else set()
                     seen |= {"stride"} if max(layer.stride) > 1 else set()
                     seen |= {"padding"} if max(layer.padding) else set()
+                    seen |= {"dilation"} if max(layer.dilation) > 1 else set()
                 if isinstance(layer, Conv2d | Linear) and layer.fires:
                     spikes = outputs[layer.name]
                     seen |= {"silent layer"} if (spikes == 255).all(axis=tuple(range(1, spikes.ndim))).any() else set()
@@ -214,4 +216,5 @@ def test_random_networks_cover_the_cases() -> None:
                     seen |= {"padded pooling"}
     kinds = {"Convolve", "Pool", "Load", "Store", "Conv2d", "Linear", "MaxPool2d", "Flatten"}
     cases = {"chunks", "kernel chunk", "residual", "empty chunk", "part tile", "second tile", "groups", "stride"}
+    kinds |= {"Channels", "PixelShuffle", "dilation"}
     assert kinds | cases | {"part", "padding", "padded pooling", "silent layer", "full layer", "strip"} <= seen

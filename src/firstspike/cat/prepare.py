@@ -16,6 +16,7 @@ from firstspike.cat.layers import AveragePool, Heads, Rearrange, Synapses
 from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
 from firstspike.cat.prepared import INPUT, Prepared, Step
 from firstspike.cat.tracing import Traced
+from firstspike.messages import brief
 
 __all__ = ["UnsupportedError", "prepare"]
 
@@ -94,7 +95,8 @@ def prepare(
         UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
     """
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net must be a torch.nn.Module, not {net!r}")
+        exported = "; give the module that was exported" if type(net).__name__ == "ExportedProgram" else ""
+        raise TypeError(f"net must be a torch.nn.Module, not {brief(net)}{exported}")
     code, weights = code or Code(), weights or LogWeights()
     if not isinstance(code, Code):
         raise TypeError(f"code must be a firstspike.Code, not {code!r}")

@@ -341,6 +341,12 @@ class Traceable:
         while (inner := wrapped(net)) is not None:
             net = inner
         self.name = type(net).__name__
+        if isinstance(net, fx.GraphModule) and any(
+            isinstance(n.target, torch._ops.OpOverload) for n in net.graph.nodes
+        ):
+            raise UnsupportedError(
+                f"network {self.name}: an exported module holds operations, not layers; give the nn.Module it was made of"
+            )
         for path, parameter in [*net.named_parameters(), *net.named_buffers()]:
             if isinstance(parameter, UninitializedParameter | UninitializedBuffer):
                 raise UnsupportedError(

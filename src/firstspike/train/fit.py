@@ -54,6 +54,11 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
     logits = prod(network.output_shape)
     if logits != classes:
         raise ValueError(f"model {chosen.model!r} must have a logit for each of {classes} classes, not {logits}")
+    if network.heads:
+        raise ValueError(
+            f"model {chosen.model!r} must have one output, not {', '.join(network.heads)}; train several in a loop of your "
+            f"own, on cat.split(cat(x))"
+        )
     return network
 
 
