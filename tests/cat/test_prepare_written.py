@@ -268,3 +268,9 @@ def test_a_layer_made_in_forward_has_no_weights_to_convert() -> None:
 def test_what_only_looks_like_it_is_refused(forward: Forward, text: str) -> None:
     with pytest.raises(UnsupportedError, match=text):
         prepare(Net(forward, few=nn.Linear(24, 5), one=nn.Linear(36, 5)).double(), example=batch())
+
+
+def test_a_network_that_flattens_first_takes_images_without_an_example() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    images = torch.rand(3, 1, 2, 2)
+    assert torch.equal(prepare(net)(images), net(images))

@@ -600,7 +600,8 @@ class _Builder:
             return self._move(node, found)
         rule = f"{found.path}: {found.rule}"
         if len(seen) == 1 and seen[0] == prod(before.map):
-            if len(before.map) == 1:
+            # the input's form may be a guess: an image can still come where only a vector was thought of
+            if len(before.map) == 1 and found.inputs[0].op != "placeholder":
                 return self._value(found.inputs[0], found.path, any_form=True)
             return self._waiting(node, replace(found, kind="flatten", module=nn.Flatten()), any_form=True)
         value = self._value(found.inputs[0], found.path, any_form=True)
