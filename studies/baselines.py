@@ -69,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data-root", help="where named data sets lie")
     parser.add_argument("--limit", type=int, default=96, help="images priced (%(default)s)")
     parser.add_argument("--accuracy-images", type=int, help="images classified (all)")
+    parser.add_argument("--accuracy", type=float, help="percent, as `firstspike evaluate` says (measured)")
     parser.add_argument("--technology", help="technology file (the package's 28 nm)")
     parser.add_argument("--map", action="store_true", help="let ZigZag map the dense accelerators anew (minutes)")
     parser.add_argument("--no-dense", action="store_true", help="leave the dense accelerator out")
@@ -197,7 +198,7 @@ def measure(options: argparse.Namespace) -> None:
         name=Path(options.network).stem,
         network=snn.network,
         trace=snn.trace(priced.pixels(0, len(priced))),
-        accuracy_percent=accuracy(snn, tested),
+        accuracy_percent=accuracy(snn, tested) if options.accuracy is None else options.accuracy,
         constants=technology.load(options.technology) if options.technology else technology.default(),
     )
     others: list[dense.Mapped] = []
@@ -212,7 +213,7 @@ def measure(options: argparse.Namespace) -> None:
     for dram in measured.constants.dram:
         costs = compare(measured, dram, others)
         shown = [row(measured, dram, name, cost) for name, cost in costs.items()]
-        print(f"\nDRAM {dram}; {len(priced)} images priced, accuracy on {len(tested)}\n")
+        print(f"\nDRAM {dram}; {len(priced)} images priced\n")
         print("| " + " | ".join(list(shown[0])[1:]) + " |\n|" + "---|" * (len(shown[0]) - 1))
         for line in shown:
             print("| " + " | ".join(str(value) for value in list(line.values())[1:]) + " |")

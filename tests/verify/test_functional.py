@@ -24,7 +24,7 @@ PROOFS: dict[str, tuple[Parameters, int, bool]] = {
 FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("PoolTakesTheEarliest", pool, "new < old", "new > old"),
     ("PoolTakesTheEarliest", pool, "(1 << width) - 1", "0"),
-    ("WeightsComeAsTheyWent", weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
+    ("WeightsComeAsTheyWent", weights, "m.d.sync += fill_row.eq(0)", "m.d.sync += fill_row.eq(fill_row)"),
     ("WeightsComeAsTheyWent", weights, "chosen.eq(control.slot)", "chosen.eq(0)"),
     ("WalkerWalksTheWindow", walker, "(here.y >= 0) & ", ""),
     ("WalkerWalksTheWindow", walker, "window.position_rows >> self.lane_bits", "0"),

@@ -26,6 +26,7 @@ from firstspike.rtl.blocks import (
     sram,
     sums,
     transfer,
+    unpacker,
     walker,
     weights,
 )
@@ -39,7 +40,7 @@ from .networks import draw
 
 MODULES = (
     array, buffer_switch, cursor, emit, executor, fire, formal, functional, interfaces, lane, loader, memory_port, merge, pe,
-    pool, processor, spike_list, sram, sums, transfer, walker, weights,
+    pool, processor, spike_list, sram, sums, transfer, unpacker, walker, weights,
 )  # fmt: skip
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
@@ -52,7 +53,7 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "threshold one step late": (fire, "sweep.step.eq(Mux(control.start, 0, request))", "sweep.step.eq(request)"),
     "stale bias": (sums, "Mux(control.slot, registers", "Mux(~control.slot, registers"),
     "weights always of bank 0": (executor, "self.weights.slot.eq(slot)", "self.weights.slot.eq(0)"),
-    "stale weight row index": (weights, "m.d.sync += [index.eq(0), fill_row.eq(0)]", "m.d.sync += index.eq(0)"),
+    "stale weight row index": (weights, "m.d.sync += fill_row.eq(0)", "m.d.sync += fill_row.eq(fill_row)"),
     "rows above the map are read": (walker, "(here.y >= 0) & ", ""),
     "address stage ignores backpressure": (walker, "(active & room)", "active"),
     "a word on its way is overwritten": (walker, "reading & (keeping == advance)", "reading"),
