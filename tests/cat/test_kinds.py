@@ -117,3 +117,23 @@ def test_planes_see_a_normalised_input_too() -> None:
     cat.stage = "quantised"
     snn = fs.convert(cat, example=batch())
     assert snn.network.planes(INPUT) == 8
+
+
+@pytest.mark.parametrize("label", ["same, even", "PixelShuffle", "ReLU6", "Linear on pixels"])
+def test_calibration_takes_them(label: str) -> None:
+    images = torch.rand(16, 2, 6, 6, generator=torch.Generator().manual_seed(4))
+    cat = fs.prepare(network(label), example=images, accumulator_bits=40)
+    fs.calibrate(cat, images, percentile=100.0)
+    fs.convert(cat.eval(), example=images)
+
+
+def test_calibration_leaves_room_for_all_outputs() -> None:
+    def forward(n: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = n.flatten(block(n, x))
+        return 40 * n.fc(y), n.other(y) / 40
+
+    images = torch.rand(16, 2, 6, 6, generator=torch.Generator().manual_seed(4))
+    cat = fs.prepare(Net(forward, other=nn.Linear(144, 2)), example=images)
+    assert list(cat.heads) == ["0", "1"]
+    fs.calibrate(cat, images, percentile=100.0)
+    fs.convert(cat.eval(), example=images)

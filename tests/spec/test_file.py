@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from firstspike.arith import Code, LogWeights, integer_kernel, planes_kernel
-from firstspike.spec import INPUT, Channels, Conv2d, FormatError, Network, fingerprint, load, save
+from firstspike.spec import INPUT, Channels, Conv2d, FormatError, Network, PixelShuffle, fingerprint, load, save
 from firstspike.spec.codes import pack, packed_size, unpack
 from firstspike.spec.file import read_notes
 from spec.model_files import forge, parts, same, small_network
@@ -436,6 +436,75 @@ def test_parts_are_in_version_two_and_nowhere_else(tmp_path: Path) -> None:
 def test_parts_that_are_refused(edit: Any, text: str, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(with_parts(), path)
+    description, tensors, _ = parts(path)
+    edit(description)
+    forge(path, description, tensors)
+    with pytest.raises(FormatError, match=text):
+        load(path)
+
+
+# ---- dilation, pixels of channels, several outputs ----------------------------------------------------------------
+
+
+def with_kinds() -> Network:
+    """A dilated convolution with a dilated part, channels that become pixels, two outputs."""
+    rng = np.random.default_rng(2)
+
+    def conv(name: str, source: str, *shape: int, **fields: Any) -> Conv2d:
+        codes = rng.integers(0, 32, shape, dtype=np.uint8)
+        return Conv2d(name=name, source=source, codes=codes, scale=1, bias=np.zeros(shape[0], dtype=np.int64), **fields)
+
+    part = conv("p", INPUT, 4, 2, 3, 3, padding=(1, 2), dilation=(1, 2), fires=False)
+    first = conv("a", INPUT, 4, 2, 3, 3, padding=(3, 1), dilation=(3, 1), parts=(part,))
+    pixels = PixelShuffle(name="x", source="a", factor=(2, 1))
+    last = conv("out", "x", 5, 2, 2, 1, stride=(2, 1), fires=False)
+    return Network(
+        code=Code(),
+        weights=LogWeights(),
+        input_shape=(2, 6, 3),
+        layers=(first, pixels, last),
+        accumulator_bits=40,
+        heads=(("class", 3), ("box", 2)),
+    )
+
+
+@pytest.mark.usefixtures("_no_sync")
+def test_fields_stand_only_where_they_say_something(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_kinds(), path)
+    description, _, _ = parts(path)
+    assert description["format_version"] == 2
+    first, pixels, last = description["layers"]
+    assert (first["dilation"], first["parts"][0]["dilation"], pixels["factor"]) == ([3, 1], [1, 2], [2, 1])
+    assert "dilation" not in last and description["heads"] == [["class", 3], ["box", 2]]
+    assert same(load(path), with_kinds()) and load(path).heads == with_kinds().heads
+    page = FORMAT.read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for layer in description["layers"] for name in (*layer, "heads"))
+
+
+@pytest.mark.usefixtures("_no_sync")
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (lambda d: d["layers"][0].update(dilation=[1, 1]), r"dilation must be above 1 where it is there, not \[1, 1\]"),
+        (lambda d: d["layers"][0].update(dilation=[0, 1]), "dilation must be in 1..65536, not 0"),
+        (lambda d: d["layers"][0].update(dilation=[9, 1]), r"window \(19, 3\) must fit its padded input"),
+        (lambda d: d["layers"][0].update(padding=[7, 1]), r"padding must be below the kernel's size \(7, 3\)"),
+        (lambda d: d["layers"][0]["parts"][0].update(dilation=[1]), "dilation must"),
+        (lambda d: d["layers"][1].update(factor=[3, 1]), "input must have 3 or a multiple of channels"),
+        (lambda d: d["layers"][1].update(factor=[0, 1]), "factor must be in 1..65536, not 0"),
+        (lambda d: d.update(heads=[]), "heads must hold at least one head where they are there"),
+        (lambda d: d.update(heads=[["class", 3]]), "heads must share the read-out's 5 channels"),
+        (lambda d: d.update(heads=[["class", 3], ["class", 2]]), "heads must have names of their own"),
+        (lambda d: d.update(heads=[["class", 5, 1]]), "a head must be a name and a number of channels"),
+        (lambda d: d.update(heads=[[5, "class"]]), "name of a head must be"),
+        (lambda d: d.update(heads=[["class", True], ["box", 4]]), "heads: 'class' must be"),
+        (lambda d: d.update(format_version=1) or d["code"].pop("input"), "unknown \\['heads'\\]"),
+    ],
+)
+def test_kinds_that_are_refused(edit: Any, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_kinds(), path)
     description, tensors, _ = parts(path)
     edit(description)
     forge(path, description, tensors)

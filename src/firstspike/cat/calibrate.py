@@ -123,11 +123,19 @@ def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -
 
 def _outgoing(prepared: Prepared, step: Step, scales: dict[str, float]) -> float:
     """What a layer's membranes are multiplied with; a part's are those of the layer that adds them."""
-    owner = next((other for other in prepared.steps if step.name in other.parts), step)
+    owner = _owner(prepared, step)
     if owner.fires:
         return gain(prepared.code) / scales[owner.name]
     # a read-out: logits keep their size, unless a residual gives it
     return 1 / scales[owner.residuals[0]] if owner.residuals else 1.0
+
+
+def _owner(prepared: Prepared, step: Step) -> Step:
+    """The step that adds a part's membranes, or joins those of several outputs; else the step itself."""
+    return next(
+        (one for one in prepared.steps if step.name in one.parts or (one.kind == "heads" and step.name in one.reads)),
+        step,
+    )
 
 
 class _Groups:
@@ -221,7 +229,7 @@ class _Walk:
 
     def _search(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Take the weights' scale whose membranes, shifted to the right means, are nearest to ``target``."""
-        owner = next((other for other in self.prepared.steps if step.name in other.parts), step)
+        owner = _owner(self.prepared, step)
         room: dict[str, Any] = {
             "residuals": len(owner.residuals),
             "octaves": self.octaves.get(step.source, 0),
