@@ -34,26 +34,30 @@ FLAGS = (
 )
 WIDTHS = (1280, 420)
 
-PATIENCE = 120
-"""Seconds until a browser counts as stuck."""
+PATIENCE = 300
+"""Seconds until a browser counts as stuck; it needs some ten of processor time."""
 
-# Shows every page in a frame of each width, a few at a time, and hands in how wide each page is in its frame.
+# Loads every page once in a frame, a few at a time, and hands in how wide it is in each width of the frame.
 LOOK = """<!doctype html><title>look</title><script>
-async function look(page, width) {
+async function look(page) {
   const frame = document.createElement("iframe");
-  frame.width = width; frame.height = 900;
+  frame.width = WIDTHS[0]; frame.height = 900;
   const loaded = new Promise(done => frame.onload = done);
   frame.src = page; document.body.append(frame); await loaded;
-  const inside = frame.contentDocument;
-  const entry = {page, width, scroll: inside.documentElement.scrollWidth, title: inside.title,
-    text: inside.querySelector("article")?.getBoundingClientRect().height ?? 0,
-    blank: [...inside.images].filter(image => image.complete && !image.naturalWidth).map(image => image.src)};
+  const inside = frame.contentDocument, entries = [];
+  for (const width of WIDTHS) {
+    frame.width = width;
+    await new Promise(done => setTimeout(done, 20));  // what the page does when it is resized
+    entries.push({page, width, scroll: inside.documentElement.scrollWidth, title: inside.title,
+      text: inside.querySelector("article")?.getBoundingClientRect().height ?? 0,
+      blank: [...inside.images].filter(image => image.complete && !image.naturalWidth).map(image => image.src)});
+  }
   frame.remove();
-  return entry;
+  return entries;
 }
 async function all() {
-  const todo = WIDTHS.flatMap(width => PAGES.map(page => [page, width])), seen = [];
-  const turn = async () => { while (todo.length) seen.push(await look(...todo.shift())); };
+  const todo = PAGES, seen = [];
+  const turn = async () => { while (todo.length) seen.push(...await look(todo.shift())); };
   await Promise.all([turn(), turn(), turn(), turn()]);
   await fetch("seen", {method: "POST", body: JSON.stringify(seen)});
 }
@@ -100,6 +104,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Server(ThreadingHTTPServer):
     """Serves the site, and keeps what a page hands in."""
 
+    request_queue_size = 128  # with the usual 5, connections of a browser are dropped and tried again seconds later
+
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
         self.handed_in: queue.Queue[bytes] = queue.Queue()
@@ -110,6 +116,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves a folder without a word."""
 
     server: Server
+    protocol_version = "HTTP/1.1"  # connections are kept
 
     def do_POST(self) -> None:
         """Keep what is handed in."""
