@@ -1,5 +1,7 @@
 """Descriptors, payloads and stored maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from firstspike.spec.program import DESCRIPTOR, Convolve
 PROCESSOR = ProcessorSpec(pes=16, activation_buffer_kib=8, weight_buffer_kib=8)
 
 
-def _network(groups: int = 2) -> Network:
+def _network(groups: int = 2, source: str = "spike") -> Network:
     codes = np.arange(20 * (12 // groups) * 3 * 2).reshape(20, 12 // groups, 3, 2) % 31
     layer = Conv2d(
         name="r",
@@ -25,21 +27,28 @@ def _network(groups: int = 2) -> Network:
         groups=groups,
         fires=False,
     )
-    return Network(code=Code(), weights=LogWeights(), input_shape=(12, 5, 4), layers=(layer,))
+    code = Code(input=source)  # type: ignore[arg-type]
+    bits = 40 if code.planes else 32
+    return Network(code=code, weights=LogWeights(), input_shape=(12, 5, 4), layers=(layer,), accumulator_bits=bits)
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_weight_rows(groups: int) -> None:
-    """Every synapse's code stands in its row and lane, everything else is weight zero, in both tiles."""
-    network = _network(groups)
+@pytest.mark.parametrize(("groups", "planes"), [(1, 1), (2, 1), (4, 1), (1, 8), (4, 8)])
+def test_weight_rows(groups: int, planes: int) -> None:
+    """Every synapse's code stands in its row and lane, everything else is weight zero, in both tiles.
+
+    The planes of a pixel are neighbouring channels of one weight.
+    """
+    network = _network(groups, "planes" if planes == 8 else "spike")
     codes = network.synaptic[0].codes
-    for operation in mapping.program(network, PROCESSOR).operations:
+    for operation in mapping.program(network, replace(PROCESSOR, accumulator_bits=40)).operations:
         if not isinstance(operation, Convolve):
             continue
         rows = weight_rows(network, operation, PROCESSOR)
         channels = operation.words * 8
         for row in range(operation.rows):
-            ky, kx, channel = row // channels // 2, row // channels % 2, row % channels + operation.channel_word * 8
+            (y, x), width = operation.kernel_offset, operation.kernel[1]
+            ky, kx = y + row // channels // width, x + row // channels % width
+            channel = (row % channels + operation.channel_word * 8) // planes
             for lane in range(16):
                 output = operation.outputs[0] + lane
                 group = output // (20 // groups)
