@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import firstspike as fs
 from firstspike.cli import main
+from firstspike.data import load
 from firstspike.engine.events import trace as trace_events
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.pages.playground import payload, playground_page
@@ -71,8 +72,9 @@ def check(network: Network, stored: np.ndarray, found: list[dict[str, object]]) 
 
 @needs_browser
 def test_a_hundred_images_are_bit_exact_and_cost_what_they_cost(tmp_path: Path) -> None:
-    network, processor = example.network(), Processor()
-    stored = SpikingNetwork(network, engine="reference").encode(example.images(100))
+    pytest.importorskip("sklearn", reason="needs pip install 'firstspike[data]'")
+    snn, processor = fs.zoo.load("digits"), Processor()
+    network, stored = snn.network, snn.encode(load("digits", split="test").limit(100).images)
     data = payload(network) | {"cost": formula(network, processor=processor, technology=technology.default())}
     (found,) = in_browser(tmp_path, [(data, stored)])
     check(network, stored, found)

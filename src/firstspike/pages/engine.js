@@ -208,6 +208,11 @@ class Engine {
     }
     const events = cost.static.map((row) => row.slice());
     for (const [event, layer, walk, which, factor] of cost.dynamic) events[event][layer] += factor * (which ? walks : met)[walk];
+    const nonzero = cost.events.indexOf("nonzero_adds");
+    for (const [name, layer, leaving] of cost.synapses) {
+      const spikes = name === "input" ? this.neurons(times.input) : times[name];
+      for (let i = 0; i < leaving.length; i++) if (spikes[i] !== SILENT) events[nonzero][layer] += leaving[i];
+    }
     const cycles = cost.layers.map(() => 0), working = cost.layers.map(() => 0);
     for (const [layer, walk, base, fetch, transfer] of cost.operations) {
       const execute = base + (walk < 0 ? 0 : walks[walk]);

@@ -29,7 +29,8 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
     Keys: ``layers`` (names), ``sources`` (walks over each map: words, lanes, coverages, parts), ``offsets`` (of the walks),
     ``operations`` (layer, walk or -1, static cycles, cycles of the next fetch, whether it is a transfer), ``first`` (cycles of
     the first fetch), ``take`` (cycles that take an operation), ``events`` (names), ``static`` (``[events][layers]``),
-    ``dynamic`` (event, layer, walk, 0 for its spikes or 1 for its cycles, factor), ``clock_mhz``, and ``prices``: by DRAM
+    ``dynamic`` (event, layer, walk, 0 for its spikes or 1 for its cycles, factor), ``synapses`` (map, layer, of each neuron of
+    the map how many ``nonzero_adds`` its spike makes there), ``clock_mhz``, and ``prices``: by DRAM
     scenario and layer, the constant and what each event adds, in µJ as (low, value, high).
 
     Raises:
@@ -57,6 +58,7 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
         "events": EVENTS,
         "static": plan.static.tolist(),
         "dynamic": dynamic,
+        "synapses": [[name, layer, leaving.astype(np.int64).tolist()] for name, layer, leaving in plan.synapses],
         "clock_mhz": processor.clock_mhz,
         "prices": {dram: _prices(plan.layers, plan.static, network, single, technology, dram) for dram in technology.dram},
     }  # fmt: skip
@@ -81,8 +83,13 @@ def _prices(
 
     by_kind = {}
     for kind in {kind for _, kind in layers}:
-        nothing = price(kind, {})
-        by_kind[kind] = {name: (price(kind, {name: 1}) - nothing).tolist() for name in EVENTS if name not in FIXED}
+        some = {"lane_adds": 2}  # of which some may be products of zeros
+        nothing = price(kind, some)
+        by_kind[kind] = {
+            name: (price(kind, {**some, name: some.get(name, 0) + 1}) - nothing).tolist()
+            for name in EVENTS
+            if name not in FIXED
+        }
     return [
         {
             "constant": price(kind, {name: int(static[EVENTS.index(name), place]) for name in FIXED}).tolist(),
