@@ -89,7 +89,7 @@ def _show(record: dict[str, Any]) -> None:
         "nets routed": f"{record['nets_routed']:,} of {record['nets']:,}",
         "core, µm": f"{width:.1f} x {height:.1f}",
         "cells' area, µm²": f"{record['cell_area_um2']:,.0f}",
-        "wire, mm": f"{record['wire_mm']:.2f}",
+        "wire, half perimeters, mm": f"{record['wire_mm']:.2f}, {record['half_perimeters_mm']:.2f}",
         "vias": f"{record['vias']:,}",
         "wires, fF a sink": f"{record['wires_ff_per_sink']:.2f}",
         "design rules checked, violated": f"{record['design_rules']}, {sum(record['violations'].values())}",

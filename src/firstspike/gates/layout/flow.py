@@ -64,6 +64,7 @@ class Layout:
         block: its netlist.
         floorplan: rows and die.
         cells, fills: placed cells, fillers.
+        centres: of the cells.
         ports: x, y and layer of each.
         wires: of each net.
         trees: their resistances and capacitances.
@@ -77,6 +78,7 @@ class Layout:
     floorplan: Floorplan
     cells: dict[str, Placed]
     fills: tuple[Placed, ...]
+    centres: dict[str, tuple[float, float]]
     ports: dict[str, tuple[float, float, str]]
     wires: dict[str, Wires]
     trees: dict[str, parasitics.Tree]
@@ -88,6 +90,16 @@ class Layout:
     def definition(self) -> str:
         """The layout as DEF."""
         return deffile.write(self.block, self.floorplan, self.cells, self.ports, self.wires)
+
+    def half_perimeters_um(self) -> float:
+        """Of the boxes around each net's cells and ports: what the placement made short."""
+        total = 0.0
+        for net in self.block.nets.values():
+            points = [self.centres[cell] for cell, _ in net.pins]
+            points += [self.ports[port][:2] for port in net.ports]
+            xs, ys = zip(*points, strict=True)
+            total += max(xs) - min(xs) + max(ys) - min(ys)
+        return total
 
     def record(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -102,6 +114,7 @@ class Layout:
             "core_um": [plan.width, plan.core_height],
             "die_um": list(plan.die),
             "wire_mm": sum(tree.length_um for tree in trees) * 1e-3,
+            "half_perimeters_mm": self.half_perimeters_um() * 1e-3,
             "vias": sum(len(wires.vias) for wires in self.wires.values()),
             "wires_ff": sum(tree.total_ff for tree in trees),
             "wires_ground_ff": sum(tree.ground_ff for tree in trees),
@@ -160,6 +173,7 @@ def lay_out(
         floorplan=plan,
         cells=cells,
         fills=fills,
+        centres={name: _centre(cell, technology) for name, cell in cells.items()},
         ports=ports,
         wires=wires,
         trees=trees,
@@ -247,6 +261,11 @@ def _place(
     return cells, dict(zip(problem.names, slots, strict=True))
 
 
+def _centre(cell: Placed, technology: Lef) -> tuple[float, float]:
+    macro = technology.macros[cell.type]
+    return cell.x + macro.width / 2, cell.y + macro.height / 2
+
+
 def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Supply]) -> Grid:
     layers = plan.layers[1:]
     names = [layer.name for layer in layers]
@@ -322,7 +341,15 @@ def _access(
 
     nets = {}
     for net in made.nets.values():
-        pins = [ways(cell, pin) for cell, pin in net.pins]
+        pins = []
+        for cell, pin in net.pins:
+            # not beside the power's via stacks
+            free = [way for way in ways(cell, pin) if way.point not in grid.blocked]
+            if not free:
+                raise ValueError(
+                    f"pin {pin} of {cell} must be clear of the power straps, but is not: take another seed"
+                )
+            pins.append(free)
         for port in net.ports:
             x, y, layer = ports[port]
             at = (names.index(layer), round(x / grid.pitch[0]), round(y / grid.pitch[1]))

@@ -58,11 +58,10 @@ def wires(grid: Grid, tree: Tree, halos: Sequence[int]) -> Wires:
 
 
 def _between(grid: Grid, tree: Tree) -> set[tuple[int, int]]:
-    """Steps between wide pads of the net that stand side by side: a wire fills the notch."""
+    """Steps between wide pads of the net that stand side by side: metal as high as they are fills the notch."""
     pads = {node for edge in tree.edges if edge[1] - edge[0] == grid.plane for node in edge}
     last = grid.columns - 1
-    sides = {(n, n + 1) for n in pads if n + 1 in pads and n % grid.columns != last}
-    return sides - tree.edges
+    return {(n, n + 1) for n in pads if n + 1 in pads and n % grid.columns != last}
 
 
 def terminals(grid: Grid, tree: Tree) -> dict[str, tuple[float, float]]:

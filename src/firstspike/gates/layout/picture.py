@@ -3,13 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from firstspike.extras import needed
 from firstspike.gates.layout.pdk import Kit
 
 COLOURS = (0x7F8FA6, 0x2E86DE, 0xE1592B, 0x27AE60, 0x8E44AD, 0xD4AC0D)
 """Of the metals from the bottom up."""
 
-PIXELS = 1400
+COLOURS_KEPT = 48
+"""Of the picture: a smaller file."""
+
+PIXELS = 1100
 """Width and height at most."""
 
 
@@ -41,6 +46,9 @@ def render(kit: Kit, gds: Path, picture: Path, *, window: tuple[float, float, fl
     else:
         view.zoom_box(db.DBox(*window))
     view.save_image(str(picture), PIXELS, PIXELS)
+    with Image.open(picture) as image:
+        small = image.convert("RGB").quantize(COLOURS_KEPT)
+    small.save(picture, optimize=True)
 
 
 def _layer(lay: Any, name: str, number: int, colour: int) -> Any:
