@@ -34,7 +34,7 @@ class Block:
     Attributes:
         name: of the top.
         cells: type of each cell, by name; cell ``u7`` is instance 7 of the netlist, ``t...`` are tie cells.
-        nets: by name; net ``n7`` is bit 7 of the netlist.
+        nets: by name; net ``n7`` is bit 7 of the netlist, ``c...`` are constants.
         ports: by name; bit 3 of port ``a`` is ``a_3``, a port of one bit keeps its name.
     """
 
@@ -100,10 +100,10 @@ def build(netlist: Netlist, library: Library) -> Block:
         if tied:
             kind, output = _tie(library, value)
             for number, start in enumerate(range(0, len(tied), TIED)):
-                name = f"t{value}_{number}"
-                cells[name] = kind
-                drivers[name] = (name, output)
-                sinks[name] = tied[start : start + TIED]
+                cell, net = f"t{value}_{number}", f"c{value}_{number}"
+                cells[cell] = kind
+                drivers[net] = (cell, output)
+                sinks[net] = tied[start : start + TIED]
     nets = {}
     for name in dict.fromkeys([*drivers, *sinks, *on]):
         first = [drivers[name]] if name in drivers else []
