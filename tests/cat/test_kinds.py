@@ -119,6 +119,38 @@ def test_planes_see_a_normalised_input_too() -> None:
     assert snn.network.planes(INPUT) == 8
 
 
+class Normalise(nn.Module):
+    """As transforms of images write it: constants made in forward, a copy changed in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = torch.as_tensor([0.5, 0.25], dtype=x.dtype, device=x.device)
+        std = torch.as_tensor([0.2, 0.5], dtype=x.dtype, device=x.device)
+        return x.clone().sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+
+
+def test_a_normalisation_with_constants_of_its_own() -> None:
+    net = Net(lambda n, x: n.valid(n.relu(n.no(n.first(x))).flatten(1)), first=Normalise(), no=nn.Conv2d(2, 4, 3),
+              valid=nn.Linear(64, 5)).double().eval()  # fmt: skip
+    for example in (batch(), None):
+        same, changes = fs.adapt(net, example=batch())
+        assert not changes
+        cat = fs.prepare(net if example is None else same, example=example).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(cat(batch()), net(batch()), rtol=1e-12, atol=1e-12)
+
+
+def test_a_black_border_is_told() -> None:
+    net = Net(lambda n, x: readout(n, block(n, n.first(x))), first=Normalise()).double().eval()
+    with pytest.raises(fs.UnsupportedError, match=r"conv: its padding of zeros cannot follow 'first\.div_'"):
+        fs.prepare(net, example=batch())
+    adapted, changes = fs.adapt(net, example=batch())
+    assert [(change.place, change.exact) for change in changes] == [("conv", False)]
+    cat = fs.prepare(adapted, example=batch()).eval()
+    with torch.no_grad():
+        inside, wanted = next(iter(cat.layers.values())).linear(batch()), net.conv(net.first(batch()))
+    torch.testing.assert_close(inside[:, :, 1:-1, 1:-1], wanted[:, :, 1:-1, 1:-1])  # all but the border
+
+
 @pytest.mark.parametrize("label", ["same, even", "PixelShuffle", "ReLU6", "Linear on pixels"])
 def test_calibration_takes_them(label: str) -> None:
     images = torch.rand(16, 2, 6, 6, generator=torch.Generator().manual_seed(4))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from structures import kinds
+from structures.catalogue import NETWORKS
 from structures.plain_nets import batch
 
 import firstspike as fs
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network, ProcessorSpec
-from firstspike.verify import Simulator, run
+from firstspike.verify import Simulator, ToolMissing, run
 
 from .conftest import SETS
 

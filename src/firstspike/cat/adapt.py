@@ -157,7 +157,8 @@ class _Adapter:
                 self.states[node] = self._visit(node)
                 self._share(node)
         for node in reversed(self.traced.nodes):
-            if not self.traced.live(node):
+            left = node.op not in ("output", "placeholder") and not node.users
+            if not self.traced.live(node) or left:
                 self.graph.erase_node(node)
 
     def blueprint(self) -> list[Any]:
@@ -356,6 +357,10 @@ class _Adapter:
             if node.op == "call_module" and flat:
                 if not str(node.target).startswith("net."):
                     root.add_module(str(node.target), self.root.get_submodule(str(node.target)))
+                node.target = name_of(str(node.target))
+            if node.op == "get_attr" and flat:
+                if not str(node.target).startswith("net."):  # a constant that forward makes
+                    root.register_buffer(str(node.target), getattr(self.root, str(node.target)), persistent=False)
                 node.target = name_of(str(node.target))
             node.args, node.kwargs = fx.node.map_aggregate((node.args, dict(node.kwargs)), _plain)
         self.graph.lint()
