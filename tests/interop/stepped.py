@@ -65,6 +65,7 @@ def _weighted(network: Network, layer: Synaptic) -> nn.Module:
             tuple(weight.shape[2:]),
             stride=layer.stride,
             padding=layer.padding,
+            dilation=layer.dilation,
             groups=layer.groups,
             bias=False,
             step_mode="m",
@@ -123,6 +124,7 @@ def _module(node: Any) -> nn.Module:
                 tuple(weight.shape[2:]),
                 stride=tuple(node.stride),
                 padding=tuple(node.padding),
+                dilation=tuple(node.dilation),
                 groups=node.groups,
                 bias=False,
             )

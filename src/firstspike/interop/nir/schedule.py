@@ -43,20 +43,22 @@ class _Mapper:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.steps = network.latency_steps
         self.kernel = kernel(network.code)
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.ends: dict[str, str] = {}
         self.depth = {INPUT: 0}
+        for layer in network.layers:
+            fires = isinstance(layer, Synaptic) and layer.fires
+            self.depth[layer.name] = max(self.depth[name] for name in layer.inputs) + fires
+        # the read-out needs latency_steps; a branch that nobody reads may be deeper
+        self.steps = (max(self.depth.values()) + 1) * network.code.T
         self.schedule: dict[str, dict[str, np.ndarray | str]] = {}
 
     def graph(self) -> nir.NIRGraph:
         shape = np.array(self.network.input_shape)
         self.ends[INPUT] = self._add(nir.Input(input_type={"input": shape}))
         for layer in self.network.layers:
-            fires = isinstance(layer, Synaptic) and layer.fires
-            self.depth[layer.name] = max(self.depth[name] for name in layer.inputs) + fires
             self._layer(layer)
         last = self.network.layers[-1].name
         output = nir.Output(output_type={"output": np.array(self.network.shapes[last])})
