@@ -14,7 +14,7 @@ pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 import firstspike as fs
 from explore.spaces import TEXT
 from firstspike.arith import Code, LogWeights, decode_weights, level_values
-from firstspike.conversion.recode import recode
+from firstspike.conversion.recode import recode, thin
 from firstspike.data import load as load_images
 from firstspike.data import split_validation
 from firstspike.explore import space
@@ -143,3 +143,21 @@ def test_cells_say_whether_memories_meet_the_clock(digits_model: Path, tmp_path:
     assert defaults(job)[str(digits_model)]["energy_uj"] > 0
     with pytest.raises(space.SpaceError, match="cells must be one of lstp, lop, hp, not 'sram'"):
         space.parse(text.replace("lstp", "sram"), name="space.yaml")
+
+
+def test_pruning_is_a_dimension(digits_model: Path, tmp_path: Path) -> None:
+    """Zeros cost accuracy, and packed rows make them worth fetching less for."""
+    text = TEXT.replace("net.safetensors", str(digits_model))
+    text = text.replace("objectives:", "pruning: {zeros: {unit: zeros, values: [0, 0.8]}}\nobjectives:")
+    job = prepare(space.parse(text, name="space.yaml"), cache=tmp_path / "traces")
+    evaluator = Evaluator(job)
+    design = {"network": str(digits_model), "code.T": 24, "processor.pes": 64, "processor.packed_rows": True}
+    dense, sparse = (evaluator.evaluate({**design, "pruning.zeros": share}) for share in (0.0, 0.8))
+    assert evaluator.traced == 2
+    assert sparse["dram_bits_per_image"] < 0.7 * dense["dram_bits_per_image"]
+    assert sparse["accuracy"] <= dense["accuracy"]
+    network = load(digits_model).network
+    first, *others = (layer.codes & 15 == 15 for layer in thin(network, 0.8).synaptic)
+    assert first.mean() < 0.5 and all(zeros.mean() > 0.79 for zeros in others)
+    with pytest.raises(space.SpaceError, match=r"pruning\.zeros"):
+        space.parse(text.replace("0.8", "-1"), name="space.yaml")

@@ -71,3 +71,21 @@ def _averaged(layer: Synaptic, weights: LogWeights) -> int:
     level = nearest_level(pixels, weights)
     q = min(level, weights.q_max)
     return pixels if layer.scale == level - q and bool((codes == q).all()) else 0
+
+
+def thin(network: Network, share: float) -> Network:
+    """The network with a share of every layer's weights zero, those of least magnitude, but of the first layer's.
+
+    A layer whose weights are all one, an average, keeps them.
+    """
+    zero = network.weights.zero_level
+
+    def thinned(layer: Layer) -> Layer:
+        if not isinstance(layer, Synaptic) or layer.name == network.synaptic[0].name or not np.ptp(layer.codes):
+            return layer
+        codes = layer.codes.copy()
+        least = np.argsort(-(codes & zero).astype(np.int64), axis=None, kind="stable")[: round(share * codes.size)]
+        codes.reshape(-1)[least] = zero
+        return replace(layer, codes=codes, parts=tuple(thinned(part) for part in layer.parts))
+
+    return replace(network, layers=tuple(thinned(layer) for layer in network.layers)) if share else network

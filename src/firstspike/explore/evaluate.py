@@ -12,10 +12,10 @@ import numpy as np
 
 from firstspike import files
 from firstspike.arith import Code, LogWeights
-from firstspike.conversion.recode import recode
+from firstspike.conversion.recode import recode, thin
 from firstspike.data import load as load_images
 from firstspike.data import split_validation
-from firstspike.explore.space import Design, Space
+from firstspike.explore.space import Design, Pruning, Space
 from firstspike.processor import cycles, energy
 from firstspike.processor.cycles import Counts
 from firstspike.processor.rates import memory_ns
@@ -170,8 +170,10 @@ class Evaluator:
         model = self._models[name]
         code: Code = replace(model.code, **space.group(design, "code"))
         weights: LogWeights = replace(model.weights, **space.group(design, "weights"))
+        pruning = Pruning(**space.group(design, "pruning"))
         parts = [
             VERSION,
+            asdict(pruning),
             _sha(self.job.models[name]),
             asdict(code),
             asdict(weights),
@@ -180,7 +182,10 @@ class Evaluator:
         ]
         key = _sha(json.dumps(parts, sort_keys=True).encode())
         kept = self._kept(
-            self._coded, key, KEPT_NETWORKS, lambda: self._run(key, recode(model, code=code, weights=weights))
+            self._coded,
+            key,
+            KEPT_NETWORKS,
+            lambda: self._run(key, thin(recode(model, code=code, weights=weights), pruning.zeros)),
         )
         return key, *kept
 

@@ -39,7 +39,24 @@ MAX_COUNT = 10_000_000
 """Most of anything else that is counted."""
 
 _UNITS = {"mhz": "MHz", "kib": "KiB", "bits": "bit", "T": "steps", "tau": "steps/octave"}
-_GROUPS: Mapping[str, type] = {"code": Code, "weights": LogWeights, "processor": Processor}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Weights set to zero after training.
+
+    Attributes:
+        zeros: share of every layer's weights but the first layer's, those of least magnitude.
+    """
+
+    zeros: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.zeros < 1:
+            raise ValueError(f"pruning.zeros must be in [0, 1), not {self.zeros!r}")
+
+
+_GROUPS: Mapping[str, type] = {"code": Code, "weights": LogWeights, "pruning": Pruning, "processor": Processor}
 _KEYS = ("format", "networks", "data", "technology", "cells", "dram", "design", "objectives", "search", *_GROUPS)
 
 Value = bool | int | float | str
@@ -179,7 +196,7 @@ class Space:
         ]
 
     def group(self, design: Design, name: str) -> dict[str, Any]:
-        """The design's fields of ``code``, ``weights`` or ``processor``."""
+        """The design's fields of ``code``, ``weights``, ``pruning`` or ``processor``."""
         return {key.partition(".")[2]: value for key, value in design.items() if key.startswith(f"{name}.")}
 
 
@@ -385,7 +402,11 @@ def _in_range(table: Keys, name: str, key: str, value: Value) -> None:
     low, high = _RANGES.get(key, (None, None))
     if low is not None and not low <= value <= high:  # type: ignore[operator]
         raise table.broken(name, f"must be from {low} to {high}, not {brief(value)}")
-    if value == 0 and not key.endswith(("mantissa_bits", "dram_latency_cycles")) and not isinstance(value, bool):
+    if (
+        value == 0
+        and not key.endswith(("zeros", "mantissa_bits", "dram_latency_cycles"))
+        and not isinstance(value, bool)
+    ):
         raise table.broken(name, f"must be above 0, not {brief(value)}")
 
 
