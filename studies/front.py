@@ -39,7 +39,11 @@ def arguments() -> argparse.Namespace:
 def read(path: Path) -> list[Row]:
     """Rows of designs that take one image at a time."""
     with path.open(encoding="utf-8", newline="") as stream:
-        return [row for row in csv.DictReader(stream) if int(row.get("images_a_batch", 1)) == 1]
+        return [
+            row
+            for row in csv.DictReader(stream)
+            if row.get("images_a_batch", "1") == "1" and "a batch" not in row["design"]
+        ]
 
 
 def draw(axis: Axes, dram: str, tables: dict[str, list[Row]], images: int) -> None:

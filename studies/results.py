@@ -163,12 +163,17 @@ prints these figures; its status is 1 where a network or a data set is missing.
 
 {table(heads, absolute)}
 
-Published over ours:
+Published, which is of one inference, over ours of one image at a time:
 
 {table(heads, over)}
 
 `firstspike cost vgg16-SET --data SET --limit {ours[0]["costs"][0]["images"]} --processor DESIGN --dram SCENARIO`: means
 of so many test images. The design `batch` lets 16 images share the weights they fetch.
+
+Every design that takes one image at a time, of every network, with the interval of its constants and the standard error of its
+accuracy; ours full, others pale (`python -m studies.front docs/images/vgg16-*/baselines.csv --out docs/images/front.png`):
+
+![Accuracy against energy of all networks, in each DRAM scenario](../images/front.png)
 
 ## Time, area, power
 
