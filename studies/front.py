@@ -61,16 +61,18 @@ def draw(axis: Axes, dram: str, tables: dict[str, list[Row]], images: int) -> No
                 xerr=[[energy - low], [high - energy]],
                 yerr=100 * sqrt(share * (1 - share) / images),
                 fmt=mark,
-                color=f"C{designs.index(row['design']) % 10}",
+                color=plt.get_cmap("tab20")(designs.index(row["design"]) % 20),
                 alpha=1.0 if ours else 0.45,
                 capsize=2,
                 linewidth=0.8,
-                label=f"{name}: {row['design']}" if ours else None,
+                label=row["design"] if name == next(iter(tables)) else None,
             )
     for column in PUBLISHED:
         if any(name.startswith(column.network) for name in tables) and dram == "flat-4pj":
             axis.plot(column.energy_uj, 100 * column.accuracy, "k*", markersize=11)
-            axis.annotate(f"published, {column.title}", (column.energy_uj, 100 * column.accuracy), fontsize=7)
+            place = (column.energy_uj, 100 * column.accuracy)
+            text = f"published, {column.title}"
+            axis.annotate(text, place, xytext=(6, -11), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.set_xlabel("energy, µJ per image, one at a time")
     axis.set_title(f"DRAM {dram}")
@@ -85,7 +87,9 @@ def main() -> None:
     for axis, dram in zip(axes[0], scenarios, strict=True):
         draw(axis, dram, tables, options.images)
     axes[0][0].set_ylabel("accuracy, %")
-    axes[0][0].legend(fontsize=7)
+    axes[0][-1].legend(fontsize=7, loc="center right")
+    shapes = ", ".join(f"{mark} {name}" for mark, name in zip("●■◆▼▲", tables, strict=False))
+    figure.suptitle(f"Accuracy against energy: {shapes}; ours full, others pale")
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png")
     files.write(options.out, stream.getvalue())
