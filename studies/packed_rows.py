@@ -9,42 +9,27 @@ Machine: any; energies are counted, not timed. Versions: the firstspike of the c
 """
 
 import argparse
-from dataclasses import replace
 
-import numpy as np
-
+from firstspike.conversion.recode import thin
 from firstspike.data import load as load_images
 from firstspike.processor import cycles, designs, energy, technology
-from firstspike.spec import Network
-from firstspike.spec.network import Layer, Synaptic
 from firstspike.spiking import load
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("network", help="model file")
-parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
-parser.add_argument("--data-root", help="where named data sets lie")
-parser.add_argument("--limit", type=int, default=16, help="images priced (%(default)s)")
-parser.add_argument("--zeros", type=float, nargs="*", default=[0, 0.5, 0.8, 0.9], help="shares (%(default)s)")
 
-
-def thinned(network: Network, share: float) -> Network:
-    """The network with a share of every layer's weights zero, the least, but of the first layer's."""
-    first, zero = network.synaptic[0].name, network.weights.zero_level
-
-    def thin(layer: Layer) -> Layer:
-        if not isinstance(layer, Synaptic) or layer.name == first:
-            return layer
-        codes = layer.codes.copy()
-        least = np.argsort(-(codes & zero).astype(int), axis=None, kind="stable")[: round(share * codes.size)]
-        codes.reshape(-1)[least] = zero
-        return replace(layer, codes=codes)
-
-    return replace(network, layers=tuple(thin(layer) for layer in network.layers))
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", help="model file")
+    parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
+    parser.add_argument("--data-root", help="where named data sets lie")
+    parser.add_argument("--limit", type=int, default=16, help="images priced (%(default)s)")
+    parser.add_argument("--zeros", type=float, nargs="*", default=[0, 0.5, 0.8, 0.9], help="shares (%(default)s)")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Print one table."""
-    options = parser.parse_args()
+    options = arguments()
     constants, snn = technology.default(), load(options.network)
     images = load_images(options.data, split="test", data_root=options.data_root).limit(options.limit)
     times, bits = snn.trace(images.pixels(0, len(images))).times, snn.network.weights.bits
@@ -56,7 +41,7 @@ def main() -> None:
     )
     print("|--:|---|--:|" + "--:|" * len(columns))
     for share in options.zeros:
-        network = thinned(snn.network, share)
+        network = thin(snn.network, share)
         for name in ("default", "lean", "batch", "lean-batch"):
             counts = cycles.count(network, times, designs.load(name))
             costs = [

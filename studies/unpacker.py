@@ -32,13 +32,17 @@ BEHIND = 4
 FANOUT = 16
 """Most sinks of a net, by trees of buffers, as in the processor."""
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
-parser.add_argument("--zeros", type=float, default=0.8, help="share of zero codes (%(default)s)")
-parser.add_argument("--rows", type=int, default=100, help="weight rows (%(default)s)")
-parser.add_argument("--pes", type=int, default=128, help="processing elements (%(default)s)")
-parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
-parser.add_argument("--json", help="file for the record")
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--liberty", action="append", required=True, help="Liberty file, may be repeated: one library")
+    parser.add_argument("--zeros", type=float, default=0.8, help="share of zero codes (%(default)s)")
+    parser.add_argument("--rows", type=int, default=100, help="weight rows (%(default)s)")
+    parser.add_argument("--pes", type=int, default=128, help="processing elements (%(default)s)")
+    parser.add_argument("--clock", type=float, default=4.0, help="period in ns (%(default)s)")
+    parser.add_argument("--json", help="file for the record")
+    return parser.parse_args()
 
 
 def payload(processor: ProcessorSpec, weights: LogWeights, *, rows: int, zeros: float) -> tuple[np.ndarray, list[int]]:
@@ -59,7 +63,7 @@ def bits_of(values: list[int], bits: int) -> np.ndarray:
 
 def main() -> None:
     """Measure and print."""
-    options = parser.parse_args()
+    options = arguments()
     processor, weights = ProcessorSpec(pes=options.pes, packed_rows=True), LogWeights()
     library = Library(options.liberty)
     design = component(Unpacker(Parameters(processor=processor, code=Code(), weights=weights)), "unpacker")

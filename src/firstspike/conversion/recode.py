@@ -78,14 +78,16 @@ def thin(network: Network, share: float) -> Network:
 
     A layer whose weights are all one, an average, keeps them.
     """
-    zero = network.weights.zero_level
+    zero, first = network.weights.zero_level, network.synaptic[0].name
 
-    def thinned(layer: Layer) -> Layer:
-        if not isinstance(layer, Synaptic) or layer.name == network.synaptic[0].name or not np.ptp(layer.codes):
-            return layer
+    def thinned(layer: Synaptic) -> Synaptic:
         codes = layer.codes.copy()
-        least = np.argsort(-(codes & zero).astype(np.int64), axis=None, kind="stable")[: round(share * codes.size)]
-        codes.reshape(-1)[least] = zero
+        if np.ptp(codes):
+            order = np.argsort(-(codes & zero).astype(np.int64), axis=None, kind="stable")
+            codes.reshape(-1)[order[: round(share * codes.size)]] = zero
         return replace(layer, codes=codes, parts=tuple(thinned(part) for part in layer.parts))
 
-    return replace(network, layers=tuple(thinned(layer) for layer in network.layers)) if share else network
+    layers = (
+        thinned(layer) if isinstance(layer, Synaptic) and layer.name != first else layer for layer in network.layers
+    )
+    return replace(network, layers=tuple(layers)) if share else network
