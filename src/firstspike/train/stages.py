@@ -23,8 +23,10 @@ class Stages(Callback):
     network's state, and is entered again only where it differs.
 
     Args:
-        clip, ttfs, quantised: epoch in which each stage begins, from 0; None passes it over.
+        clip: epoch in which the stage of that name begins, from 0; None passes it over.
         input: the same of the stage in which only the input is encoded.
+        ttfs: the same of the stage in which all fire.
+        quantised: the same of the last stage.
         monitor: whether to log.
 
     Raises:
