@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import LogWeights
+from firstspike.cat import rounding
 from firstspike.cat.quantiser import quantise
 from firstspike.cat.rounding import fitted, outputs, patches, rounded
 
@@ -74,3 +75,15 @@ def test_patches_times_weights_are_the_outputs(linear: nn.Conv2d | nn.Linear) ->
         rows, wanted = patches(linear, x), outputs(linear, linear(x))
         groups = linear.weight.flatten(1).view(len(rows), -1, rows.shape[2])
         torch.testing.assert_close(rows @ groups.transpose(1, 2), wanted)
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 25, 40])
+def test_of_many_samples_some_are_taken_evenly(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is one of them, no two steps differ by more than one, and inputs and outputs are of the same samples."""
+    monkeypatch.setattr(rounding, "SAMPLES", 10)
+    x = torch.arange(float(count))[:, None]
+    taken = patches(nn.Linear(1, 1), x)[0, :, 0].long().tolist()
+    assert len(taken) == min(count, 10) and taken[0] == 0 and taken[-1] < count
+    steps = [after - before for before, after in itertools.pairwise(taken)]
+    assert max(steps) - min(steps) <= 1 and count - taken[-1] <= -(-count // 10)
+    assert outputs(nn.Linear(1, 1), x)[0, :, 0].long().tolist() == taken
