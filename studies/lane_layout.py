@@ -59,16 +59,14 @@ class Wires:
     def of_lef(cls, options: argparse.Namespace, netlist: Netlist, library: Library) -> "Wires":
         """Of a lane that is placed and not routed: length times constants, neighbours in them."""
         cells = lef.read([Path(name) for name in options.lef])
-        made, plan, trees = estimate.placed_wires(
-            netlist,
-            library,
-            cells,
+        lengths = estimate.Options(
             site=options.site,
             utilisation=options.utilisation,
             ff_per_um=options.wire[0],
             ohm_per_um=options.wire[1],
             detour=options.detour,
         )
+        made, plan, trees = estimate.placed_wires(netlist, library, cells, lengths)
         length = sum(tree.length_um for tree in trees.values())
         print(f"core {plan.width:.2f} x {plan.core_height:.2f} um, {length:.0f} um of wire")
         paths = {}

@@ -1,5 +1,7 @@
 """Placement: legal, near its nets, ports on the border; wires by length."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,9 +98,11 @@ def test_a_full_core_is_refused(problem: tuple[Problem, Floorplan], cells: Lef) 
 
 def test_wires_by_length(cells: Lef) -> None:
     """Capacitance and resistance are the length's, and double with the detour."""
-    fields = {"site": tiny_kit.SITE, "utilisation": 0.6, "layers": 4, "moves": 400}
-    made, _, once = estimate.placed_wires(netlist(), LIBRARY, cells, ff_per_um=0.2, ohm_per_um=3.0, **fields)
-    _, _, twice = estimate.placed_wires(netlist(), LIBRARY, cells, ff_per_um=0.2, ohm_per_um=3.0, detour=2.0, **fields)
+    options = estimate.Options(site=tiny_kit.SITE, utilisation=0.6, layers=4, moves=400, ff_per_um=0.2, ohm_per_um=3.0)
+    made, _, once = estimate.placed_wires(netlist(), LIBRARY, cells, options)
+    _, _, twice = estimate.placed_wires(netlist(), LIBRARY, cells, replace(options, detour=2.0))
+    with pytest.raises(ValueError, match=r"Options\.detour must be above 0, not 0"):
+        replace(options, detour=0)
     assert set(once) == set(made.nets)
     for name, tree in once.items():
         assert tree.total_ff == pytest.approx(0.2 * tree.length_um)

@@ -291,6 +291,25 @@ def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Suppl
     )
 
 
+def _landings(
+    kit: Kit, made: block.Block, technology: Lef, grid: Grid
+) -> dict[tuple[str, str], tuple[access.Landing, ...]]:
+    """Where vias may land on each pin of each type of cell."""
+    vias = [technology.vias[name] for name in kit.landings]
+    bottom = next(iter(kit.metals))
+    spacing = kit.metal_rules()[bottom].spacing
+    found: dict[tuple[str, str], tuple[access.Landing, ...]] = {}
+    for net in made.nets.values():
+        for cell, pin in net.pins:
+            kind = made.cells[cell]
+            if (kind, pin) not in found:
+                macro = technology.macros[kind]
+                found[kind, pin] = access.landings(macro, pin, vias, layer=bottom, pitch=grid.pitch, spacing=spacing)
+                if not found[kind, pin]:
+                    raise ValueError(f"pin {pin} of {kind} must have room for a via, but has none")
+    return found
+
+
 def _access(
     kit: Kit,
     made: block.Block,
@@ -301,24 +320,7 @@ def _access(
 ) -> dict[str, list[list[Access]]]:
     """The ways to reach each pin of each net."""
     names = [layer.name for layer in grid.layers]
-    vias = [technology.vias[name] for name in kit.landings]
-    bottom = next(iter(kit.metals))
-    spacing = kit.metal_rules()[bottom].spacing
-    landings: dict[tuple[str, str], tuple[access.Landing, ...]] = {}
-    for net in made.nets.values():
-        for cell, pin in net.pins:
-            kind = made.cells[cell]
-            if (kind, pin) not in landings:
-                landings[kind, pin] = access.landings(
-                    technology.macros[kind],
-                    pin,
-                    vias,
-                    layer=bottom,
-                    pitch=grid.pitch,
-                    spacing=spacing,
-                )
-                if not landings[kind, pin]:
-                    raise ValueError(f"pin {pin} of {kind} must have room for a via, but has none")
+    landings = _landings(kit, made, technology, grid)
 
     def ways(cell: str, pin: str) -> list[Access]:
         placed = cells[cell]

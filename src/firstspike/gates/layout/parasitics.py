@@ -9,7 +9,7 @@ holds.
 import bisect
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -182,16 +182,10 @@ def extract(
         metals = [shape.layer for shape in via.shapes if shape.layer in layers]
         a, b = (graph.node(metal, _nm(place)) for metal in metals)
         graph.wire(a, b, 0.0, via.resistance_ohm)
-    found = {}
-    for pin, at in terminals.items():
-        node = next((graph.nodes[(m, *_nm(at))] for m in layers if (m, *_nm(at)) in graph.nodes), None)
-        if node is None:
-            raise ValueError(f"pin {pin} must be on the wires of net {name}, but is not")
-        found[pin] = node
     return Tree(
         capacitances=tuple(graph.capacitances),
         resistances=tuple(graph.resistances),
-        terminals=found,
+        terminals={pin: graph.terminal(layers, _nm(at), pin, name) for pin, at in terminals.items()},
         ground_ff=ground,
         length_um=length,
     )
@@ -209,6 +203,13 @@ class _Graph:
             self.nodes[key] = len(self.capacitances)
             self.capacitances.append(0.0)
         return self.nodes[key]
+
+    def terminal(self, layers: Iterable[str], at: tuple[int, int], pin: str, net: str) -> int:
+        """The node where a pin is, on the lowest layer that has one."""
+        node = next((self.nodes[(layer, *at)] for layer in layers if (layer, *at) in self.nodes), None)
+        if node is None:
+            raise ValueError(f"pin {pin} must be on the wires of net {net}, but is not")
+        return node
 
     def wire(self, a: int, b: int, capacitance: float, resistance: float) -> None:
         self.capacitances[a] += capacitance / 2

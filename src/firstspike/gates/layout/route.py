@@ -11,6 +11,7 @@ point is taken as well:
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from firstspike.gates.layout import metal
@@ -27,8 +28,56 @@ MARGIN = 12
 """Tracks that a search may leave the box around its ends by, in the first place."""
 
 
+Point = tuple[int, int, int]
+"""Layer, column and line."""
+
+
 class RoutingError(RuntimeError):
     """Not all nets could be routed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    """Columns and lines that a search stays in, and the box of its goals.
+
+    Attributes:
+        left, right, low, high: of the search.
+        goal_left, goal_right, goal_low, goal_high: of the goals.
+        pitch: of the tracks, in um.
+    """
+
+    left: int
+    right: int
+    low: int
+    high: int
+    goal_left: int
+    goal_right: int
+    goal_low: int
+    goal_high: int
+    pitch: tuple[float, float]
+
+    @classmethod
+    def around(cls, grid: Grid, goals: Sequence[Point], spread: Sequence[Point], margin: int) -> "_Window":
+        """``margin`` tracks around goals and starting points, within the grid."""
+        xs, ys = [p[1] for p in goals], [p[2] for p in goals]
+        allx, ally = xs + [p[1] for p in spread], ys + [p[2] for p in spread]
+        return cls(
+            left=max(0, min(allx) - margin),
+            right=min(grid.columns - 1, max(allx) + margin),
+            low=max(0, min(ally) - margin),
+            high=min(grid.lines - 1, max(ally) + margin),
+            goal_left=min(xs),
+            goal_right=max(xs),
+            goal_low=min(ys),
+            goal_high=max(ys),
+            pitch=grid.pitch,
+        )
+
+    def ahead(self, column: int, line: int) -> float:
+        """Least length from a point to the goals, in um."""
+        dx = self.goal_left - column if column < self.goal_left else max(0, column - self.goal_right)
+        dy = self.goal_low - line if line < self.goal_low else max(0, line - self.goal_high)
+        return dx * self.pitch[0] + dy * self.pitch[1]
 
 
 class Router:
@@ -135,43 +184,21 @@ class Router:
         tree: Tree,
         source: Sequence[Access],
         targets: Sequence[Access],
-        spread: Sequence[tuple[int, int, int]],
+        spread: Sequence[Point],
         margin: int,
     ) -> list[int] | None:
         """The cheapest path from the tree, or from the first pin, to a pin."""
-        grid, plane, columns = self.grid, self.plane, self.grid.columns
-        px, py = grid.pitch
-        goals = {grid.at(a.point): a.penalty + self._landing_cost(a) for a in targets}
-        xs = [a.point[1] for a in targets]
-        ys = [a.point[2] for a in targets]
-        goal_left, goal_right, goal_low, goal_high = min(xs), max(xs), min(ys), max(ys)
-        allx, ally = xs + [p[1] for p in spread], ys + [p[2] for p in spread]
-        left, right = max(0, min(allx) - margin), min(columns - 1, max(allx) + margin)
-        low, high = max(0, min(ally) - margin), min(grid.lines - 1, max(ally) + margin)
-        begin = (
-            {grid.at(a.point): a.penalty + self._landing_cost(a) for a in source}
-            if source
-            else dict.fromkeys(tree.nodes, 0.0)
-        )
-        best = dict(begin)
+        window = _Window.around(self.grid, [a.point for a in targets], spread, margin)
+        goals = self._landings(targets)
+        best = self._landings(source) if source else dict.fromkeys(tree.nodes, 0.0)
         came: dict[int, int] = {}
         heap: list[tuple[float, int]] = []
-
-        def ahead(column: int, line: int) -> float:
-            dx = goal_left - column if column < goal_left else max(0, column - goal_right)
-            dy = goal_low - line if line < goal_low else max(0, line - goal_high)
-            return dx * px + dy * py
-
-        for node, cost in begin.items():
-            _, column, line = grid.point(node)
-            heapq.heappush(heap, (cost + ahead(column, line), node))
+        for node, cost in best.items():
+            _, column, line = self.grid.point(node)
+            heapq.heappush(heap, (cost + window.ahead(column, line), node))
         done: set[int] = set()
-        horizontal = [layer.horizontal for layer in grid.layers]
-        top = len(grid.layers) - 1
-        taken, halo, history, blocked = self.taken, self.halo_taken, self.history, self.blocked
-        pressure = self.pressure
+        taken, halo, history, pressure = self.taken, self.halo_taken, self.history, self.pressure
         own = tree.nodes
-        finish: dict[int, float] = {}
         while heap:
             _, node = heapq.heappop(heap)
             if node < 0:
@@ -180,43 +207,43 @@ class Router:
                 continue
             done.add(node)
             cost = best[node]
-            if node in goals and node not in finish:
-                finish[node] = cost + goals[node]
-                heapq.heappush(heap, (finish[node], -node - 1))
-            layer, rest = divmod(node, plane)
-            line, column = divmod(rest, columns)
-            steps = []
-            if horizontal[layer]:
-                if column > left:
-                    steps.append((node - 1, column - 1, line, px))
-                if column < right:
-                    steps.append((node + 1, column + 1, line, px))
-            else:
-                if line > low:
-                    steps.append((node - columns, column, line - 1, py))
-                if line < high:
-                    steps.append((node + columns, column, line + 1, py))
-            for other, x, y, length in steps:
-                if other in done or blocked[other]:
-                    continue
-                new = cost + length
+            if node in goals:
+                heapq.heappush(heap, (cost + goals[node], -node - 1))
+            for other, x, y, new in self._steps(node, cost, window, done):
                 if other not in own:
                     new += history[other] + pressure * (taken[other] + halo[other])
                 if new < best.get(other, 1e30):
                     best[other] = new
                     came[other] = node
-                    heapq.heappush(heap, (new + ahead(x, y), other))
-            for other in ((node - plane,) if layer else ()) + ((node + plane,) if layer < top else ()):
-                if other in done or blocked[other]:
-                    continue
-                new = cost + VIA_COST + self._pad_cost(node) + self._pad_cost(other)
-                if other not in own:
-                    new += history[other] + pressure * (taken[other] + halo[other])
-                if new < best.get(other, 1e30):
-                    best[other] = new
-                    came[other] = node
-                    heapq.heappush(heap, (new + ahead(column, line), other))
+                    heapq.heappush(heap, (new + window.ahead(x, y), other))
         return None
+
+    def _landings(self, accesses: Sequence[Access]) -> dict[int, float]:
+        """Costs of the points from which a pin is reached."""
+        return {self.grid.at(a.point): a.penalty + self._landing_cost(a) for a in accesses}
+
+    def _steps(
+        self, node: int, cost: float, window: "_Window", done: set[int]
+    ) -> Iterator[tuple[int, int, int, float]]:
+        """Points one step or via from a point: number, column, line, and cost without what the point itself costs."""
+        columns, plane, blocked = self.grid.columns, self.plane, self.blocked
+        layer, rest = divmod(node, plane)
+        line, column = divmod(rest, columns)
+        if self.grid.layers[layer].horizontal:
+            length = self.grid.pitch[0]
+            if column > window.left and not blocked[node - 1] and node - 1 not in done:
+                yield node - 1, column - 1, line, cost + length
+            if column < window.right and not blocked[node + 1] and node + 1 not in done:
+                yield node + 1, column + 1, line, cost + length
+        else:
+            length = self.grid.pitch[1]
+            if line > window.low and not blocked[node - columns] and node - columns not in done:
+                yield node - columns, column, line - 1, cost + length
+            if line < window.high and not blocked[node + columns] and node + columns not in done:
+                yield node + columns, column, line + 1, cost + length
+        for other in (node - plane, node + plane):
+            if 0 <= other < self.size and not blocked[other] and other not in done:
+                yield other, column, line, cost + VIA_COST + self._pad_cost(node) + self._pad_cost(other)
 
     @staticmethod
     def _trace(came: dict[int, int], node: int) -> list[int]:
