@@ -59,7 +59,7 @@ class Wires:
     def of_lef(cls, options: argparse.Namespace, netlist: Netlist, library: Library) -> "Wires":
         """Of a lane that is placed and not routed: length times constants, neighbours in them."""
         cells = lef.read([Path(name) for name in options.lef])
-        lengths = estimate.Options(
+        lengths = estimate.EstimateOptions(
             site=options.site,
             utilisation=options.utilisation,
             ff_per_um=options.wire[0],

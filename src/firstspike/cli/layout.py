@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def _record(layout: flow.Layout, mapped: Synthesis, library: Library, clock_ns: float) -> dict[str, Any]:
+def _record(layout: flow.BlockLayout, mapped: Synthesis, library: Library, clock_ns: float) -> dict[str, Any]:
     """The layout's figures beside those before it."""
     record = layout.record() | {
         "library": library.name,

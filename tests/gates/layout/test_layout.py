@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("klayout.db", reason="layouts are drawn and checked by klayout: pip install klayout")
 
 from firstspike.gates.layout import connect, flow, lef, parasitics, rules
-from firstspike.gates.layout.flow import Layout
+from firstspike.gates.layout.flow import BlockLayout
 from firstspike.gates.layout.pdk import Kit
 from firstspike.gates.liberty import Library
 from firstspike.gates.netlist import Instance, Netlist
@@ -50,13 +50,13 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
 
 
 @pytest.fixture(scope="module")
-def layout(kit: Kit) -> Layout:
+def layout(kit: Kit) -> BlockLayout:
     """The block, laid out once."""
     options = flow.Options(utilisation=0.5, moves=2000, straps=1)
     return flow.lay_out(netlist(), LIBRARY, kit, options)
 
 
-def test_all_nets_are_routed_and_right(layout: Layout) -> None:
+def test_all_nets_are_routed_and_right(layout: BlockLayout) -> None:
     """Every net has wires, no rule is broken, every pin is on its net."""
     assert set(layout.wires) == set(layout.block.nets)
     assert layout.rounds[-1] == 0
@@ -69,7 +69,7 @@ def test_all_nets_are_routed_and_right(layout: Layout) -> None:
     assert found.nets == len(layout.block.nets) + 2
 
 
-def recheck(kit: Kit, layout: Layout) -> connect.Connections:
+def recheck(kit: Kit, layout: BlockLayout) -> connect.Connections:
     """Connections of the drawing as it is now."""
     macros = lef.read([kit.technology, kit.cells]).macros
     cells = layout.cells | {f"f{i}": cell for i, cell in enumerate(layout.fills)}
@@ -77,7 +77,7 @@ def recheck(kit: Kit, layout: Layout) -> connect.Connections:
     return connect.check(kit, layout.drawn, block.name, block, cells, macros, layout.ports)
 
 
-def test_a_cut_wire_is_an_open(kit: Kit, layout: Layout) -> None:
+def test_a_cut_wire_is_an_open(kit: Kit, layout: BlockLayout) -> None:
     """Taking the metal of one via away opens its net, and only that one."""
     net = "n6"
     via = layout.wires[net].vias[0]
@@ -92,7 +92,7 @@ def test_a_cut_wire_is_an_open(kit: Kit, layout: Layout) -> None:
     assert found.shorts == ()
 
 
-def test_a_bridge_is_a_short(kit: Kit, layout: Layout) -> None:
+def test_a_bridge_is_a_short(kit: Kit, layout: BlockLayout) -> None:
     """Metal from one port to the next shorts their nets."""
     ports = [(layout.ports[f"a_{i}"], layout.block.ports[f"a_{i}"].net) for i in range(5)]
     (x0, y0, layer), first = ports[0]
@@ -116,7 +116,7 @@ def test_a_bridge_is_a_short(kit: Kit, layout: Layout) -> None:
         ("Metal4", (-5002, -5000, -4000, -4000), "Metal4.grid"),
     ],
 )
-def test_a_rule_is_broken(kit: Kit, layout: Layout, layer: str, box: tuple[int, int, int, int], rule: str) -> None:
+def test_a_rule_is_broken(kit: Kit, layout: BlockLayout, layer: str, box: tuple[int, int, int, int], rule: str) -> None:
     """Metal of a wrong size outside the die is found."""
     db = pytest.importorskip("klayout.db")
     drawn = layout.drawn.dup()
@@ -125,7 +125,7 @@ def test_a_rule_is_broken(kit: Kit, layout: Layout, layer: str, box: tuple[int, 
     assert rule in rules.summary(rules.check(kit, drawn, layout.block.name))
 
 
-def test_spacing(kit: Kit, layout: Layout) -> None:
+def test_spacing(kit: Kit, layout: BlockLayout) -> None:
     """Two wires 0.20 um apart: one violation of the 0.21 um."""
     db = pytest.importorskip("klayout.db")
     drawn = layout.drawn.dup()
@@ -136,7 +136,7 @@ def test_spacing(kit: Kit, layout: Layout) -> None:
     assert found == {"Metal3.spacing": 1}
 
 
-def test_spef_is_read_back(layout: Layout) -> None:
+def test_spef_is_read_back(layout: BlockLayout) -> None:
     """The file has every net with the capacitance that was extracted."""
     found = parasitics.read_spef(flow.spef(layout.block, LIBRARY, layout.trees))
     assert set(found) == set(layout.block.nets)
@@ -145,7 +145,7 @@ def test_spef_is_read_back(layout: Layout) -> None:
         assert tree.ground_ff <= tree.total_ff + 1e-9
 
 
-def test_wires_reach_every_pin(layout: Layout) -> None:
+def test_wires_reach_every_pin(layout: BlockLayout) -> None:
     """Every net's resistances are one tree or mesh that holds all its pins."""
     for name, tree in layout.trees.items():
         joined = {next(iter(tree.terminals.values()))}
@@ -158,5 +158,5 @@ def test_wires_reach_every_pin(layout: Layout) -> None:
         assert set(tree.terminals.values()) <= joined, name
 
 
-def _with(layout: Layout, drawn: object) -> Layout:
-    return Layout(**{**vars(layout), "drawn": drawn})
+def _with(layout: BlockLayout, drawn: object) -> BlockLayout:
+    return BlockLayout(**{**vars(layout), "drawn": drawn})

@@ -7,15 +7,15 @@ import pytest
 from firstspike.gates import timing
 from firstspike.gates.layout import parasitics
 from firstspike.gates.layout.deffile import Segment, ViaAt, Wires
-from firstspike.gates.layout.lef import Layer, Shape, Via
+from firstspike.gates.layout.lef import MetalLayer, Shape, Via
 from firstspike.gates.layout.parasitics import Neighbours, Side
 
 PITCH = (0.48, 0.42)
 
 
-def layer(name: str, *, horizontal: bool) -> Layer:
+def layer(name: str, *, horizontal: bool) -> MetalLayer:
     """A layer of 0.2 um wires and 0.1 ohm a square."""
-    return Layer(
+    return MetalLayer(
         name=name,
         horizontal=horizontal,
         pitch=PITCH[not horizontal],
@@ -41,7 +41,7 @@ def run(line: int, *, first: int = 0, last: int = 10) -> Segment:
     return Segment(layer="M3", start=(first * PITCH[0], y), end=(last * PITCH[0], y))
 
 
-def extract(name: str, wires: dict[str, Wires], terminals: dict[str, tuple[float, float]]) -> parasitics.Tree:
+def extract(name: str, wires: dict[str, Wires], terminals: dict[str, tuple[float, float]]) -> parasitics.WireTree:
     """One net of some wires."""
     neighbours = Neighbours(wires, LAYERS, PITCH)
     return parasitics.extract(
@@ -127,7 +127,7 @@ def test_wires_slow_a_path() -> None:
     def slack(capacitance: float | None) -> float:
         text = None
         if capacitance is not None:
-            tree = parasitics.Tree(
+            tree = parasitics.WireTree(
                 capacitances=(capacitance / 2, capacitance / 2),
                 resistances=((0, 1, 1.0),),
                 terminals={"f:Q": 0, "i:A": 1},

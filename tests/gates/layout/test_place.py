@@ -98,10 +98,12 @@ def test_a_full_core_is_refused(problem: tuple[Problem, Floorplan], cells: Lef) 
 
 def test_wires_by_length(cells: Lef) -> None:
     """Capacitance and resistance are the length's, and double with the detour."""
-    options = estimate.Options(site=tiny_kit.SITE, utilisation=0.6, layers=4, moves=400, ff_per_um=0.2, ohm_per_um=3.0)
+    options = estimate.EstimateOptions(
+        site=tiny_kit.SITE, utilisation=0.6, layers=4, moves=400, ff_per_um=0.2, ohm_per_um=3.0
+    )
     made, _, once = estimate.placed_wires(netlist(), LIBRARY, cells, options)
     _, _, twice = estimate.placed_wires(netlist(), LIBRARY, cells, replace(options, detour=2.0))
-    with pytest.raises(ValueError, match=r"Options\.detour must be above 0, not 0"):
+    with pytest.raises(ValueError, match=r"EstimateOptions\.detour must be above 0, not 0"):
         replace(options, detour=0)
     assert set(once) == set(made.nets)
     for name, tree in once.items():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from firstspike.gates.layout.drawing import klayout
-from firstspike.gates.layout.lef import Macro, Rect, Via
+from firstspike.gates.layout.lef import LefMacro, Rect, Via
 
 COARSE = frozenset((0.0, round(0.02 * y, 3)) for y in range(-10, 11))
 """Those of the shifts below that a via outside its pin's metal is tried at."""
@@ -39,7 +39,7 @@ class Landing:
 
 
 def landings(
-    macro: Macro, pin: str, vias: Sequence[Via], *, layer: str, pitch: tuple[float, float], spacing: float
+    macro: LefMacro, pin: str, vias: Sequence[Via], *, layer: str, pitch: tuple[float, float], spacing: float
 ) -> tuple[Landing, ...]:
     """All landings on a pin, those inside its metal first.
 

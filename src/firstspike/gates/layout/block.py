@@ -28,7 +28,7 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class CellBlock:
     """What is placed and routed.
 
     Attributes:
@@ -61,7 +61,7 @@ class Block:
         return "\n".join([*lines, "endmodule", ""])
 
 
-def build(netlist: Netlist, library: Library) -> Block:
+def build(netlist: Netlist, library: Library) -> CellBlock:
     """Name the cells and nets of a mapped netlist, and put tie cells where a pin is constant.
 
     Unknown bits become 0.
@@ -111,7 +111,7 @@ def build(netlist: Netlist, library: Library) -> Block:
         if len(pins) + len(on.get(name, ())) > 1:
             nets[name] = Net(name=name, pins=pins, ports=tuple(on.get(name, ())))
     used = {name: port for name, port in ports.items() if port.net in nets}
-    return Block(name=netlist.top, cells=cells, nets=nets, ports=used)
+    return CellBlock(name=netlist.top, cells=cells, nets=nets, ports=used)
 
 
 def _tie(library: Library, value: str) -> tuple[str, str]:

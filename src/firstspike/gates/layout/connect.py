@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firstspike.gates.layout.block import Block
+from firstspike.gates.layout.block import CellBlock
 from firstspike.gates.layout.deffile import Placed
 from firstspike.gates.layout.drawing import klayout
-from firstspike.gates.layout.lef import Macro
+from firstspike.gates.layout.lef import LefMacro
 from firstspike.gates.layout.pdk import Kit
 
 
@@ -36,9 +36,9 @@ def check(
     kit: Kit,
     layout: Any,
     top: str,
-    block: Block,
+    block: CellBlock,
     cells: Mapping[str, Placed],
-    macros: Mapping[str, Macro],
+    macros: Mapping[str, LefMacro],
     ports: Mapping[str, tuple[float, float, str]],
 ) -> Connections:
     """Compare the metal of a layout with a block.
@@ -116,9 +116,9 @@ class _Pieces:
 
 
 def _points(
-    block: Block,
+    block: CellBlock,
     cells: Mapping[str, Placed],
-    macros: Mapping[str, Macro],
+    macros: Mapping[str, LefMacro],
     nets: Mapping[tuple[str, str], str],
     supplies: tuple[str, str],
 ) -> Iterator[tuple[str, float, float, str]]:
@@ -133,6 +133,6 @@ def _points(
             yield f"{name}.{number}/inside", *_centre(cell, macro, shape.rect), shape.layer
 
 
-def _centre(cell: Placed, macro: Macro, rect: tuple[float, float, float, float]) -> tuple[float, float]:
+def _centre(cell: Placed, macro: LefMacro, rect: tuple[float, float, float, float]) -> tuple[float, float]:
     x, y = (rect[0] + rect[2]) / 2, (rect[1] + rect[3]) / 2
     return cell.x + x, cell.y + (macro.height - y if cell.flipped else y)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from firstspike.gates.layout.block import Block
+from firstspike.gates.layout.block import CellBlock
 from firstspike.gates.layout.floorplan import Floorplan
 
 DBU = 1000
@@ -54,7 +54,7 @@ class Wires:
 
 
 def write(
-    block: Block,
+    block: CellBlock,
     floorplan: Floorplan,
     cells: Mapping[str, Placed],
     ports: Mapping[str, tuple[float, float, str]],

@@ -6,7 +6,7 @@ from typing import Any
 
 from firstspike.extras import needed
 from firstspike.gates.layout.deffile import Placed, Wires
-from firstspike.gates.layout.lef import Layer, Rect, Via
+from firstspike.gates.layout.lef import MetalLayer, Rect, Via
 from firstspike.gates.layout.pdk import Kit
 from firstspike.gates.layout.supply import Supply
 
@@ -35,7 +35,7 @@ class Drawn:
     wires: Mapping[str, Wires]
     vias: Mapping[str, Via]
     supplies: tuple[Supply, Supply]
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, MetalLayer]
 
 
 def klayout() -> Any:
@@ -49,7 +49,7 @@ def klayout() -> Any:
     return klayout.db
 
 
-def wire_rects(wires: Wires, vias: Mapping[str, Via], layers: Mapping[str, Layer]) -> list[tuple[str, Rect]]:
+def wire_rects(wires: Wires, vias: Mapping[str, Via], layers: Mapping[str, MetalLayer]) -> list[tuple[str, Rect]]:
     """Metal and cuts of a net as rectangles."""
     found: list[tuple[str, Rect]] = []
     for segment in wires.segments:

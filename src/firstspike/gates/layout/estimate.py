@@ -12,7 +12,7 @@ from firstspike.gates.netlist import Netlist
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class EstimateOptions:
     """How cells are placed, and what a wire has.
 
     Attributes:
@@ -41,12 +41,12 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("site", "ff_per_um", "ohm_per_um", "detour"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"Options.{name} must be above 0, not {getattr(self, name)!r}")
+                raise ValueError(f"EstimateOptions.{name} must be above 0, not {getattr(self, name)!r}")
 
 
 def placed_wires(
-    netlist: Netlist, library: Library, cells: Lef, options: Options
-) -> tuple[block.Block, floorplan.Floorplan, dict[str, parasitics.Tree]]:
+    netlist: Netlist, library: Library, cells: Lef, options: EstimateOptions
+) -> tuple[block.CellBlock, floorplan.Floorplan, dict[str, parasitics.WireTree]]:
     """Place a block and give each net a wire of half its bounding box's perimeter.
 
     Args:
@@ -77,9 +77,9 @@ def _pins(net: block.Net) -> Sequence[str]:
     return [*(f"{cell}:{pin}" for cell, pin in net.pins), *net.ports]
 
 
-def _wire(length: float, pins: Sequence[str], ff_per_um: float, ohm_per_um: float) -> parasitics.Tree:
+def _wire(length: float, pins: Sequence[str], ff_per_um: float, ohm_per_um: float) -> parasitics.WireTree:
     half = length * ff_per_um / 2
-    return parasitics.Tree(
+    return parasitics.WireTree(
         capacitances=(half, half),
         resistances=((0, 1, max(length * ohm_per_um, 1e-3)),),
         terminals={pin: int(index > 0) for index, pin in enumerate(pins)},

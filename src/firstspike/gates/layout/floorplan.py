@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from firstspike.gates.layout.block import Block
-from firstspike.gates.layout.lef import Layer, Lef
+from firstspike.gates.layout.block import CellBlock
+from firstspike.gates.layout.lef import Lef, MetalLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Floorplan:
     height: float
     left: float
     bottom: float
-    layers: tuple[Layer, ...]
+    layers: tuple[MetalLayer, ...]
 
     @property
     def width(self) -> float:
@@ -66,7 +66,7 @@ class Floorplan:
 
 
 def plan(
-    block: Block,
+    block: CellBlock,
     lef: Lef,
     *,
     utilisation: float,

@@ -29,7 +29,7 @@ from firstspike.gates.layout.floorplan import Floorplan
 from firstspike.gates.layout.lef import Lef
 from firstspike.gates.layout.pdk import Kit
 from firstspike.gates.layout.route import Router
-from firstspike.gates.layout.tracks import Access, Grid
+from firstspike.gates.layout.tracks import PinAccess, TrackGrid
 from firstspike.gates.liberty import Library, read_text
 from firstspike.gates.netlist import Netlist
 
@@ -57,7 +57,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layout:
+class BlockLayout:
     """A routed block.
 
     Attributes:
@@ -74,14 +74,14 @@ class Layout:
         connections: shorts and opens.
     """
 
-    block: block.Block
+    block: block.CellBlock
     floorplan: Floorplan
     cells: dict[str, Placed]
     fills: tuple[Placed, ...]
     centres: dict[str, tuple[float, float]]
     ports: dict[str, tuple[float, float, str]]
     wires: dict[str, Wires]
-    trees: dict[str, parasitics.Tree]
+    trees: dict[str, parasitics.WireTree]
     rounds: tuple[int, ...]
     drawn: Any
     violations: dict[str, list[tuple[float, float]]]
@@ -134,7 +134,7 @@ def lay_out(
     options: Options | None = None,
     *,
     progress: Callable[[str], None] = lambda text: None,
-) -> Layout:
+) -> BlockLayout:
     """Place, route, extract and check a block.
 
     Args:
@@ -168,7 +168,7 @@ def lay_out(
     progress("drawing and checking")
     drawn, fills = _draw(kit, made, technology, plan, cells, ports, wires, supplies)
     everything = cells | {f"f{index}": cell for index, cell in enumerate(fills)}
-    return Layout(
+    return BlockLayout(
         block=made,
         floorplan=plan,
         cells=cells,
@@ -184,7 +184,7 @@ def lay_out(
     )
 
 
-def time(layout: Layout, library: Library, *, clock_ns: float, wires: str) -> timing.Timing | None:
+def time(layout: BlockLayout, library: Library, *, clock_ns: float, wires: str) -> timing.Timing | None:
     """Worst path, clock ideal; None where OpenSTA is not installed.
 
     Args:
@@ -199,7 +199,7 @@ def time(layout: Layout, library: Library, *, clock_ns: float, wires: str) -> ti
 
 
 def worst(
-    made: block.Block, trees: Mapping[str, parasitics.Tree] | None, library: Library, *, clock_ns: float
+    made: block.CellBlock, trees: Mapping[str, parasitics.WireTree] | None, library: Library, *, clock_ns: float
 ) -> timing.Timing | None:
     """Worst path of a block with these wires, or as the library guesses them; None where OpenSTA is not installed."""
     if not timing.available():
@@ -219,7 +219,7 @@ def worst(
         )
 
 
-def spef(made: block.Block, library: Library, trees: Mapping[str, parasitics.Tree]) -> str:
+def spef(made: block.CellBlock, library: Library, trees: Mapping[str, parasitics.WireTree]) -> str:
     """Wires as SPEF."""
     directions = {name: port.direction for name, port in made.ports.items()}
     for net in made.nets.values():
@@ -228,7 +228,7 @@ def spef(made: block.Block, library: Library, trees: Mapping[str, parasitics.Tre
     return parasitics.write_spef(made.name, trees, directions)
 
 
-def bare(trees: Mapping[str, parasitics.Tree]) -> dict[str, parasitics.Tree]:
+def bare(trees: Mapping[str, parasitics.WireTree]) -> dict[str, parasitics.WireTree]:
     """The same nets without resistance and capacitance: what OpenSTA needs so as not to guess."""
     return {
         name: replace(
@@ -241,7 +241,7 @@ def bare(trees: Mapping[str, parasitics.Tree]) -> dict[str, parasitics.Tree]:
 
 
 def _place(
-    made: block.Block, technology: Lef, plan: Floorplan, options: Options
+    made: block.CellBlock, technology: Lef, plan: Floorplan, options: Options
 ) -> tuple[dict[str, Placed], dict[str, tuple[float, float, str]]]:
     problem = place.problem(made, technology)
     centres, slots = place.place(problem, plan, spacing=options.spacing, seed=options.seed)
@@ -266,7 +266,7 @@ def _centre(cell: Placed, technology: Lef) -> tuple[float, float]:
     return cell.x + macro.width / 2, cell.y + macro.height / 2
 
 
-def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Supply]) -> Grid:
+def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Supply]) -> TrackGrid:
     layers = plan.layers[1:]
     names = [layer.name for layer in layers]
     pitch = (
@@ -279,7 +279,7 @@ def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Suppl
         column, line = round((left + right) / 2 / pitch[0]), round((bottom + top) / 2 / pitch[1])
         blocked |= {(names.index(shape.layer), column + dx, line + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
     metals = kit.metal_rules()
-    return Grid(
+    return TrackGrid(
         pins=plan.layers[0].name,
         layers=layers,
         columns=math.floor(round(plan.die[0] / pitch[0], 6)) + 1,
@@ -292,7 +292,7 @@ def _grid(kit: Kit, plan: Floorplan, supplies: tuple[supply.Supply, supply.Suppl
 
 
 def _landings(
-    kit: Kit, made: block.Block, technology: Lef, grid: Grid
+    kit: Kit, made: block.CellBlock, technology: Lef, grid: TrackGrid
 ) -> dict[tuple[str, str], tuple[access.Landing, ...]]:
     """Where vias may land on each pin of each type of cell."""
     vias = [technology.vias[name] for name in kit.landings]
@@ -312,22 +312,22 @@ def _landings(
 
 def _access(
     kit: Kit,
-    made: block.Block,
+    made: block.CellBlock,
     technology: Lef,
-    grid: Grid,
+    grid: TrackGrid,
     cells: dict[str, Placed],
     ports: dict[str, tuple[float, float, str]],
-) -> dict[str, list[list[Access]]]:
+) -> dict[str, list[list[PinAccess]]]:
     """The ways to reach each pin of each net."""
     names = [layer.name for layer in grid.layers]
     landings = _landings(kit, made, technology, grid)
 
-    def ways(cell: str, pin: str) -> list[Access]:
+    def ways(cell: str, pin: str) -> list[PinAccess]:
         placed = cells[cell]
         lines = round(technology.macros[placed.type].height / grid.pitch[1])
         column, line = round(placed.x / grid.pitch[0]), round(placed.y / grid.pitch[1])
         return [
-            Access(
+            PinAccess(
                 pin=f"{cell}:{pin}",
                 point=(
                     0,
@@ -355,12 +355,12 @@ def _access(
         for port in net.ports:
             x, y, layer = ports[port]
             at = (names.index(layer), round(x / grid.pitch[0]), round(y / grid.pitch[1]))
-            pins.append([Access(pin=port, point=at)])
+            pins.append([PinAccess(pin=port, point=at)])
         nets[net.name] = pins
     return nets
 
 
-def _extent(pins: list[list[Access]]) -> int:
+def _extent(pins: list[list[PinAccess]]) -> int:
     """Half the perimeter of a net, in tracks."""
     columns = [pin[0].point[1] for pin in pins]
     lines = [pin[0].point[2] for pin in pins]
@@ -369,7 +369,7 @@ def _extent(pins: list[list[Access]]) -> int:
 
 def _extract(
     kit: Kit, technology: Lef, plan: Floorplan, router: Router, wires: dict[str, Wires]
-) -> dict[str, parasitics.Tree]:
+) -> dict[str, parasitics.WireTree]:
     layers = {layer.name: layer for layer in plan.layers}
     sides = parasitics.read_rules(kit.extraction, tuple(layers))
     neighbours = parasitics.Neighbours(wires, layers, router.grid.pitch)
@@ -389,7 +389,7 @@ def _extract(
 
 def _draw(
     kit: Kit,
-    made: block.Block,
+    made: block.CellBlock,
     technology: Lef,
     plan: Floorplan,
     cells: dict[str, Placed],

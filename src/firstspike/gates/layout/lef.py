@@ -29,7 +29,7 @@ class MacroPin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Macro:
+class LefMacro:
     """A cell: width and height in um, its pins, metal that blocks wires."""
 
     name: str
@@ -41,7 +41,7 @@ class Macro:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class MetalLayer:
     """A routing layer.
 
     Attributes:
@@ -78,9 +78,9 @@ class Via:
 class Lef:
     """Routing layers from the bottom up, vias and cells."""
 
-    layers: dict[str, Layer] = field(default_factory=dict)
+    layers: dict[str, MetalLayer] = field(default_factory=dict)
     vias: dict[str, Via] = field(default_factory=dict)
-    macros: dict[str, Macro] = field(default_factory=dict)
+    macros: dict[str, LefMacro] = field(default_factory=dict)
 
 
 def read(paths: list[Path]) -> Lef:
@@ -158,7 +158,7 @@ def _layer(lef: Lef, tokens: _Tokens) -> None:
     def number(key: str, default: float = 0.0) -> float:
         return float(found[key][-1]) if key in found else default
 
-    lef.layers[name] = Layer(
+    lef.layers[name] = MetalLayer(
         name=name,
         horizontal=found["DIRECTION"] == ["HORIZONTAL"],
         pitch=number("PITCH"),
@@ -220,7 +220,7 @@ def _macro(lef: Lef, tokens: _Tokens) -> None:
                 kind = values[0]
             elif word == "SIZE":
                 size = (float(values[0]), float(values[2]))
-    lef.macros[name] = Macro(name=name, kind=kind, width=size[0], height=size[1], pins=pins, obstructions=blocked)
+    lef.macros[name] = LefMacro(name=name, kind=kind, width=size[0], height=size[1], pins=pins, obstructions=blocked)
 
 
 def _pin(tokens: _Tokens) -> MacroPin:

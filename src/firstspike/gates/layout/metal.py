@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from firstspike.gates.layout.deffile import Segment, ViaAt, Wires
-from firstspike.gates.layout.tracks import Access, Grid, Tree
+from firstspike.gates.layout.tracks import PinAccess, RoutedNet, TrackGrid
 
 WIDE, TALL = 0.045, 0.005
 """What a wide pad adds to a wire at each end and on each side, in um."""
@@ -12,7 +12,7 @@ LANDING, SHORT, LONG = 0.36, 0.31, 0.42
 """How far the pad above a pin reaches from its grid point, in um: enough area for itself, and clear of the next pad."""
 
 
-def wires(grid: Grid, tree: Tree, halos: Sequence[int]) -> Wires:
+def wires(grid: TrackGrid, tree: RoutedNet, halos: Sequence[int]) -> Wires:
     """Segments and vias of a routed net.
 
     Args:
@@ -57,14 +57,14 @@ def wires(grid: Grid, tree: Tree, halos: Sequence[int]) -> Wires:
     return Wires(segments=tuple(segments), vias=tuple(vias))
 
 
-def _between(grid: Grid, tree: Tree) -> set[tuple[int, int]]:
+def _between(grid: TrackGrid, tree: RoutedNet) -> set[tuple[int, int]]:
     """Steps between wide pads of the net that stand side by side: metal as high as they are fills the notch."""
     pads = {node for edge in tree.edges if edge[1] - edge[0] == grid.plane for node in edge}
     last = grid.columns - 1
     return {(n, n + 1) for n in pads if n + 1 in pads and n % grid.columns != last}
 
 
-def terminals(grid: Grid, tree: Tree) -> dict[str, tuple[float, float]]:
+def terminals(grid: TrackGrid, tree: RoutedNet) -> dict[str, tuple[float, float]]:
     """Where the net meets its pins."""
     found = {}
     for landing in tree.landings:
@@ -73,7 +73,7 @@ def terminals(grid: Grid, tree: Tree) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _pad(grid: Grid, landing: Access, halos: Sequence[int]) -> tuple[float, float]:
+def _pad(grid: TrackGrid, landing: PinAccess, halos: Sequence[int]) -> tuple[float, float]:
     """How far the pad above a pin reaches down and up: less towards a pad two points away."""
     layer, column, line = landing.point
     meets = [

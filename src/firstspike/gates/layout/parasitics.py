@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from firstspike.gates.layout.deffile import Segment, Wires
-from firstspike.gates.layout.lef import Layer, Via
+from firstspike.gates.layout.lef import MetalLayer, Via
 
 TRACKS = 6
 """Tracks to each side in which neighbours are looked for."""
@@ -47,7 +47,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tree:
+class WireTree:
     """A net's wires.
 
     Attributes:
@@ -98,7 +98,9 @@ def read_rules(path: Path, layers: tuple[str, ...]) -> dict[str, Side]:
 class Neighbours:
     """Which net is on each grid point, to find the wire beside a wire."""
 
-    def __init__(self, wires: Mapping[str, Wires], layers: Mapping[str, Layer], pitch: tuple[float, float]) -> None:
+    def __init__(
+        self, wires: Mapping[str, Wires], layers: Mapping[str, MetalLayer], pitch: tuple[float, float]
+    ) -> None:
         self.layers, self.pitch = layers, pitch
         self.nets: dict[Point, str] = {}
         for name, of in wires.items():
@@ -138,11 +140,11 @@ def extract(
     wires: Wires,
     terminals: Mapping[str, tuple[float, float]],
     *,
-    layers: Mapping[str, Layer],
+    layers: Mapping[str, MetalLayer],
     vias: Mapping[str, Via],
     sides: Mapping[str, Side],
     neighbours: Neighbours,
-) -> Tree:
+) -> WireTree:
     """Resistances and capacitances of a net.
 
     Args:
@@ -182,7 +184,7 @@ def extract(
         metals = [shape.layer for shape in via.shapes if shape.layer in layers]
         a, b = (graph.node(metal, _nm(place)) for metal in metals)
         graph.wire(a, b, 0.0, via.resistance_ohm)
-    return Tree(
+    return WireTree(
         capacitances=tuple(graph.capacitances),
         resistances=tuple(graph.resistances),
         terminals={pin: graph.terminal(layers, _nm(at), pin, name) for pin, at in terminals.items()},
@@ -258,7 +260,7 @@ def _nm(at: tuple[float, float]) -> tuple[int, int]:
     return round(at[0] * 1000), round(at[1] * 1000)
 
 
-def write_spef(design: str, nets: Mapping[str, Tree], directions: Mapping[str, str]) -> str:
+def write_spef(design: str, nets: Mapping[str, WireTree], directions: Mapping[str, str]) -> str:
     """SPEF of all nets; ``directions`` says ``input`` or ``output`` of each pin and port."""
     lines = [
         '*SPEF "IEEE 1481-1998"',

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from firstspike.gates.layout.block import Block
+from firstspike.gates.layout.block import CellBlock
 from firstspike.gates.layout.floorplan import Floorplan
 from firstspike.gates.layout.lef import Lef
 
@@ -40,7 +40,7 @@ class Problem:
     names: tuple[str, ...]
 
 
-def problem(block: Block, lef: Lef) -> Problem:
+def problem(block: CellBlock, lef: Lef) -> Problem:
     """Index a block."""
     rows = {name: index for index, name in enumerate(block.cells)}
     ports = {name: index for index, name in enumerate(block.ports)}

