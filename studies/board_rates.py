@@ -1,6 +1,8 @@
 """Images a second on a board, by the cycle model: VGG-16 and a small residual network, for sizes and clocks of the ULX3S.
 
-Number: the table "What to expect" of docs/how-to/fpga.md. n: --limit images (4).
+Number: the table "What to expect" of docs/how-to/fpga.md.
+n: --limit images (4).
+Machine: any; nothing is timed, the rates are of the cycle model. Versions: any that the package takes.
 The residual network has random weights of a trained network's spread: ResNet-8 for 32 x 32 pixels (16, 32, 64 channels, a block
 of two convolutions a stage, 3 x 3 of stride 2 between them). Its activity is its own, about half of the neurons.
 

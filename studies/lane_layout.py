@@ -5,6 +5,7 @@ same for every net), and with neighbours that always move the other way (what ne
 
 Number: Table "A lane with its wires" of docs/explanation/synthesis.md.
 n: one layer on one image, 16 lanes; the cycles and operations printed at the end.
+Machine: any; nothing is timed. Versions: of Yosys, OpenSTA and KLayout, stated in docs/explanation/synthesis.md.
 Needs: a layout by ``firstspike rtl layout`` from the same Liberty files.
 
     firstspike rtl layout --pdk IHP-Open-PDK --liberty FILE --out build/lane
@@ -36,6 +37,9 @@ from firstspike.spec import ProcessorSpec
 from firstspike.spec.network import INPUT, Synaptic
 from firstspike.spiking import load
 from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
+
+KINDS = ("without_wires", "neighbours_far", "with_wires", "neighbours_against")
+"""Of wires."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +93,8 @@ def real(options: argparse.Namespace) -> Stimulus:
     return layer_stimulus(layer, outputs[layer.source][0], lanes=options.lanes, cycles=options.cycles)
 
 
-def main() -> None:
-    """Print and write the energies."""
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layout", nargs="?", help="folder that firstspike rtl layout wrote")
     parser.add_argument("--lef", action="append", help="instead: LEF of technology and cells, to place only")
@@ -107,7 +111,50 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
     parser.add_argument("--cycles", type=int, default=2000, help="about how many (%(default)s)")
     parser.add_argument("--json", help="file for the record")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def energies(netlist: Netlist, library: Library, waves: Any, made: Wires, stimulus: Stimulus) -> dict[str, Any]:
+    """The record: energy of an operation in fJ for each kind of wires."""
+    wires = {int(name[1:]): value for name, value in made.nets.items() if name.startswith("n")}
+    factor = scaling.scaling(scaling.node_of(library.name) or 28.0, library.voltage).energy
+    record: dict[str, Any] = {
+        "library": library.name,
+        "operations": stimulus.operations,
+        "cycles": len(stimulus.times),
+        "lanes": stimulus.lanes,
+        "nets_with_wires": len(wires),
+        "wires_ff": sum(wires.values()),
+        "critical_ns": made.critical_ns,
+    }
+    shares = dict(zip(KINDS, (0.0, made.ground, 1.0, 2 - made.ground), strict=True))
+    for name, share in shares.items():
+        chosen = {net: share * value for net, value in wires.items()}
+        report = power.integrate(netlist, library, waves, wires=chosen)
+        cycle = report.per_cycle_fj()
+        scale = report.cycles / stimulus.operations
+        record[name] = {key: value * scale for key, value in cycle.items()}
+        record[name]["pj_per_operation_28nm"] = cycle["total"] * scale * factor * 1e-3
+    bare = record["without_wires"]["total"]
+    record["factors"] = [record[name]["total"] / bare for name in KINDS[1:]]
+    return record
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print it."""
+    bare = record["without_wires"]["total"]
+    print(f"n = {record['cycles']} cycles of {record['lanes']} lanes, {record['operations']} operations")
+    for name in KINDS:
+        energy = record[name]
+        parts = ", ".join(f"{key} {energy[key]:.1f}" for key in power.CATEGORIES)
+        print(
+            f"{name.replace('_', ' ')}: {energy['total']:.1f} fJ per operation ({parts}), x {energy['total'] / bare:.3f}"
+        )
+
+
+def main() -> None:
+    """Print and write the energies."""
+    options = arguments()
     stimulus = (
         real(options)
         if options.network
@@ -117,7 +164,6 @@ def main() -> None:
     parameters = Parameters(processor=ProcessorSpec(pes=16), code=Code(), weights=LogWeights())
     netlist = synthesise(design("lane", parameters), library, with_timing=False).netlist
     made = Wires.of_layout(Path(options.layout)) if options.layout else Wires.of_lef(options, netlist, library)
-    wires = {int(name[1:]): value for name, value in made.nets.items() if name.startswith("n")}
     planes = stimulus.planes(
         netlist,
         {
@@ -130,38 +176,8 @@ def main() -> None:
         },
     )
     waves = activity.simulate(netlist, library, planes, streams=stimulus.lanes)
-    factor = scaling.scaling(scaling.node_of(library.name) or 28.0, library.voltage).energy
-    record: dict[str, Any] = {
-        "library": library.name,
-        "operations": stimulus.operations,
-        "cycles": len(stimulus.times),
-        "lanes": stimulus.lanes,
-        "nets_with_wires": len(wires),
-        "wires_ff": sum(wires.values()),
-        "critical_ns": made.critical_ns,
-    }
-    shares = {
-        "without_wires": 0.0,
-        "neighbours_far": made.ground,
-        "with_wires": 1.0,
-        "neighbours_against": 2 - made.ground,
-    }
-    for name, share in shares.items():
-        chosen = {net: share * value for net, value in wires.items()}
-        report = power.integrate(netlist, library, waves, wires=chosen)
-        cycle = report.per_cycle_fj()
-        scale = report.cycles / stimulus.operations
-        record[name] = {key: value * scale for key, value in cycle.items()}
-        record[name]["pj_per_operation_28nm"] = cycle["total"] * scale * factor * 1e-3
-    bare = record["without_wires"]["total"]
-    record["factors"] = [record[name]["total"] / bare for name in list(shares)[1:]]
-    print(f"n = {record['cycles']} cycles of {record['lanes']} lanes, {record['operations']} operations")
-    for name in shares:
-        energy = record[name]
-        parts = ", ".join(f"{key} {energy[key]:.1f}" for key in power.CATEGORIES)
-        print(
-            f"{name.replace('_', ' ')}: {energy['total']:.1f} fJ per operation ({parts}), x {energy['total'] / bare:.3f}"
-        )
+    record = energies(netlist, library, waves, made, stimulus)
+    show(record)
     if options.json:
         records.write(options.json, record)
 

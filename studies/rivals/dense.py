@@ -243,11 +243,6 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
         cycles = max(_products(network, layer) / multipliers, (read + written) / PORT_BITS)
         time_ns = cycles / design.clock_mhz * 1e3
         pages = (read + written) / memory.page.value
-        sram = technology.sram
-        bounded = {
-            key: Interval(low=counted[key] * sram.low_factor, value=counted[key], high=counted[key] * sram.high_factor)
-            for key in ("weights", "activations")
-        }
         events = {
             "cycles": cycles,
             "sops": float(trace.layers[layer.name].sops.mean()),
@@ -258,8 +253,8 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
         }
         components = {
             "pe": product_pj(design, technology).times(products),
-            "weight_read": bounded["weights"],
-            "activation_read": bounded["activations"],
+            "weight_read": _accesses(technology, counted["weights"]),
+            "activation_read": _accesses(technology, counted["activations"]),
             "control": plain(technology.logic.control_cycle).times(cycles),
             "clock": clock_pj(technology, multipliers).times(cycles),
             "leakage": leakage.times(time_ns),
@@ -281,6 +276,12 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
         layers=tuple(layers),
         area=area_mm2(design, technology),
     )
+
+
+def _accesses(technology: Technology, picojoules: float) -> Interval:
+    """Energy of on-chip accesses between the technology's bounds."""
+    sram = technology.sram
+    return Interval(low=picojoules * sram.low_factor, value=picojoules, high=picojoules * sram.high_factor)
 
 
 def _products(network: Network, layer: Synaptic) -> int:
