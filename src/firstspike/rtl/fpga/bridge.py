@@ -11,6 +11,23 @@ from firstspike.rtl.fpga import protocol
 from firstspike.rtl.fpga.serial import BITS
 
 
+class _Registers:
+    """What a bridge holds, and the wires between its states."""
+
+    def __init__(self, word_bits: int, patience: int) -> None:
+        self.word_bytes = word_bits // BITS
+        self.waiting = SyncFIFOBuffered(width=BITS, depth=protocol.AHEAD)
+        self.crc = CRC16_XMODEM(data_width=BITS).create()
+        self.take, self.taken = Signal(), Signal(name="taken")  # the next byte, if there is one
+        self.give = Signal()  # a byte of the answer that the CRC counts
+        self.letter, self.head, self.cycles = Signal(BITS), Signal(64), Signal(32, name="cycles")
+        counts = range(max(8, self.word_bytes) + 1)
+        self.word, self.index, self.left = Signal(word_bits), Signal(counts), Signal(24, name="left")
+        self.address, self.words = self.head[:32], self.head[32:56]
+        self.idle = Signal(range(patience + 1))
+        self.answer, self.length = Signal(word_bits), Signal.like(self.index, name="length")
+
+
 class Bridge(wiring.Component):
     """Takes one command after the other.
 
@@ -42,134 +59,143 @@ class Bridge(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
+        r = _Registers(self.word_bits, self.patience)
+        self._connect(m, r)
+        with m.FSM(name="bridge") as states:
+            m.d.comb += self.running.eq(states.ongoing("RUN"))
+            self._command(m, r)
+            self._write(m, r)
+            with m.State("RUN"):
+                m.d.sync += r.cycles.eq(r.cycles + 1)
+                with m.If(self.done):
+                    m.d.sync += [r.answer.eq(r.cycles), r.length.eq(4)]
+                    m.next = "ECHO"
+            self._answer(m, r)
+            with m.State("RESET"):
+                m.d.comb += r.crc.start.eq(1)
+                m.d.sync += [r.left.eq(0), r.idle.eq(0)]
+                m.next = "COMMAND"
+        return m
+
+    def _connect(self, m: Module, r: _Registers) -> None:
+        """Bytes wait in a FIFO; the CRC counts those taken and those of the answer."""
         dram, sent = self.dram, self.sent
-        width, word_bytes = self.word_bits, self.word_bits // BITS
-        m.submodules.waiting = waiting = SyncFIFOBuffered(width=BITS, depth=protocol.AHEAD)
+        m.submodules.waiting = waiting = r.waiting
         m.d.comb += [
             waiting.w_data.eq(self.received.payload),
             waiting.w_en.eq(self.received.valid),
             self.received.ready.eq(waiting.w_rdy),
         ]
-        m.submodules.crc = crc = CRC16_XMODEM(data_width=BITS).create()
-        take, taken = Signal(), Signal()  # the next byte, if there is one
-        give = Signal()  # a byte of the answer that the CRC counts
+        m.submodules.crc = crc = r.crc
         m.d.comb += [
-            waiting.r_en.eq(take),
-            taken.eq(take & waiting.r_rdy),
-            crc.valid.eq(taken | (give & sent.ready)),
-            crc.data.eq(Mux(give, sent.payload, waiting.r_data)),
+            waiting.r_en.eq(r.take),
+            r.taken.eq(r.take & waiting.r_rdy),
+            crc.valid.eq(r.taken | (r.give & sent.ready)),
+            crc.data.eq(Mux(r.give, sent.payload, waiting.r_data)),
         ]
-        letter, head, cycles = Signal(BITS), Signal(64), Signal(32)
-        word, index, left = Signal(width), Signal(range(max(8, word_bytes) + 1)), Signal(24)
-        address, words = head[:32], head[32:56]
-        idle = Signal(range(self.patience + 1))
-        m.d.sync += idle.eq(Mux(waiting.r_rdy, 0, idle + 1))
+        m.d.sync += r.idle.eq(Mux(waiting.r_rdy, 0, r.idle + 1))
         m.d.comb += [
-            dram.request.payload.address.eq(address),
-            dram.request.payload.words.eq(words),
-            dram.request.payload.write.eq(letter == protocol.WRITE[0]),
-            dram.write.payload.eq(word),
+            dram.request.payload.address.eq(r.address),
+            dram.request.payload.words.eq(r.words),
+            dram.request.payload.write.eq(r.letter == protocol.WRITE[0]),
+            dram.write.payload.eq(r.word),
         ]
-        answer, length = Signal(width), Signal.like(index)
-        with m.FSM(name="bridge") as states:
-            m.d.comb += self.running.eq(states.ongoing("RUN"))
-            with m.State("COMMAND"):
-                m.d.comb += take.eq(1)
-                m.d.sync += [index.eq(0), cycles.eq(1)]
-                with m.If(~waiting.r_rdy):
-                    m.d.comb += crc.start.eq(1)
-                with m.Else():
-                    m.d.sync += letter.eq(waiting.r_data)
-                    m.next = "LETTER"
-            with m.State("LETTER"), m.Switch(letter):
-                with m.Case(protocol.WRITE[0], protocol.READ[0]):
-                    m.next = "HEAD"
-                with m.Case(protocol.IDENTIFY[0]):
-                    m.d.sync += [answer.eq(self.fingerprint), length.eq(4)]
-                    m.next = "ECHO"
-                with m.Case(protocol.START[0]):
-                    m.d.comb += self.start.eq(1)
-                    m.next = "RUN"
-                with m.Default():
-                    m.next = "RESET"
-            with m.State("HEAD"):
-                m.d.comb += take.eq(1)
-                with m.If(taken):
-                    m.d.sync += [head.eq(Cat(head[BITS:], waiting.r_data)), index.eq(index + 1)]
-                    with m.If(index == 7):
-                        m.d.sync += index.eq(0)
-                        m.next = "REQUEST"
-                with m.If(idle == self.patience):
-                    m.next = "RESET"
-            with m.State("REQUEST"):
-                m.d.sync += [left.eq(words), length.eq(0)]
-                m.next = "ECHO"  # of no words there is nothing to ask
-                with m.If(words != 0):
-                    m.d.comb += dram.request.valid.eq(1)
+
+    def _command(self, m: Module, r: _Registers) -> None:
+        """A letter, its head, and the request to the DRAM."""
+        with m.State("COMMAND"):
+            m.d.comb += r.take.eq(1)
+            m.d.sync += [r.index.eq(0), r.cycles.eq(1)]
+            with m.If(~r.waiting.r_rdy):
+                m.d.comb += r.crc.start.eq(1)
+            with m.Else():
+                m.d.sync += r.letter.eq(r.waiting.r_data)
+                m.next = "LETTER"
+        with m.State("LETTER"), m.Switch(r.letter):
+            with m.Case(protocol.WRITE[0], protocol.READ[0]):
+                m.next = "HEAD"
+            with m.Case(protocol.IDENTIFY[0]):
+                m.d.sync += [r.answer.eq(self.fingerprint), r.length.eq(4)]
+                m.next = "ECHO"
+            with m.Case(protocol.START[0]):
+                m.d.comb += self.start.eq(1)
+                m.next = "RUN"
+            with m.Default():
+                m.next = "RESET"
+        with m.State("HEAD"):
+            m.d.comb += r.take.eq(1)
+            with m.If(r.taken):
+                m.d.sync += [r.head.eq(Cat(r.head[BITS:], r.waiting.r_data)), r.index.eq(r.index + 1)]
+                with m.If(r.index == 7):
+                    m.d.sync += r.index.eq(0)
                     m.next = "REQUEST"
-                    with m.If(dram.request.ready):
-                        m.next = "ECHO"
-                        with m.If(letter == protocol.WRITE[0]):
-                            m.next = "GATHER"
-            with m.State("GATHER"):
-                # A burst that was begun is finished: with what stands in the register, if the host falls silent.
-                m.d.comb += take.eq(1)
-                with m.If(taken | (idle == self.patience)):
-                    m.d.sync += [word.eq(Cat(word[BITS:], waiting.r_data)), index.eq(index + 1)]
-                    with m.If(index == word_bytes - 1):
-                        m.d.sync += index.eq(0)
-                        m.next = "PUT"
-                with m.If(idle == self.patience):
-                    m.d.sync += idle.eq(self.patience)
-            with m.State("PUT"):
-                m.d.comb += dram.write.valid.eq(1)
-                with m.If(idle == self.patience):
-                    m.d.sync += idle.eq(self.patience)
-                with m.If(dram.write.ready):
-                    m.d.sync += left.eq(left - 1)
-                    m.next = "GATHER"
-                    with m.If(left == 1):
-                        m.d.sync += left.eq(0)
-                        m.next = "ECHO"
-                        with m.If(idle == self.patience):
-                            m.next = "RESET"
-            with m.State("RUN"):
-                m.d.sync += cycles.eq(cycles + 1)
-                with m.If(self.done):
-                    m.d.sync += [answer.eq(cycles), length.eq(4)]
+            with m.If(r.idle == self.patience):
+                m.next = "RESET"
+        with m.State("REQUEST"):
+            m.d.sync += [r.left.eq(r.words), r.length.eq(0)]
+            m.next = "ECHO"  # of no words there is nothing to ask
+            with m.If(r.words != 0):
+                m.d.comb += self.dram.request.valid.eq(1)
+                m.next = "REQUEST"
+                with m.If(self.dram.request.ready):
                     m.next = "ECHO"
-            with m.State("ECHO"):
-                m.d.comb += [sent.valid.eq(1), sent.payload.eq(letter), give.eq(1)]
-                with m.If(sent.ready):
-                    m.next = "SUM"
-                    with m.If(length != 0):
-                        m.next = "ANSWER"
-                    with m.Elif((left != 0) & (letter == protocol.READ[0])):
-                        m.next = "GET"
-            with m.State("GET"):
-                m.d.comb += dram.read.ready.eq(1)
-                with m.If(dram.read.valid):
-                    m.d.sync += [answer.eq(dram.read.payload), length.eq(word_bytes), left.eq(left - 1)]
-                    m.next = "ANSWER"
-            with m.State("ANSWER"):
-                m.d.comb += [sent.valid.eq(1), sent.payload.eq(answer[:BITS]), give.eq(1)]
-                with m.If(sent.ready):
-                    m.d.sync += [answer.eq(answer >> BITS), length.eq(length - 1)]
-                    with m.If(length == 1):
-                        m.next = "SUM"
-                        with m.If((left != 0) & (letter == protocol.READ[0])):
-                            m.next = "GET"
-            with m.State("SUM"):
-                m.d.sync += [answer.eq(crc.crc), length.eq(2)]
-                m.next = "SEND_SUM"
-            with m.State("SEND_SUM"):
-                m.d.comb += [sent.valid.eq(1), sent.payload.eq(answer[:BITS])]
-                with m.If(sent.ready):
-                    m.d.sync += [answer.eq(answer >> BITS), length.eq(length - 1)]
-                    with m.If(length == 1):
+                    with m.If(r.letter == protocol.WRITE[0]):
+                        m.next = "GATHER"
+
+    def _write(self, m: Module, r: _Registers) -> None:
+        """Bytes become words of a burst."""
+        with m.State("GATHER"):
+            # A burst that was begun is finished: with what stands in the register, if the host falls silent.
+            m.d.comb += r.take.eq(1)
+            with m.If(r.taken | (r.idle == self.patience)):
+                m.d.sync += [r.word.eq(Cat(r.word[BITS:], r.waiting.r_data)), r.index.eq(r.index + 1)]
+                with m.If(r.index == r.word_bytes - 1):
+                    m.d.sync += r.index.eq(0)
+                    m.next = "PUT"
+            with m.If(r.idle == self.patience):
+                m.d.sync += r.idle.eq(self.patience)
+        with m.State("PUT"):
+            m.d.comb += self.dram.write.valid.eq(1)
+            with m.If(r.idle == self.patience):
+                m.d.sync += r.idle.eq(self.patience)
+            with m.If(self.dram.write.ready):
+                m.d.sync += r.left.eq(r.left - 1)
+                m.next = "GATHER"
+                with m.If(r.left == 1):
+                    m.d.sync += r.left.eq(0)
+                    m.next = "ECHO"
+                    with m.If(r.idle == self.patience):
                         m.next = "RESET"
-            with m.State("RESET"):
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [left.eq(0), idle.eq(0)]
-                m.next = "COMMAND"
-        return m
+
+    def _answer(self, m: Module, r: _Registers) -> None:
+        """The letter again, the answer or the words read, and the CRC."""
+        with m.State("ECHO"):
+            m.d.comb += [self.sent.valid.eq(1), self.sent.payload.eq(r.letter), r.give.eq(1)]
+            with m.If(self.sent.ready):
+                m.next = "SUM"
+                with m.If(r.length != 0):
+                    m.next = "ANSWER"
+                with m.Elif((r.left != 0) & (r.letter == protocol.READ[0])):
+                    m.next = "GET"
+        with m.State("GET"):
+            m.d.comb += self.dram.read.ready.eq(1)
+            with m.If(self.dram.read.valid):
+                m.d.sync += [r.answer.eq(self.dram.read.payload), r.length.eq(r.word_bytes), r.left.eq(r.left - 1)]
+                m.next = "ANSWER"
+        with m.State("ANSWER"):
+            m.d.comb += [self.sent.valid.eq(1), self.sent.payload.eq(r.answer[:BITS]), r.give.eq(1)]
+            with m.If(self.sent.ready):
+                m.d.sync += [r.answer.eq(r.answer >> BITS), r.length.eq(r.length - 1)]
+                with m.If(r.length == 1):
+                    m.next = "SUM"
+                    with m.If((r.left != 0) & (r.letter == protocol.READ[0])):
+                        m.next = "GET"
+        with m.State("SUM"):
+            m.d.sync += [r.answer.eq(r.crc.crc), r.length.eq(2)]
+            m.next = "SEND_SUM"
+        with m.State("SEND_SUM"):
+            m.d.comb += [self.sent.valid.eq(1), self.sent.payload.eq(r.answer[:BITS])]
+            with m.If(self.sent.ready):
+                m.d.sync += [r.answer.eq(r.answer >> BITS), r.length.eq(r.length - 1)]
+                with m.If(r.length == 1):
+                    m.next = "RESET"

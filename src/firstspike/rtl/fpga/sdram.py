@@ -108,6 +108,24 @@ class SdramPins(Signature):
         )
 
 
+class _Registers:
+    """What a controller knows of its burst and of the chip."""
+
+    def __init__(self, timing: SdramTiming, beats: int) -> None:
+        # of the next word, in halfwords
+        self.place = place = Signal(timing.row_bits + timing.bank_bits + timing.column_bits)
+        self.left, self.writing = Signal(24), Signal(name="writing")
+        self.column = place[: timing.column_bits]
+        self.bank = place[timing.column_bits :][: timing.bank_bits]
+        self.row = place[timing.column_bits + timing.bank_bits :]
+        self.wait, self.active, self.gap = Signal(8), Signal(8), Signal(range(beats), name="gap")
+        self.opened, self.open_row = Signal(), Signal.like(self.row)
+        self.open_bank = Signal.like(self.bank)
+        self.owed = Signal(range(DEPTH + 1))  # words of the FIFO and on their way to it
+        self.read, self.write = Signal(), Signal(name="write")  # commands of this cycle
+        self.hit = Signal()
+
+
 class SdramController(wiring.Component):
     """One burst at a time, one row open at a time; a word is one burst of the chip, so that words follow without a gap.
 
@@ -128,81 +146,76 @@ class SdramController(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
-        timing, beats = self.timing, self.beats
-        dram = self.dram
-        place = Signal(timing.row_bits + timing.bank_bits + timing.column_bits)  # of the next word, in halfwords
-        left, writing = Signal(24), Signal()
-        column = place[: timing.column_bits]
-        bank = place[timing.column_bits :][: timing.bank_bits]
-        row = place[timing.column_bits + timing.bank_bits :]
-        wait, active, gap = Signal(8), Signal(8), Signal(range(beats))
-        opened, open_row, open_bank = Signal(), Signal.like(row), Signal.like(bank)
+        timing, beats, dram = self.timing, self.beats, self.dram
+        r = _Registers(timing, beats)
         due = self._refresh_timer(m)
         m.submodules.words = words = SyncFIFOBuffered(width=self.word_bits, depth=DEPTH)
-        owed = Signal(range(DEPTH + 1))  # words of the FIFO and on their way to it
-        read, write = Signal(), Signal()  # commands of this cycle
-        hit = Signal()
         m.d.comb += [
-            hit.eq(opened & (open_row == row) & (open_bank == bank)),
+            r.hit.eq(r.opened & (r.open_row == r.row) & (r.open_bank == r.bank)),
             dram.read.valid.eq(words.r_rdy),
             dram.read.payload.eq(words.r_data),
             words.r_en.eq(dram.read.ready),
-            self.pins.bank.eq(bank),
+            self.pins.bank.eq(r.bank),
         ]
         m.d.sync += [
-            owed.eq(owed + read - (words.r_rdy & words.r_en)),
-            wait.eq(Mux(wait == 0, 0, wait - 1)),
-            active.eq(Mux(active == 0, 0, active - 1)),
-            gap.eq(Mux(gap == 0, 0, gap - 1)),
+            r.owed.eq(r.owed + r.read - (words.r_rdy & words.r_en)),
+            r.wait.eq(Mux(r.wait == 0, 0, r.wait - 1)),
+            r.active.eq(Mux(r.active == 0, 0, r.active - 1)),
+            r.gap.eq(Mux(r.gap == 0, 0, r.gap - 1)),
         ]
-        self._data(m, words, read, write)
-        with m.If(read | write):
-            m.d.sync += [place.eq(place + beats), left.eq(left - 1), gap.eq(beats - 1)]
-            m.d.comb += self.pins.address.eq(column)
+        self._data(m, words, r.read, r.write)
+        with m.If(r.read | r.write):
+            m.d.sync += [r.place.eq(r.place + beats), r.left.eq(r.left - 1), r.gap.eq(beats - 1)]
+            m.d.comb += self.pins.address.eq(r.column)
         with m.FSM(name="sdram") as states:
             m.d.comb += self.ready.eq(states.ongoing("RUN") | states.ongoing("CLOSED") | states.ongoing("REFRESH"))
-            self._power_up(m, wait)
-            with m.State("RUN"), m.If((wait == 0) & (gap == 0)):
-                stop = due | ((left != 0) & opened & ~hit)
-                with m.If(stop & opened & (active == 0)):
-                    m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
-                    m.d.sync += [opened.eq(0), wait.eq(timing.cycles(timing.precharge_ns) - 1)]
-                    m.next = "CLOSED"
-                with m.Elif(stop & opened):
-                    pass
-                with m.Elif(due):
-                    m.next = "REFRESH"
-                with m.Elif((left != 0) & ~opened):
-                    m.d.comb += [self.pins.command.eq(ACTIVATE), self.pins.address.eq(row)]
-                    m.d.sync += [opened.eq(1), open_row.eq(row), open_bank.eq(bank)]
-                    m.d.sync += wait.eq(timing.cycles(timing.activate_ns) - 1)
-                    m.d.sync += active.eq(timing.cycles(timing.active_ns) - 1)
-                with m.Elif(left != 0):
-                    m.d.comb += [read.eq(~writing & (owed != DEPTH)), write.eq(writing & dram.write.valid)]
-                    with m.If(write):
-                        m.d.comb += [dram.write.ready.eq(1), self.pins.command.eq(WRITE)]
-                        # The row may close a while after the last beat; the next word may come at once.
-                        m.d.sync += active.eq(beats - 1 + timing.cycles(timing.recover_ns))
-                    with m.If(read):
-                        m.d.comb += self.pins.command.eq(READ)
-                with m.Else():
-                    m.d.comb += dram.request.ready.eq(owed == 0)
-                    with m.If(dram.request.valid & (owed == 0)):
-                        request = dram.request.payload
-                        m.d.sync += [
-                            place.eq(request.address * beats),
-                            left.eq(request.words),
-                            writing.eq(request.write),
-                        ]
-            with m.State("CLOSED"), m.If(wait == 0):
+            self._power_up(m, r.wait)
+            self._run(m, r, due)
+            with m.State("CLOSED"), m.If(r.wait == 0):
                 m.next = "RUN"
                 with m.If(due):
                     m.next = "REFRESH"
             with m.State("REFRESH"):
                 m.d.comb += [self.pins.command.eq(REFRESH)]
-                m.d.sync += wait.eq(timing.cycles(timing.refresh_ns) - 1)
+                m.d.sync += r.wait.eq(timing.cycles(timing.refresh_ns) - 1)
                 m.next = "RUN"
         return m
+
+    def _run(self, m: Module, r: _Registers, due: Signal) -> None:
+        """Words of the burst, rows opened and closed for them, and the next request."""
+        timing, beats, dram = self.timing, self.beats, self.dram
+        with m.State("RUN"), m.If((r.wait == 0) & (r.gap == 0)):
+            stop = due | ((r.left != 0) & r.opened & ~r.hit)
+            with m.If(stop & r.opened & (r.active == 0)):
+                m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
+                m.d.sync += [r.opened.eq(0), r.wait.eq(timing.cycles(timing.precharge_ns) - 1)]
+                m.next = "CLOSED"
+            with m.Elif(stop & r.opened):
+                pass
+            with m.Elif(due):
+                m.next = "REFRESH"
+            with m.Elif((r.left != 0) & ~r.opened):
+                m.d.comb += [self.pins.command.eq(ACTIVATE), self.pins.address.eq(r.row)]
+                m.d.sync += [r.opened.eq(1), r.open_row.eq(r.row), r.open_bank.eq(r.bank)]
+                m.d.sync += r.wait.eq(timing.cycles(timing.activate_ns) - 1)
+                m.d.sync += r.active.eq(timing.cycles(timing.active_ns) - 1)
+            with m.Elif(r.left != 0):
+                m.d.comb += [r.read.eq(~r.writing & (r.owed != DEPTH)), r.write.eq(r.writing & dram.write.valid)]
+                with m.If(r.write):
+                    m.d.comb += [dram.write.ready.eq(1), self.pins.command.eq(WRITE)]
+                    # The row may close a while after the last beat; the next word may come at once.
+                    m.d.sync += r.active.eq(beats - 1 + timing.cycles(timing.recover_ns))
+                with m.If(r.read):
+                    m.d.comb += self.pins.command.eq(READ)
+            with m.Else():
+                m.d.comb += dram.request.ready.eq(r.owed == 0)
+                with m.If(dram.request.valid & (r.owed == 0)):
+                    request = dram.request.payload
+                    m.d.sync += [
+                        r.place.eq(request.address * beats),
+                        r.left.eq(request.words),
+                        r.writing.eq(request.write),
+                    ]
 
     def _refresh_timer(self, m: Module) -> Signal:
         """A refresh is due."""
