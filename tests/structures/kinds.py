@@ -1,5 +1,6 @@
 """Small networks on images of 2 x 6 x 6, one for each kind of layer beyond the plain ones."""
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -88,4 +89,5 @@ KINDS: dict[str, tuple[Forward, dict[str, Any]]] = {
 def network(label: str) -> nn.Module:
     forward, modules = KINDS[label]
     torch.manual_seed(3)
-    return Net(forward, **{name: torch.nn.Parameter(m) if isinstance(m, Tensor) else m for name, m in modules.items()})
+    own = deepcopy(modules)  # what a test does to a network, another does not see
+    return Net(forward, **{name: torch.nn.Parameter(m) if isinstance(m, Tensor) else m for name, m in own.items()})
