@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from firstspike.cat import affine, tracing
 from firstspike.cat.fitting import check_fits, example_shape, fitting
-from firstspike.cat.operations import Extent, Operation, UnsupportedError, advice, name_of, operation, path_of
+from firstspike.cat.operations import Extent, Operation, UnsupportedError, advice, name_of, path_of
+from firstspike.cat.recognition import operation
 
 ACTIVATIONS = (
     nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Hardswish, nn.Hardtanh, nn.PReLU, nn.RReLU,

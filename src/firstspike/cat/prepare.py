@@ -13,8 +13,9 @@ from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat import affine, clips, moves, tracing
 from firstspike.cat.fitting import check_fits, example_shape, fitting
 from firstspike.cat.layers import AveragePool, Heads, Rearrange, Synapses
-from firstspike.cat.operations import Operation, UnsupportedError, operation, path_of
+from firstspike.cat.operations import Operation, UnsupportedError, path_of
 from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.recognition import operation
 from firstspike.cat.tracing import Traced
 from firstspike.messages import brief
 
@@ -94,17 +95,8 @@ def prepare(
         ValueError: ``accumulator_bits`` is out of range, or the network takes no image of the example's shape.
         UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
     """
-    if not isinstance(net, nn.Module):
-        exported = "; give the module that was exported" if type(net).__name__ == "ExportedProgram" else ""
-        raise TypeError(f"net must be a torch.nn.Module, not {brief(net)}{exported}")
     code, weights = code or Code(), weights or LogWeights()
-    if not isinstance(code, Code):
-        raise TypeError(f"code must be a firstspike.Code, not {code!r}")
-    if not isinstance(weights, LogWeights):
-        raise TypeError(f"weights must be firstspike.LogWeights, not {weights!r}")
-    checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
-    if isinstance(net, Prepared):
-        raise TypeError("net must be a plain network, not one that is prepared already")
+    _check(net, code, weights, accumulator_bits)
     network = tracing.Traceable(net)
     build = partial(_build, network, code, weights, accumulator_bits)
     builder = fitting(network, build) if example is None else build(example_shape(example))
@@ -131,6 +123,20 @@ def prepare(
     if example is not None:
         prepared.set_input_shape(example.shape[1:])
     return prepared
+
+
+def _check(net: nn.Module, code: Code, weights: LogWeights, accumulator_bits: int) -> None:
+    """The arguments of `prepare` are what it says."""
+    if not isinstance(net, nn.Module):
+        exported = "; give the module that was exported" if type(net).__name__ == "ExportedProgram" else ""
+        raise TypeError(f"net must be a torch.nn.Module, not {brief(net)}{exported}")
+    if not isinstance(code, Code):
+        raise TypeError(f"code must be a firstspike.Code, not {code!r}")
+    if not isinstance(weights, LogWeights):
+        raise TypeError(f"weights must be firstspike.LogWeights, not {weights!r}")
+    checks.integer("accumulator_bits", accumulator_bits, low=8, high=48)
+    if isinstance(net, Prepared):
+        raise TypeError("net must be a plain network, not one that is prepared already")
 
 
 def _build(
