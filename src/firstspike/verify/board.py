@@ -249,11 +249,7 @@ def run(
     image = assemble(network, program, processor)
     board = Board(line, image.word_bytes)
     identify(board, Parameters.of(network, processor))
-    begin = time.perf_counter()
-    if not loaded:
-        try_memory(board)
-        load(board, image, progress)
-    load_seconds = time.perf_counter() - begin
+    load_seconds = 0.0 if loaded else _place(board, image, progress)
     neurons = network.neuron_times(times)
     inputs = store_input(network, neurons, processor).reshape(batches, -1)
     expected = _logits(network, times)
@@ -279,6 +275,14 @@ def run(
         cycles=cycles,
         clock_mhz=processor.clock_mhz,
     )
+
+
+def _place(board: Board, image: MemoryImage, progress: Callable[[int, int], None] | None) -> float:
+    """Try the memory and load a program; the seconds that it took."""
+    begin = time.perf_counter()
+    try_memory(board)
+    load(board, image, progress)
+    return time.perf_counter() - begin
 
 
 def _runs(board: Board, image: MemoryImage, inputs: np.ndarray, words: int, cycles: list[int]) -> Iterator[np.ndarray]:

@@ -111,12 +111,7 @@ def run(
     if simulator is None:
         trace = None if waveform is None else waveform[0].suffix.removeprefix(".").lower()
         simulator = Simulator(Parameters.of(network, processor), trace=trace, holds=bool(stalls and stalls.inside))
-    expected = {INPUT: network.neuron_times(times), **engine.create(network, engine_name).layers(times)}
-    for name in network.input_maps - {INPUT}:  # the input's own map, in another order
-        expected[name] = expected[INPUT].reshape(len(times), -1)
-    network = resolve(network)  # what runs; the engine ran the network as it is
-    if any(layer.name not in expected for layer in network.layers):  # maps that only the processor has
-        expected |= _of_new_layers(network, expected)
+    network, expected = _expected(network, times, engine_name)
     whole = len(times) // processor.images * processor.images
     parts = []
     for begin, end, size in ((0, whole, processor.images), (whole, len(times), len(times) - whole)):
@@ -139,6 +134,17 @@ def run(
             )
         )
     return _record(parts, expected, images=len(times))
+
+
+def _expected(network: Network, times: np.ndarray, engine_name: str) -> tuple[Network, dict[str, np.ndarray]]:
+    """The network that runs, and what its maps must hold by their names."""
+    expected = {INPUT: network.neuron_times(times), **engine.create(network, engine_name).layers(times)}
+    for name in network.input_maps - {INPUT}:  # the input's own map, in another order
+        expected[name] = expected[INPUT].reshape(len(times), -1)
+    network = resolve(network)  # what runs; the engine ran the network as it is
+    if any(layer.name not in expected for layer in network.layers):  # maps that only the processor has
+        expected |= _of_new_layers(network, expected)
+    return network, expected
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

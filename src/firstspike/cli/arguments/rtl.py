@@ -46,6 +46,11 @@ def declare(commands: Any) -> None:
         text="energy by block on a real layer of a real image, at gate level",
         example="firstspike rtl power digits.safetensors --data digits --layer conv2_1 --liberty cells.lib",
     )
+    _hardware(parts)
+
+
+def _hardware(parts: Any) -> None:
+    """Add the commands that lay out a block and put a network on a board."""
     common.command(
         parts,
         "layout",
