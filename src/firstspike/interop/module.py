@@ -26,7 +26,7 @@ class FirstSpike(nn.Module):
         return self.values[torch.searchsorted(self.rising, u.double().contiguous(), right=True)]
 
 
-class Planes(FirstSpike):
+class PlaneNeurons(FirstSpike):
     """Pixels as eight binary neurons each, channel ``8 c + j`` being plane ``j`` of channel ``c``: 1 for a spike, else 0."""
 
     def forward(self, u: Tensor) -> Tensor:
@@ -50,7 +50,9 @@ class TorchNetwork(nn.Module):
         rising = kernel(code)[::-1]
         values = np.concatenate([[0.0], rising])
         self.encode = (
-            Planes(pixel_boundaries(np.float64), np.arange(256) / 256) if code.planes else FirstSpike(rising, values)
+            PlaneNeurons(pixel_boundaries(np.float64), np.arange(256) / 256)
+            if code.planes
+            else FirstSpike(rising, values)
         )
         self._names = {
             name: f"n{place}" for place, name in enumerate([INPUT, *(layer.name for layer in network.layers)])
