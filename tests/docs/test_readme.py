@@ -29,14 +29,15 @@ def run(arguments: list[str], folder: Path) -> str:
 def test_the_commands_run_in_the_order_they_stand(tmp_path: Path) -> None:
     (commands,) = blocks("bash")
     lines = [shlex.split(line) for line in commands.strip().splitlines()]
-    assert [line[:2] for line in lines] == [
-        ["firstspike", name] for name in ("demo", "train", "convert", "inspect", "evaluate", "cost")
-    ]
+    steps = ("demo", "train", "convert", "inspect", "evaluate", "cost", "report", "playground")
+    assert [line[:2] for line in lines] == [["firstspike", name] for name in steps]
     for line in lines:
         run([sys.executable, "-m", "firstspike.cli.main", *line[1:]], tmp_path)
     assert (tmp_path / "demo" / "report.html").is_file()
     assert (tmp_path / "demo" / "record.json").is_file()
     assert (tmp_path / "digits.safetensors").is_file()
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "playground.html").is_file()
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
