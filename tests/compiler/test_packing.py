@@ -109,8 +109,10 @@ def test_zeros_and_spare_lanes_are_not_fetched() -> None:
     assert all(
         np.array_equal(getattr(before, event), getattr(after, event))
         for event in EVENTS
-        if event not in ("cycles", "wait_cycles", "dram_read_bits")
+        if event not in ("cycles", "wait_cycles", "dram_read_bits", "unpacked_bits")
     )
+    assert before.unpacked_bits[0] == 0
+    assert after.unpacked_bits[0] == weights + -(-kept * 5 // 64) * 64
     spent = [sum(int(layer.cycles[0]) for layer in counted.layers) for counted in counts]
     assert spent[0] - spent[1] == (before.dram_read_bits[0] - after.dram_read_bits[0]) // 64
 
