@@ -80,18 +80,18 @@ def _network(layers: list[Layer], size: int, read_out: Linear) -> Network:
 def _conv(name: str, source: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> Conv2d:
     pair = (stride, stride)
     padding = (kernel // 2, kernel // 2)
-    codes, bias = _silent((outputs, inputs, kernel, kernel)), np.zeros(outputs, dtype=np.int64)
+    codes, bias = _weights((outputs, inputs, kernel, kernel)), np.zeros(outputs, dtype=np.int64)
     return Conv2d(name=name, source=source, codes=codes, scale=0, bias=bias, stride=pair, padding=padding)
 
 
 def _linear(name: str, source: str, inputs: int, outputs: int) -> Linear:
-    codes, bias = _silent((outputs, inputs)), np.zeros(outputs, dtype=np.int64)
+    codes, bias = _weights((outputs, inputs)), np.zeros(outputs, dtype=np.int64)
     return Linear(name=name, source=source, codes=codes, scale=0, bias=bias)
 
 
-def _silent(shape: tuple[int, ...]) -> np.ndarray:
-    """Codes of weight zero that share one byte of memory."""
-    return np.broadcast_to(np.uint8(LogWeights().zero_level), shape)
+def _weights(shape: tuple[int, ...]) -> np.ndarray:
+    """Codes of one weight, not zero, that share one byte of memory: every product costs what a product costs."""
+    return np.broadcast_to(np.uint8(LogWeights().zero_level - 1), shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,7 +270,7 @@ def test_an_empty_folder_and_an_empty_zip(place):
 
 def test_what_is_not_there(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"^data must be one of \['digits', .*\], a folder, a zip archive or a NumPy file, not"
+        FileNotFoundError, match=r"^data must be one of digits, .*, a folder, a zip archive or a NumPy file, not"
     ):
         load(str(tmp_path / "nothing"))
     with (

@@ -70,8 +70,12 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 100
 
 
+# What the site's build makes (scripts/site_hooks.py).
+MADE = {"playground/digits.html"}
+
+
 def test_every_page_that_is_linked_exists() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if "://" not in target:
+            if "://" not in target and target not in MADE:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_journal_is_for_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_a_full_disk_names_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(tmp_path, tmp_path / "a", Pure())
-    real, left = json.dumps, [20]
+    real, left = json.dumps, [5]
 
     def full(value: Any, **options: Any) -> str:
         left[0] -= 1
@@ -79,7 +80,8 @@ def test_a_full_disk_names_the_journal(tmp_path: Path, monkeypatch: pytest.Monke
             raise OSError(28, "No space left on device")
         return real(value, **options)
 
-    monkeypatch.setattr("optuna.storages.journal._file.json.dumps", full)
+    theirs = SimpleNamespace(dumps=full, loads=json.loads, JSONDecodeError=json.JSONDecodeError)
+    monkeypatch.setattr("optuna.storages.journal._file.json", theirs)
     with pytest.raises(OSError, match="No space left on device") as caught:
         run(tmp_path, tmp_path / "b", Pure())
     assert caught.value.filename == str(tmp_path / "b")

@@ -208,7 +208,7 @@ def test_batches_that_do_not_fit() -> None:
 
 def test_designs(tmp_path: object) -> None:
     """Designs of the package, from a file, and what is refused."""
-    assert set(designs.names()) == {"default", "batch", "lean", "lean-batch"}
+    assert set(designs.names()) == {"default", "batch", "lean", "lean-batch", "ulx3s"}
     assert designs.load("default") == designs.Processor()
     assert designs.load("batch").images > 1
     assert designs.parse("format = 1\npes = 64\nclock_mhz = 100.0", "mine.toml").pes == 64

@@ -12,7 +12,9 @@ TECHNOLOGY = technology.default()
 
 def counts(seed: int = 1) -> Counts:
     events = np.random.default_rng(seed).integers(1, 1 << 24, (len(EVENTS), 3))
-    layer = LayerCounts(name="a", kind="conv2d", **dict(zip(EVENTS, events, strict=True)))
+    named = dict(zip(EVENTS, events, strict=True))
+    named["nonzero_adds"] = named["lane_adds"]  # the bounds of zeros follow those of pe_operation
+    layer = LayerCounts(name="a", kind="conv2d", **named)
     return Counts(layers=(layer,), processor=spec.ProcessorSpec())
 
 

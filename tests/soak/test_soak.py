@@ -43,7 +43,7 @@ def bad(seed: int) -> str:
         while True:
             pass
     if seed == 3:
-        return str(len(np.ones(60 << 20, dtype=np.uint8)))
+        return str(len(np.ones(120 << 20, dtype=np.uint8)))
     if seed == 4:
         raise KeyError("x")
     if seed == 5:

@@ -84,6 +84,14 @@ weight = 0.5
 temperature = 4
 relations = 0.5
 start = 1
+
+[pruning]
+target = 0.5
+scope = "layer"
+skip = 2
+start = 1
+end = 2
+every = 10
 """
 
 
@@ -163,7 +171,10 @@ BAD = {
         MINIMAL + 'precision = "16-mixed"\n',
         "training.precision must be '32-true' or 'bf16-mixed', not '16-mixed'",
     ),
-    "plan": (MINIMAL + '[network]\nplan = "vgg99"\n', "network.plan must be one of vgg16, small, not 'vgg99'"),
+    "plan": (
+        MINIMAL + '[network]\nplan = "vgg99"\n',
+        "network.plan must be one of vgg16, small, vgg16-slim, not 'vgg99'",
+    ),
     "width": (MINIMAL + "[network]\nwidth = 0\n", r"network.width must be in \(0, 16\], not 0.0"),
     "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, each an int, not 64"),
     "hidden, text": (

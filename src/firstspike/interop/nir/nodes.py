@@ -17,7 +17,7 @@ def _shape(values: Any) -> np.ndarray:
     return np.array(values, dtype=np.int64).reshape(-1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class TTFS(nir.NIRNode):
     r"""Neurons that fire at most once in their window, when a falling threshold meets the membrane.
 
@@ -45,7 +45,7 @@ class TTFS(nir.NIRNode):
         self.input_type, self.output_type = {"input": _shape(self.shape)}, {"output": _shape(self.shape)}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class BitPlanes(nir.NIRNode):
     """Pixels as eight binary neurons each: plane ``j`` fires in step 0 if bit ``7 - j`` of ``p`` is set, and stands for 2^-(j+1).
 
@@ -67,7 +67,7 @@ class BitPlanes(nir.NIRNode):
         self.input_type, self.output_type = {"input": _shape(self.shape)}, {"output": _shape(self.shape)}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class MaxPool2d(nir.NIRNode):
     """The earliest spike of each window, which is the largest value; padding is silent.
 
@@ -91,7 +91,7 @@ class MaxPool2d(nir.NIRNode):
         self.input_type, self.output_type = {"input": shape}, {"output": np.array([shape[0], *size])}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Channels(nir.NIRNode):
     """Channels of one or more maps, one behind the other in the order of ``sources``, rearranged.
 
@@ -113,7 +113,7 @@ class Channels(nir.NIRNode):
         self.input_type, self.output_type = {"input": _shape(self.shape)}, {"output": _shape(self.shape)}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class PixelShuffle(nir.NIRNode):
     """Channels become pixels: output ``(c, r y + i, s x + j)`` is input ``(c r s + i s + j, y, x)``.
 
