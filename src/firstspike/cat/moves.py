@@ -77,7 +77,7 @@ class PixelShuffle(nn.Module):
         """``[n, c r s, h, w]`` to ``[n, c, r h, s w]``."""
         (down, across), (n, channels, height, width) = self.factor, x.shape
         split = x.reshape(n, channels // (down * across), down, across, height, width)
-        return split.permute(0, 1, 4, 2, 5, 3).reshape(n, -1, down * height, across * width)
+        return split.permute(0, 1, 4, 2, 5, 3).reshape(n, split.shape[1], down * height, across * width)
 
 
 def recognised(shape: Shape, order: np.ndarray) -> tuple[Move, ...] | None:

@@ -212,7 +212,7 @@ def shuffled(layer: PixelShuffle, times: Tensor) -> Tensor:
     """Channels become pixels."""
     (down, across), (images, channels, height, width) = layer.factor, times.shape
     split = times.reshape(images, channels // (down * across), down, across, height, width)
-    return split.permute(0, 1, 4, 2, 5, 3).reshape(images, -1, down * height, across * width)
+    return split.permute(0, 1, 4, 2, 5, 3).reshape(images, split.shape[1], down * height, across * width)
 
 
 def _volume(shape: Shape) -> Shape:

@@ -121,7 +121,7 @@ class TorchNetwork(nn.Module):
         if isinstance(layer, spec.PixelShuffle):
             (down, across), (n, channels, height, width) = layer.factor, x.shape
             split = x.reshape(n, channels // (down * across), down, across, height, width)
-            return split.permute(0, 1, 4, 2, 5, 3).reshape(n, -1, down * height, across * width)
+            return split.permute(0, 1, 4, 2, 5, 3).reshape(n, split.shape[1], down * height, across * width)
         if isinstance(layer, spec.Channels):
             joined = torch.cat([*(values[name] for name in layer.inputs), torch.zeros_like(x[:, :1])], dim=1)
             return joined[:, list(layer.channels)]  # -1 is the silent one behind all
