@@ -1,5 +1,7 @@
 """The DRAM port: burst requests, words in, words out, all valid/ready streams; and the switch of its two users."""
 
+from typing import Any
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout
@@ -28,6 +30,20 @@ class MemoryPort(Signature):
         )
 
 
+def owned(user: Any, memory: Any) -> list[Any]:
+    """Assignments by which ``user`` has the port of ``memory``; words of either direction may go to all users besides."""
+    statements = [
+        memory.request.valid.eq(user.request.valid),
+        memory.request.payload.eq(user.request.payload),
+        user.request.ready.eq(memory.request.ready),
+        user.read.valid.eq(memory.read.valid),
+        memory.read.ready.eq(user.read.ready),
+    ]
+    if hasattr(user, "write"):
+        statements += [memory.write.valid.eq(user.write.valid), user.write.ready.eq(memory.write.ready)]
+    return statements
+
+
 class PortSwitch(wiring.Component):
     """The port belongs to the transfer unit while ``transferring``, else to the loader; their bursts never overlap.
 
@@ -52,23 +68,9 @@ class PortSwitch(wiring.Component):
         m = Module()
         loader, transfer, dram = self.loader, self.transfer, self.dram
         with m.If(self.transferring):
-            m.d.comb += [
-                dram.request.valid.eq(transfer.request.valid),
-                dram.request.payload.eq(transfer.request.payload),
-                transfer.request.ready.eq(dram.request.ready),
-                transfer.read.valid.eq(dram.read.valid),
-                dram.read.ready.eq(transfer.read.ready),
-                dram.write.valid.eq(transfer.write.valid),
-                transfer.write.ready.eq(dram.write.ready),
-            ]
+            m.d.comb += owned(transfer, dram)
         with m.Else():
-            m.d.comb += [
-                dram.request.valid.eq(loader.request.valid),
-                dram.request.payload.eq(loader.request.payload),
-                loader.request.ready.eq(dram.request.ready),
-                loader.read.valid.eq(dram.read.valid),
-                dram.read.ready.eq(loader.read.ready),
-            ]
+            m.d.comb += owned(loader, dram)
         m.d.comb += [
             loader.read.payload.eq(dram.read.payload),
             transfer.read.payload.eq(dram.read.payload),

@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from firstspike.rtl.blocks.memory_port import MemoryPort
+from firstspike.rtl.blocks.memory_port import owned
 from firstspike.rtl.blocks.processor import ProcessorTop
 from firstspike.rtl.fpga import protocol
 from firstspike.rtl.fpga.bridge import Bridge
@@ -98,20 +98,9 @@ class System(wiring.Component):
             bridge.dram.read.payload.eq(sdram.dram.read.payload),
         ]
         with m.If(bridge.running):
-            self._join(m, processor.dram, sdram.dram)
+            m.d.comb += owned(processor.dram, sdram.dram)
+            m.d.comb += sdram.dram.write.payload.eq(processor.dram.write.payload)
         with m.Else():
-            self._join(m, bridge.dram, sdram.dram)
+            m.d.comb += owned(bridge.dram, sdram.dram)
+            m.d.comb += sdram.dram.write.payload.eq(bridge.dram.write.payload)
         return m
-
-    @staticmethod
-    def _join(m: Module, user: MemoryPort, memory: MemoryPort) -> None:
-        m.d.comb += [
-            memory.request.valid.eq(user.request.valid),
-            memory.request.payload.eq(user.request.payload),
-            user.request.ready.eq(memory.request.ready),
-            user.read.valid.eq(memory.read.valid),
-            memory.read.ready.eq(user.read.ready),
-            memory.write.valid.eq(user.write.valid),
-            memory.write.payload.eq(user.write.payload),
-            user.write.ready.eq(memory.write.ready),
-        ]
