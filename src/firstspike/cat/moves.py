@@ -62,8 +62,15 @@ class Move:
     module: nn.Module
 
 
-class PixelShuffle(nn.Module):
+def shuffled(x: Tensor, factor: tuple[int, int]) -> Tensor:
     """Channels become pixels: output ``(c, r y + i, s x + j)`` is input ``(c r s + i s + j, y, x)`` (numerics, section 7)."""
+    (down, across), (n, channels, height, width) = factor, x.shape
+    split = x.reshape(n, channels // (down * across), down, across, height, width)
+    return split.permute(0, 1, 4, 2, 5, 3).reshape(n, split.shape[1], down * height, across * width)
+
+
+class PixelShuffle(nn.Module):
+    """Channels become pixels, as `shuffled` takes them."""
 
     def __init__(self, factor: tuple[int, int]) -> None:
         super().__init__()
@@ -75,9 +82,7 @@ class PixelShuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, c r s, h, w]`` to ``[n, c, r h, s w]``."""
-        (down, across), (n, channels, height, width) = self.factor, x.shape
-        split = x.reshape(n, channels // (down * across), down, across, height, width)
-        return split.permute(0, 1, 4, 2, 5, 3).reshape(n, split.shape[1], down * height, across * width)
+        return shuffled(x, self.factor)
 
 
 def recognised(shape: Shape, order: np.ndarray) -> tuple[Move, ...] | None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import PLANES, decode_weights, kernel, pixel_boundaries
+from firstspike.cat.moves import shuffled
 from firstspike.spec import network as spec
 from firstspike.spec.network import INPUT, Network, Synaptic
 from firstspike.spiking import SpikingNetwork
@@ -119,9 +120,7 @@ class TorchNetwork(nn.Module):
             (top, left), pad = layer.padding, nn.functional.pad  # a pool itself pads at most half its window
             return nn.functional.max_pool2d(pad(x, (left, left, top, top)), layer.kernel, layer.stride)
         if isinstance(layer, spec.PixelShuffle):
-            (down, across), (n, channels, height, width) = layer.factor, x.shape
-            split = x.reshape(n, channels // (down * across), down, across, height, width)
-            return split.permute(0, 1, 4, 2, 5, 3).reshape(n, split.shape[1], down * height, across * width)
+            return shuffled(x, layer.factor)
         if isinstance(layer, spec.Channels):
             joined = torch.cat([*(values[name] for name in layer.inputs), torch.zeros_like(x[:, :1])], dim=1)
             return joined[:, list(layer.channels)]  # -1 is the silent one behind all
