@@ -114,3 +114,29 @@ def test_pooling_rearranged_channels_pools_the_maps_behind() -> None:
     assert [layer.name for layer in resolved.layers] == ["a", "every", "pool@0", "last"]
     times = np.random.default_rng(0).integers(0, 12, (6, 2, 5, 5)).astype(np.uint8)
     assert np.array_equal(ReferenceEngine(network).logits(times), ReferenceEngine(resolved).logits(times))
+
+
+def test_no_image() -> None:
+    code, weights = Code(T=4, tau=4, mantissa_bits=3), LogWeights(bits=5, levels_per_octave=2, mantissa_bits=0)
+    network = Network(
+        code=code,
+        weights=weights,
+        input_shape=(2, 2, 3),
+        layers=(
+            PixelShuffle(name="spread", source=INPUT, factor=(1, 2)),
+            Flatten(name="flat", source="spread"),
+            Linear(
+                name="out",
+                source="flat",
+                codes=np.full((1, 12), 11, np.uint8),
+                scale=0,
+                bias=np.array([0]),
+                fires=False,
+            ),
+        ),
+        accumulator_bits=16,
+    )
+    times = np.empty((0, 2, 2, 3), dtype=np.uint8)
+    resolved = resolve(network)
+    moved = moved_times(resolved, {INPUT: times, **ReferenceEngine(network).layers(times)})
+    assert {name: len(values) for name, values in moved.items()} == dict.fromkeys(moved, 0)

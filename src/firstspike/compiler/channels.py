@@ -44,7 +44,7 @@ def moved_times(network: Network, times: Mapping[str, np.ndarray]) -> dict[str, 
             continue
         source = found[layer.source]
         if isinstance(layer, Flatten):
-            found[layer.name] = source.reshape(len(source), -1)
+            found[layer.name] = source.reshape(len(source), math.prod(source.shape[1:]))
         elif isinstance(layer, MaxPool2d):
             found[layer.name] = max_pool(layer, source)
         elif isinstance(layer, Conv2d) and layer.fires:  # of weight 1: it repeats spikes

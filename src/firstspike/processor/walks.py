@@ -1,5 +1,6 @@
 """Walks over one map: how many cycles and spikes the windows of an operation meet, for many images at once."""
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -62,15 +63,15 @@ class Walks:
         """
         numbers, seen, chosen = self._tables
         images, channels = times.shape[:2]
-        fired = np.not_equal(times, NO_SPIKE).view(np.uint8).reshape(images, channels, -1)
+        fired = np.not_equal(times, NO_SPIKE).view(np.uint8).reshape(images, channels, math.prod(times.shape[2:]))
         if channels % self.lanes:
             silent = np.zeros((images, -channels % self.lanes, fired.shape[2]), dtype=np.uint8)
             fired = np.concatenate([fired, silent], axis=1)
         per_word = np.empty((2, images, self.words, len(seen)), dtype=seen.dtype)
-        counts = np.einsum("iwlp->iwp", fired.reshape(images, self.words, self.lanes, -1))
+        counts = np.einsum("iwlp->iwp", fired.reshape(images, self.words, self.lanes, fired.shape[2]))
         per_word[0] = counts
         per_word[1] = counts == 0
-        sums = (per_word.reshape(-1, len(seen)) @ seen).reshape(2 * images, -1) @ chosen
+        sums = (per_word.reshape(2 * images * self.words, len(seen)) @ seen).reshape(2 * images, len(chosen)) @ chosen
         spikes[numbers] = met = sums[:images].T
         walks[numbers] = met + sums[images:].T
 
