@@ -21,7 +21,7 @@ COUNTS = {
     "archives": 20_000,
     "checkpoints": 20_000,
     "configurations": 500,
-    "full-disk": 300,
+    "full-disk": 290,
     "kills": 100,
 }
 """Cases of a whole campaign."""

@@ -41,6 +41,12 @@ clip = 0
 ttfs = 1
 quantised = 2
 """
+OWN = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10))
+"""
 SPACE = """
 format: 1
 networks: [net.safetensors]
@@ -69,6 +75,45 @@ COMMANDS: dict[str, list[str]] = {
     "explore": ["explore", "space.yaml", "--out", "out/explore", "--workers", "1", "--json", "out/explore.json"],
     "emit": ["rtl", "emit", "net.safetensors", "--data", "digits", "--pes", "16", "--out", "out/rtl"],
     "demo": ["demo", "--out", "out/demo", "--json", "out/demo.json"],
+    "own": [
+        "convert",
+        "--model",
+        "own_network:make",
+        "--calibrate",
+        "digits",
+        "--images",
+        "32",
+        "--limit",
+        "4",
+        "--out",
+        "out/own.safetensors",
+        "--json",
+        "out/own.json",
+    ],
+    "onnx": ["export", "net.safetensors", "--format", "onnx", "--out", "out/net.onnx", "--json", "out/onnx.json"],
+    "nir": ["export", "net.safetensors", "--format", "nir", "--out", "out/net.nir", "--json", "out/nir.json"],
+    "report": [
+        "report",
+        "net.safetensors",
+        "--data",
+        "digits",
+        "--limit",
+        "8",
+        "--out",
+        "out/report.html",
+        "--json",
+        "out/report.json",
+    ],
+    "playground": [
+        "playground",
+        "net.safetensors",
+        "--data",
+        "digits",
+        "--out",
+        "out/play.html",
+        "--json",
+        "out/p.json",
+    ],
     "reproduce": ["reproduce", "--quick", "--zoo", ".", "--data-root", ".", "--json", "out/reproduce.json"],
 }
 """Every command that writes, in a folder with a run, a model file, a recipe and a space; all that it writes is in out/."""
@@ -96,15 +141,20 @@ def setup(names: tuple[str, ...] = tuple(COMMANDS)) -> None:
     import torch
 
     from firstspike import cli
+    from firstspike.cli import demo
     from firstspike.explore import search
     from firstspike.train import fit as fit_module
+    from firstspike.train.recipe import find_recipe
 
     assert cli and search and fit_module  # imported once, not in every child
     torch.set_num_threads(1)
     start = Path(tempfile.mkdtemp(prefix="soak-commands-"))
     (start / "mine.toml").write_text(RECIPE)
     (start / "space.yaml").write_text(SPACE)
+    (start / "own_network.py").write_text(OWN)
     (start / "out").mkdir()
+    short = find_recipe(str(start / "mine.toml"))
+    demo.find_recipe = lambda name: short  # three epochs write as often as fourteen, epoch by epoch
     _state["start"] = start
     for arguments in (
         ["train", "--recipe", "mine.toml", "--out", "run"],
@@ -119,6 +169,8 @@ def setup(names: tuple[str, ...] = tuple(COMMANDS)) -> None:
         assert os.waitstatus_to_exitcode(ended.status) in (0, 1), (name, ended.err)
         _state["good"][name] = (ended, contents(place / "out"))
         shutil.rmtree(place)
+    every = [(name, write) for name, (ended, _) in _state["good"].items() for write in range(ended.writes)]
+    _state["writes"] = [every[index] for index in np.random.default_rng(0).permutation(len(every))]
 
 
 def fresh() -> Path:
@@ -170,7 +222,7 @@ def child(place: Path, arguments: list[str], *, full_after: int = 1 << 40, kill_
     return Ended(status=status, out=texts[0], err=texts[1], seconds=time.monotonic() - start, writes=int(texts[2] or 0))
 
 
-SAME = (".safetensors", ".csv", ".v", ".hex", ".bin")
+SAME = (".safetensors", ".csv", ".v", ".hex", ".bin", ".onnx")
 """Files that the same command writes with the same bytes."""
 
 
@@ -217,43 +269,36 @@ def leftovers(place: Path) -> list[str]:
     return [str(path.relative_to(place)) for path in (place / "out").rglob(".*.tmp")]
 
 
-def full_disk(names: tuple[str, ...] = tuple(COMMANDS)) -> Callable[[int], str]:
+def full_disk(seed: int) -> str:
     """A case: one command whose writes fail from one on, for ever; then the same with room.
 
-    The seeds of a command go through all its writes, in an order of their own, before any comes again.
+    The seeds go through all writes of all commands, in an order of their own, before any comes again.
     """
-
-    def case(seed: int) -> str:
-        turn, index = divmod(seed, len(names))
-        name = names[index]
-        good, expected = _state["good"][name]
-        order = np.random.default_rng(index).permutation(max(1, good.writes))
-        first = int(order[turn % len(order)])
-        place = fresh()
-        try:
-            ended = child(place, COMMANDS[name], full_after=first)
-            code = os.waitstatus_to_exitcode(ended.status)
-            lines = ended.err.splitlines()
-            what = f"{name}, full after {first} of {good.writes} writes: status {code}, {ended.err[-400:]!r}"
-            assert "Traceback" not in ended.err, what
-            assert code in (0, 1, 2), what
-            if code == 2:
-                assert len([line for line in lines if ": error: " in line]) == 1, what
-                assert "No space left on device" in lines[-1] and "out" in lines[-1], what
-            assert not leftovers(place), (what, leftovers(place))
-            whole(place, name)
-            again = child(place, COMMANDS[name])
-            assert os.waitstatus_to_exitcode(again.status) == os.waitstatus_to_exitcode(good.status), (
-                what,
-                again.err[-300:],
-            )
-            found = contents(place / "out")
-            assert found == expected, (what, sorted(set(found.items()) ^ set(expected.items())))
-            return f"{name}, told" if code == 2 else f"{name}, not needed"
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-
-    return case
+    name, first = _state["writes"][seed % len(_state["writes"])]
+    good, expected = _state["good"][name]
+    place = fresh()
+    try:
+        ended = child(place, COMMANDS[name], full_after=first)
+        code = os.waitstatus_to_exitcode(ended.status)
+        lines = ended.err.splitlines()
+        what = f"{name}, full after {first} of {good.writes} writes: status {code}, {ended.err[-400:]!r}"
+        assert "Traceback" not in ended.err, what
+        assert code in (0, 1, 2), what
+        if code == 2:
+            assert len([line for line in lines if ": error: " in line]) == 1, what
+            assert "No space left on device" in lines[-1] and "out" in lines[-1], what
+        assert not leftovers(place), (what, leftovers(place))
+        whole(place, name)
+        again = child(place, COMMANDS[name])
+        assert os.waitstatus_to_exitcode(again.status) == os.waitstatus_to_exitcode(good.status), (
+            what,
+            again.err[-300:],
+        )
+        found = contents(place / "out")
+        assert found == expected, (what, sorted(set(found.items()) ^ set(expected.items())))
+        return f"{name}, told" if code == 2 else f"{name}, not needed"
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def killed(names: tuple[str, ...] = ("train", "convert", "explore", "demo", "reproduce")) -> Callable[[int], str]:
@@ -293,6 +338,6 @@ def with_full_disk(arguments: list[str]) -> int:
 
 
 CAMPAIGNS = (
-    Campaign(name="full-disk", case=full_disk(), setup=setup, seconds=600.0, megabytes=8192),
+    Campaign(name="full-disk", case=full_disk, setup=setup, seconds=600.0, megabytes=8192),
     Campaign(name="kills", case=killed(), setup=setup, seconds=600.0, megabytes=8192),
 )
