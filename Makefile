@@ -11,12 +11,16 @@ JOBS ?= 2
 # Pythons that wheels are made for.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: demo layout test test-random lint types site slow rtl-full rtl-coverage fpga soak mutants native-sanitize fuzz wheel-test clean
+.PHONY: demo layout test test-random coverage lint types site slow rtl-full rtl-coverage fpga soak mutants native-sanitize fuzz wheel-test clean
 
 demo: $(DEMO)
 	$(BIN)/firstspike demo --out demo --json demo/record.json
 
 test: lint types
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+
+# Lines of the package that the suite runs; half as long again.
+coverage: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered -q
 
 # The same suite with examples nobody has seen yet.
