@@ -168,6 +168,18 @@ def test_two_calibrations_agree(digits: tuple[Tensor, Tensor, Tensor, Tensor]) -
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("left_out", ["correct", "search", "compensate"])
+def test_every_means_is_used_unless_left_out(left_out: str) -> None:
+    network, x = made("plain")
+    cats = [fs.prepare(network).eval() for _ in range(3)]
+    calibrate(cats[0], x)
+    calibrate(cats[1], x, **{name: True for name in ("correct", "search", "compensate")})
+    calibrate(cats[2], x, **{left_out: False})
+    default, explicit, without = (list(cat.state_dict().values()) for cat in cats)
+    assert all(torch.equal(one, other) for one, other in zip(default, explicit, strict=True))
+    assert not all(torch.equal(one, other) for one, other in zip(default, without, strict=True))
+
+
 def test_what_it_refuses() -> None:
     network, x = made("plain")
     cat = fs.prepare(network).eval()
