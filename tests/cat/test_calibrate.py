@@ -173,7 +173,7 @@ def test_every_means_is_used_unless_left_out(left_out: str) -> None:
     network, x = made("plain")
     cats = [fs.prepare(network).eval() for _ in range(3)]
     calibrate(cats[0], x)
-    calibrate(cats[1], x, **{name: True for name in ("correct", "search", "compensate")})
+    calibrate(cats[1], x, **dict.fromkeys(("correct", "search", "compensate"), True))
     calibrate(cats[2], x, **{left_out: False})
     default, explicit, without = (list(cat.state_dict().values()) for cat in cats)
     assert all(torch.equal(one, other) for one, other in zip(default, explicit, strict=True))
