@@ -18,10 +18,15 @@ class Inverted(nn.Module):
         hidden = inputs * 2
         self.residual = stride == 1 and inputs == outputs
         self.body = nn.Sequential(
-            nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
-            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
-            nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
-        )  # fmt: skip
+            nn.Conv2d(inputs, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU6(),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU6(),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.body(x)
@@ -92,23 +97,34 @@ def pooled() -> nn.Module:
 
 
 CASES: dict[str, tuple[Any, list[str]]] = {
-    "MobileNetV2": (Mobile, [
-        "stem.2: SiLU -> ReLU", "a.add: no activation -> ReLU, before 'b.body.0' reads it",
-        "b.body.7: no activation -> ReLU, since 'c.body.0' and 'c.add_1' read it",
-        "c.add_1: no activation -> ReLU, before 'adaptive_avg_pool2d' reads it",
-    ]),
-    "pre-activation": (PreActivationNet, [
-        "conv: no activation -> ReLU, since 'a.norm' and 'a.iadd' read it",
-        "a.norm: BatchNorm of spikes -> a depthwise 1x1 convolution of weight 1 before it (exact)",
-        "a.iadd: no activation -> ReLU, before 'b.norm' reads it",
-        "b.norm: BatchNorm of spikes -> a depthwise 1x1 convolution of weight 1 before it (exact)",
-    ]),
-    "residual": (Residual, [
-        "gelu: gelu -> ReLU", "leaky_relu: leaky_relu -> ReLU",
-    ]),
+    "MobileNetV2": (
+        Mobile,
+        [
+            "stem.2: SiLU -> ReLU",
+            "a.add: no activation -> ReLU, before 'b.body.0' reads it",
+            "b.body.7: no activation -> ReLU, since 'c.body.0' and 'c.add_1' read it",
+            "c.add_1: no activation -> ReLU, before 'adaptive_avg_pool2d' reads it",
+        ],
+    ),
+    "pre-activation": (
+        PreActivationNet,
+        [
+            "conv: no activation -> ReLU, since 'a.norm' and 'a.iadd' read it",
+            "a.norm: BatchNorm of spikes -> a depthwise 1x1 convolution of weight 1 before it (exact)",
+            "a.iadd: no activation -> ReLU, before 'b.norm' reads it",
+            "b.norm: BatchNorm of spikes -> a depthwise 1x1 convolution of weight 1 before it (exact)",
+        ],
+    ),
+    "residual": (
+        Residual,
+        [
+            "gelu: gelu -> ReLU",
+            "leaky_relu: leaky_relu -> ReLU",
+        ],
+    ),
     "norm after pooling": (pooled, ["2: BatchNorm after max pooling -> before '1' (exact)"]),
     "nothing": (lambda: nn.Sequential(nn.Conv2d(3, 4, 8), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)), []),
-}  # fmt: skip
+}
 
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)).double()
 

@@ -129,8 +129,16 @@ class Normalise(nn.Module):
 
 
 def test_a_normalisation_with_constants_of_its_own() -> None:
-    net = Net(lambda n, x: n.valid(n.relu(n.no(n.first(x))).flatten(1)), first=Normalise(), no=nn.Conv2d(2, 4, 3),
-              valid=nn.Linear(64, 5)).double().eval()  # fmt: skip
+    net = (
+        Net(
+            lambda n, x: n.valid(n.relu(n.no(n.first(x))).flatten(1)),
+            first=Normalise(),
+            no=nn.Conv2d(2, 4, 3),
+            valid=nn.Linear(64, 5),
+        )
+        .double()
+        .eval()
+    )
     for example in (batch(), None):
         same, changes = fs.adapt(net, example=batch())
         assert not changes

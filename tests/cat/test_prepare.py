@@ -44,7 +44,10 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
         lambda n, x: n.small(n.flatten(n.relu(n.two(n.relu(n.conv(x)))))),
         {"two": nn.Conv2d(4, 4, (3, 1), stride=2, padding=(1, 0), groups=2)},
     ),
-    "depthwise": (lambda n, x: readout(n, n.relu(n.two(block(n, x)))), {"two": nn.Conv2d(4, 4, 3, padding=1, groups=4)}),
+    "depthwise": (
+        lambda n, x: readout(n, n.relu(n.two(block(n, x)))),
+        {"two": nn.Conv2d(4, 4, 3, padding=1, groups=4)},
+    ),
     "maxpool": (lambda n, x: n.small(n.flatten(n.pool(block(n, x)))), {"pool": nn.MaxPool2d(2)}),
     "maxpool before relu": (lambda n, x: n.small(n.flatten(n.relu(n.pool(n.conv(x))))), {"pool": nn.MaxPool2d(2)}),
     "maxpool, norm before": (
@@ -57,16 +60,18 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     ),
     "F.max_pool2d": (lambda n, x: n.small(F.max_pool2d(block(n, x), 2).flatten(1)), {}),
     "F.max_pool2d, options": (
-        lambda n, x: n.small(torch.flatten(F.max_pool2d(block(n, x), (3, 3), stride=2, padding=1), 1)), {},
+        lambda n, x: n.small(torch.flatten(F.max_pool2d(block(n, x), (3, 3), stride=2, padding=1), 1)),
+        {},
     ),
     "torch.max_pool2d": (lambda n, x: n.small(torch.max_pool2d(block(n, x), 2).flatten(1)), {}),
     "avgpool": (lambda n, x: n.small(n.flatten(n.pool(block(n, x)))), {"pool": nn.AvgPool2d(2)}),
     "avgpool, then conv": (
-        lambda n, x: n.small(n.flatten(n.relu(n.again(n.pool(block(n, x)))))), {"pool": nn.AvgPool2d(2)},
+        lambda n, x: n.small(n.flatten(n.relu(n.again(n.pool(block(n, x)))))),
+        {"pool": nn.AvgPool2d(2)},
     ),
     "avgpool, padded and overlapping": (
-        lambda n, x: n.fc(n.flatten(n.pool(block(n, x)))), {"pool": nn.AvgPool2d((2, 1), (1, 1), (1, 0)),
-                                                             "fc": nn.Linear(4 * 42, 5)},
+        lambda n, x: n.fc(n.flatten(n.pool(block(n, x)))),
+        {"pool": nn.AvgPool2d((2, 1), (1, 1), (1, 0)), "fc": nn.Linear(4 * 42, 5)},
     ),
     "avgpool, then relu": (lambda n, x: n.small(n.flatten(n.relu(n.pool(block(n, x))))), {"pool": nn.AvgPool2d(2)}),
     "avgpool, then maxpool": (
@@ -74,7 +79,8 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
         {"pool": nn.AvgPool2d((2, 1)), "top": nn.MaxPool2d((1, 2))},
     ),
     "avgpool, dropout, flatten": (
-        lambda n, x: n.small(n.flatten(n.drop(n.pool(block(n, x))))), {"pool": nn.AvgPool2d(2), "drop": nn.Dropout(0.2)},
+        lambda n, x: n.small(n.flatten(n.drop(n.pool(block(n, x))))),
+        {"pool": nn.AvgPool2d(2), "drop": nn.Dropout(0.2)},
     ),
     "avgpool of avgpool": (
         lambda n, x: n.small(n.flatten(n.pool(n.one(block(n, x))))),
@@ -86,7 +92,8 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     ),
     "F.avg_pool2d": (lambda n, x: n.small(F.avg_pool2d(block(n, x), 2).flatten(1)), {}),
     "F.avg_pool2d, options": (
-        lambda n, x: n.small(F.avg_pool2d(block(n, x), kernel_size=(2, 4), stride=(2, 2), padding=(0, 1)).flatten(1)), {},
+        lambda n, x: n.small(F.avg_pool2d(block(n, x), kernel_size=(2, 4), stride=(2, 2), padding=(0, 1)).flatten(1)),
+        {},
     ),
     "global average as read-out": (lambda n, x: n.gap(block(n, x)).flatten(1), {"gap": nn.AvgPool2d(4, 4, 1)}),
     "sum": (lambda n, x: readout(n, block(n, x) + n.relu(n.down(x))), {}),
@@ -98,32 +105,41 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "residual with norm": (residual, {}),
     "residual from the left": (lambda n, x: readout(n, (lambda y: n.relu(y + n.again(y)))(block(n, x))), {}),
     "residual of the input": (
-        lambda n, x: n.fc(n.flatten(n.relu(n.two(x) + x))), {"two": nn.Conv2d(2, 2, 1), "fc": nn.Linear(72, 5)},
+        lambda n, x: n.fc(n.flatten(n.relu(n.two(x) + x))),
+        {"two": nn.Conv2d(2, 2, 1), "fc": nn.Linear(72, 5)},
     ),
     "two residuals": (
-        lambda n, x: readout(n, (lambda y: n.relu(n.again(y) + y + n.relu(n.down(x))))(block(n, x))), {},
+        lambda n, x: readout(n, (lambda y: n.relu(n.again(y) + y + n.relu(n.down(x))))(block(n, x))),
+        {},
     ),
     "residual of the read-out": (
-        lambda n, x: (lambda y: n.out(y) + y)(n.relu(readout(n, block(n, x)))), {"out": nn.Linear(5, 5)},
+        lambda n, x: (lambda y: n.out(y) + y)(n.relu(readout(n, block(n, x)))),
+        {"out": nn.Linear(5, 5)},
     ),
     "residual, then maxpool": (
-        lambda n, x: n.small(n.flatten(n.relu(n.pool(n.again(block(n, x)) + n.relu(n.down(x)))))), {"pool": nn.MaxPool2d(2)},
+        lambda n, x: n.small(n.flatten(n.relu(n.pool(n.again(block(n, x)) + n.relu(n.down(x)))))),
+        {"pool": nn.MaxPool2d(2)},
     ),
     "sum, then maxpool": (
-        lambda n, x: n.small(n.flatten(n.pool(block(n, x) + n.relu(n.down(x))))), {"pool": nn.MaxPool2d(2)},
+        lambda n, x: n.small(n.flatten(n.pool(block(n, x) + n.relu(n.down(x))))),
+        {"pool": nn.MaxPool2d(2)},
     ),
     "average as a residual": (
         lambda n, x: n.small(n.flatten(n.relu(n.two(x) + n.pool(block(n, x))))),
         {"pool": nn.AvgPool2d(2), "two": nn.Conv2d(2, 4, 1, stride=2)},
     ),
     "sum of averages": (
-        lambda n, x: n.small(n.flatten(n.pool(block(n, x)) + n.pool(n.relu(n.down(x))))), {"pool": nn.AvgPool2d(2)},
+        lambda n, x: n.small(n.flatten(n.pool(block(n, x)) + n.pool(n.relu(n.down(x))))),
+        {"pool": nn.AvgPool2d(2)},
     ),
     "average plus itself": (
-        lambda n, x: n.small(n.flatten((lambda p: p + p)(n.pool(block(n, x))))), {"pool": nn.AvgPool2d(2)},
+        lambda n, x: n.small(n.flatten((lambda p: p + p)(n.pool(block(n, x))))),
+        {"pool": nn.AvgPool2d(2)},
     ),
-    "flat sum": (lambda n, x: n.out(n.relu(readout(n, block(n, x))) + n.relu(n.fc(n.flatten(n.relu(n.down(x)))))),
-                 {"out": nn.Linear(5, 4)}),
+    "flat sum": (
+        lambda n, x: n.out(n.relu(readout(n, block(n, x))) + n.relu(n.fc(n.flatten(n.relu(n.down(x)))))),
+        {"out": nn.Linear(5, 4)},
+    ),
     "x.flatten": (lambda n, x: n.fc(block(n, x).flatten(1)), {}),
     "x.flatten by name": (lambda n, x: n.fc(block(n, x).flatten(start_dim=1)), {}),
     "torch.flatten by name": (lambda n, x: n.fc(torch.flatten(block(n, x), end_dim=-1, start_dim=1)), {}),
@@ -144,7 +160,7 @@ SUPPORTED: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "identity": (lambda n, x: readout(n, n.relu(n.same(n.conv(n.same(x))))), {"same": nn.Identity()}),
     "linear alone": (lambda n, x: n.out(n.flatten(x)), {"out": nn.Linear(72, 3)}),
     "what is not used": (lambda n, x: (n.unused(x), readout(n, block(n, x)))[1], {"unused": nn.GELU()}),
-}  # fmt: skip
+}
 CLOSE = {
     "mean": (lambda n, x: n.tiny(block(n, x).mean((2, 3))), {}),
     "mean, from the end": (lambda n, x: n.tiny(block(n, x).mean(dim=[-1, -2])), {}),

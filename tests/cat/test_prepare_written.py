@@ -59,21 +59,32 @@ SAME: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "forward called": (lambda n, x: n.fc.forward(n.flatten(n.relu.forward(n.norm.forward(n.conv.forward(x))))), {}),
     "asserts and branches on sizes": (asserts, {}),
     "a loop": (loop, {}),
-    "chunk": (lambda n, x: n.halved((lambda a, b: n.relu(n.two(a)) + b)(*block(n, x).chunk(2, 1)).flatten(1)),
-              {"two": nn.Conv2d(2, 2, 1), "halved": nn.Linear(72, 5)}),
+    "chunk": (
+        lambda n, x: n.halved((lambda a, b: n.relu(n.two(a)) + b)(*block(n, x).chunk(2, 1)).flatten(1)),
+        {"two": nn.Conv2d(2, 2, 1), "halved": nn.Linear(72, 5)},
+    ),
     "torch.split": (
-        lambda n, x: n.fc((lambda a, b: torch.cat([b, a], 1))(*torch.split(block(n, x), [3, 1], dim=1)).flatten(1)), {},
+        lambda n, x: n.fc((lambda a, b: torch.cat([b, a], 1))(*torch.split(block(n, x), [3, 1], dim=1)).flatten(1)),
+        {},
     ),
     "split, by size": (lambda n, x: n.few(block(n, x).split(3, 1)[1].flatten(1)), {"few": nn.Linear(36, 5)}),
-    "avg_pool2d of the size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size()[2:]))(block(n, x)).flatten(1)), {}),
+    "avg_pool2d of the size": (
+        lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size()[2:]))(block(n, x)).flatten(1)),
+        {},
+    ),
     "avg_pool2d of one size": (lambda n, x: n.tiny((lambda y: F.avg_pool2d(y, y.size(3)))(block(n, x)).flatten(1)), {}),
-}  # fmt: skip
+}
 
 GLOBAL: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "squeeze": (lambda n, x: n.tiny(F.adaptive_avg_pool2d(block(n, x), 1).squeeze()), {}),
-    "squeeze twice": (lambda n, x: n.tiny(n.gap(block(n, x)).squeeze(-1).squeeze(-1)), {"gap": nn.AdaptiveAvgPool2d(1)}),
-    "torch.squeeze": (lambda n, x: n.tiny(torch.squeeze(torch.squeeze(n.gap(block(n, x)), 3), 2)),
-                      {"gap": nn.AdaptiveAvgPool2d(1)}),
+    "squeeze twice": (
+        lambda n, x: n.tiny(n.gap(block(n, x)).squeeze(-1).squeeze(-1)),
+        {"gap": nn.AdaptiveAvgPool2d(1)},
+    ),
+    "torch.squeeze": (
+        lambda n, x: n.tiny(torch.squeeze(torch.squeeze(n.gap(block(n, x)), 3), 2)),
+        {"gap": nn.AdaptiveAvgPool2d(1)},
+    ),
     "mean(3).mean(2)": (lambda n, x: n.tiny(block(n, x).mean(3).mean(2)), {}),
     "mean(2).mean(-1)": (lambda n, x: n.tiny(block(n, x).mean([2]).mean(-1)), {}),
     "mean, kept, one by one": (lambda n, x: n.tiny(block(n, x).mean(2, keepdim=True).mean(3, True).flatten(1)), {}),
@@ -81,7 +92,7 @@ GLOBAL: dict[str, tuple[Forward, dict[str, nn.Module]]] = {
     "flatten(2).mean(2)": (lambda n, x: n.tiny(block(n, x).flatten(2).mean(2)), {}),
     "view, mean": (lambda n, x: n.tiny(block(n, x).view(x.size(0), 4, -1).mean(dim=-1)), {}),
     "mean of the last, read out": (lambda n, x: block(n, x).mean(3).mean(2), {}),
-}  # fmt: skip
+}
 """Averages over the whole image."""
 
 
@@ -258,13 +269,21 @@ def test_a_layer_made_in_forward_has_no_weights_to_convert() -> None:
         (lambda n, x: n.few(block(n, x).mean(3).flatten(1)), "mean: mean must be over the image"),
         (lambda n, x: readout(n, block(n, x).half().float()), "half: the function 'half' cannot be converted"),
         (lambda n, x: readout(n, block(n, x).to(torch.float16)), "to: to must keep single or double precision"),
-        (lambda n, x: (lambda y: n.fc(y.flatten(1)) + n.one(y))(block(n, x).flatten(2)), "flatten: flatten must be from"),
+        (
+            lambda n, x: (lambda y: n.fc(y.flatten(1)) + n.one(y))(block(n, x).flatten(2)),
+            "flatten: flatten must be from",
+        ),
         (lambda n, x: n.tiny(block(n, x).view(len(x), -1, 4).mean(1)), "mean: mean must be over the image"),
-        (lambda n, x: n.again(block(n, x).reshape(len(x), 9, 16)[:, :, :4].reshape(len(x), 4, 3, 3)),
-         "reshape_1: reshape can only flatten"),
-        (lambda n, x: readout(n, n.relu(n.conv(x) * torch.arange(36.0).view(6, 6))), "mul: a factor or shift must be one"),
+        (
+            lambda n, x: n.again(block(n, x).reshape(len(x), 9, 16)[:, :, :4].reshape(len(x), 4, 3, 3)),
+            "reshape_1: reshape can only flatten",
+        ),
+        (
+            lambda n, x: readout(n, n.relu(n.conv(x) * torch.arange(36.0).view(6, 6))),
+            "mul: a factor or shift must be one",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_only_looks_like_it_is_refused(forward: Forward, text: str) -> None:
     with pytest.raises(UnsupportedError, match=text):
         prepare(Net(forward, few=nn.Linear(24, 5), one=nn.Linear(36, 5)).double(), example=batch())

@@ -123,9 +123,14 @@ def test_a_merged_global_average_leaves_room(seed: int) -> None:
     """What most convolutional networks end in: it converts with membranes of 32 bits, once a run has shown the window."""
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(),
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(),
         nn.Linear(32, 10),
-    )  # fmt: skip
+    )
     images = torch.rand(4, 3, 16, 16)
     cat = fs.prepare(net)
     cat(images)

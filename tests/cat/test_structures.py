@@ -14,14 +14,44 @@ import firstspike as fs
 from firstspike.engine import ReferenceEngine
 
 AS_THEY_ARE = (
-    "lenet", "tutorial", "alexnet", "vgg11", "vgg11-without-norm", "network-in-network", "all-convolutional", "perceptron",
-    "audio", "resnet-padded", "resnet-projected", "resnet-bottleneck", "resnext", "regnet", "dla", "googlenet", "inception",
-    "pnasnet", "unet", "dilated", "sub-pixel", "two-heads", "mobilenet", "shufflenet",
-)  # fmt: skip
+    "lenet",
+    "tutorial",
+    "alexnet",
+    "vgg11",
+    "vgg11-without-norm",
+    "network-in-network",
+    "all-convolutional",
+    "perceptron",
+    "audio",
+    "resnet-padded",
+    "resnet-projected",
+    "resnet-bottleneck",
+    "resnext",
+    "regnet",
+    "dla",
+    "googlenet",
+    "inception",
+    "pnasnet",
+    "unet",
+    "dilated",
+    "sub-pixel",
+    "two-heads",
+    "mobilenet",
+    "shufflenet",
+)
 ADAPTED = (
-    "preact-resnet", "wide-resnet", "stochastic-depth", "repvgg", "dpn", "squeezenet", "densenet", "xception",
-    "mobilenet-v2", "mobilenet-v3-without-gates", "shufflenet-v2",
-)  # fmt: skip
+    "preact-resnet",
+    "wide-resnet",
+    "stochastic-depth",
+    "repvgg",
+    "dpn",
+    "squeezenet",
+    "densenet",
+    "xception",
+    "mobilenet-v2",
+    "mobilenet-v3-without-gates",
+    "shufflenet-v2",
+)
 REFUSED = {
     "senet": "blocks.0.mul: the function 'mul' of two images cannot be converted; .*a gate",
     "mobilenet-v3": "block.gate.hardsigmoid: the function 'hardsigmoid' cannot be converted; .*a gate",

@@ -107,8 +107,16 @@ def test_a_residual_and_a_concatenation() -> None:
 def test_pooling_rearranged_channels_pools_the_maps_behind() -> None:
     network = residual_network()
     pool = MaxPool2d(name="pool", source="padded", kernel=(2, 2), stride=(1, 1))
-    last = replace(network.layer("b"), name="last", source="pool", codes=np.zeros((5, 8, 1, 1), dtype=np.uint8),
-                   bias=np.arange(5) << 9, residuals=(), padding=(0, 0), fires=False)  # fmt: skip
+    last = replace(
+        network.layer("b"),
+        name="last",
+        source="pool",
+        codes=np.zeros((5, 8, 1, 1), dtype=np.uint8),
+        bias=np.arange(5) << 9,
+        residuals=(),
+        padding=(0, 0),
+        fires=False,
+    )
     network = replace(network, layers=(*network.layers[:3], pool, last))
     resolved = resolve(network)
     assert [layer.name for layer in resolved.layers] == ["a", "every", "pool@0", "last"]

@@ -75,8 +75,12 @@ def test_payloads_are_the_shorter_form(seed: int, word_bits: int) -> None:
         first = (fields["dram_address"] + head) * width
         found = unpack(
             image.data[first : first + words * width],
-            rows=operation.rows, outputs=operation.outputs[1], word_bits=word_bits, bits=4, bitmap=bitmap,
-        )  # fmt: skip
+            rows=operation.rows,
+            outputs=operation.outputs[1],
+            word_bits=word_bits,
+            bits=4,
+            bitmap=bitmap,
+        )
         rows = weight_rows(network, operation, processor)
         lanes = min(rows.shape[1], len(found[0]))
         stored = np.array(found)[:, :lanes]

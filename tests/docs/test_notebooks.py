@@ -16,8 +16,13 @@ NEEDS = {"digits": "torch", "own-network": "torch", "verilog-energy": "amaranth"
 
 def outputs(notebook: Any) -> list[dict[str, Any]]:
     """What the cells show, by MIME type."""
-    return [output["data"] for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
-            if "data" in output]  # fmt: skip
+    return [
+        output["data"]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "data" in output
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.ipynb")))
@@ -34,8 +39,11 @@ def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shown = outputs(notebook)
     assert sum("text/html" in data for data in shown) >= 2, "tables and figures are shown"
     assert all(len(data.get("text/plain", "")) < 5_000 for data in shown)
-    assert {"digits": ["digits.safetensors", "playground.html", "report.html"], "own-network": ["report.html"],
-            "verilog-energy": ["rtl"]}[name] == sorted(p.name for p in tmp_path.iterdir() if p.name != "ipython")  # fmt: skip
+    assert {
+        "digits": ["digits.safetensors", "playground.html", "report.html"],
+        "own-network": ["report.html"],
+        "verilog-energy": ["rtl"],
+    }[name] == sorted(p.name for p in tmp_path.iterdir() if p.name != "ipython")
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)

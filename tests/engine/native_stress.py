@@ -156,9 +156,14 @@ def in_flight() -> None:
     """Images of 8 MiB of activations each: as many at once as fit 64 MiB, not 32."""
     pool = MaxPool2d(name="p", source=INPUT, kernel=(1, 1), stride=(1, 1))
     last = Conv2d(
-        name="b", source="p", codes=silent(1, 4, 1, 1), scale=0, bias=np.zeros(1, dtype=np.int64), stride=(64, 64),
+        name="b",
+        source="p",
+        codes=silent(1, 4, 1, 1),
+        scale=0,
+        bias=np.zeros(1, dtype=np.int64),
+        stride=(64, 64),
         fires=False,
-    )  # fmt: skip
+    )
     engine = NativeEngine(network_of(pool, last, shape=(4, 1 << 10, 1 << 10)), threads=1)
     times = np.full((32, 4, 1 << 10, 1 << 10), 1, dtype=np.uint8)
 
@@ -241,9 +246,15 @@ def long_calls() -> Iterator[tuple[str, Callable[[], object]]]:
         engine = NativeEngine(network_of(row, shape=(1, 1, 65536), bits=bits), threads=threads, instructions="portable")
         yield f"one row, {bits} bits", lambda engine=engine: engine.logits(one)  # type: ignore[misc]
     depthwise = Conv2d(
-        name="a", source=INPUT, codes=silent(64, 1, 1, 16383), scale=0, bias=np.zeros(64, dtype=np.int64),
-        padding=(0, 8191), groups=64, fires=False,
-    )  # fmt: skip
+        name="a",
+        source=INPUT,
+        codes=silent(64, 1, 1, 16383),
+        scale=0,
+        bias=np.zeros(64, dtype=np.int64),
+        padding=(0, 8191),
+        groups=64,
+        fires=False,
+    )
     engine = NativeEngine(network_of(depthwise, shape=(64, 1, 65536)), threads=1, instructions="portable")
     yield "depthwise", lambda: engine.logits(np.zeros((1, 64, 1, 65536), dtype=np.uint8))
     pool = MaxPool2d(name="p", source=INPUT, kernel=(1, 16383), stride=(1, 1), padding=(0, 8191))
@@ -257,9 +268,26 @@ def long_calls() -> Iterator[tuple[str, Callable[[], object]]]:
     def plan() -> Any:
         planned = _native.Engine((inputs, 1, 1), 4, 5, 32, "auto", "auto")
         planned.add_synaptic(
-            0, (inputs, 1, 1), (outputs, 1, 1), stream, (1, 1), (1, 1), (0, 0), (1, 1), 1, False, 4, numbers, numbers[:32],
-            np.zeros(outputs, dtype=np.int64), numbers[:0], numbers, [], [], False,
-        )  # fmt: skip
+            0,
+            (inputs, 1, 1),
+            (outputs, 1, 1),
+            stream,
+            (1, 1),
+            (1, 1),
+            (0, 0),
+            (1, 1),
+            1,
+            False,
+            4,
+            numbers,
+            numbers[:32],
+            np.zeros(outputs, dtype=np.int64),
+            numbers[:0],
+            numbers,
+            [],
+            [],
+            False,
+        )
         return planned
 
     yield "plan", plan

@@ -96,9 +96,13 @@ class Drawn:
 
 
 @settings(
-    max_examples=60, database=None, derandomize=True, phases=[Phase.generate], deadline=None,
+    max_examples=60,
+    database=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    deadline=None,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 @given(st.data())
 def draw(data: st.DataObject) -> None:
     network = data.draw(networks())

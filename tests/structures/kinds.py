@@ -51,23 +51,31 @@ def inverted(n: Any, x: Tensor) -> Tensor:
 
 KINDS: dict[str, tuple[Forward, dict[str, Any]]] = {
     "dilation": (lambda n, x: readout(n, n.relu(n.c(x))), conv(3, padding=2, dilation=2)),
-    "dilation, stride, groups": (lambda n, x: n.small(n.relu(n.c(x)).flatten(1)),
-                                 conv(3, 2, padding=(2, 3), dilation=(2, 3), groups=2)),
+    "dilation, stride, groups": (
+        lambda n, x: n.small(n.relu(n.c(x)).flatten(1)),
+        conv(3, 2, padding=(2, 3), dilation=(2, 3), groups=2),
+    ),
     "same": (lambda n, x: readout(n, n.relu(n.c(x))), conv(3, padding="same")),
     "same, even": (lambda n, x: readout(n, n.relu(n.c(x))), conv((2, 4), padding="same")),
-    "valid": (lambda n, x: n.valid(n.relu(n.c(x)).flatten(1)),
-              {**conv(3, padding="valid"), "valid": nn.Linear(64, 5)}),
-    "ZeroPad2d": (lambda n, x: n.small(n.relu(n.c(n.p(x))).flatten(1)), {**conv(3, 2), "p": nn.ZeroPad2d((0, 1, 1, 0))}),
+    "valid": (lambda n, x: n.valid(n.relu(n.c(x)).flatten(1)), {**conv(3, padding="valid"), "valid": nn.Linear(64, 5)}),
+    "ZeroPad2d": (
+        lambda n, x: n.small(n.relu(n.c(n.p(x))).flatten(1)),
+        {**conv(3, 2), "p": nn.ZeroPad2d((0, 1, 1, 0))},
+    ),
     "F.pad": (lambda n, x: readout(n, n.relu(n.c(F.pad(n.relu(n.down(x)), (1, 1, 1, 1))))), {"c": nn.Conv2d(4, 4, 3)}),
     "F.pad, max pool": (lambda n, x: readout(n, F.max_pool2d(F.pad(block(n, x), (1, 1, 1, 1)), 3, 1)), {}),
     "AdaptiveAvgPool2d": (lambda n, x: n.small(n.p(block(n, x)).flatten(1)), {"p": nn.AdaptiveAvgPool2d(3)}),
     "AdaptiveMaxPool2d": (lambda n, x: n.small(n.p(block(n, x)).flatten(1)), {"p": nn.AdaptiveMaxPool2d((3, 3))}),
     "global max pool": (lambda n, x: n.tiny(F.adaptive_max_pool2d(n.conv(x), 1).relu().flatten(1)), {}),
-    "Upsample": (lambda n, x: n.out(n.u(block(n, x)).flatten(1)),
-                 {"u": nn.Upsample(scale_factor=(1, 2)), "out": nn.Linear(288, 5)}),
+    "Upsample": (
+        lambda n, x: n.out(n.u(block(n, x)).flatten(1)),
+        {"u": nn.Upsample(scale_factor=(1, 2)), "out": nn.Linear(288, 5)},
+    ),
     "interpolate": (upsampled, {}),
-    "PixelShuffle": (lambda n, x: n.out(n.relu(n.one(n.u(block(n, x)))).flatten(1)),
-                     {"u": nn.PixelShuffle(2), "one": nn.Conv2d(1, 2, 3, 2, 1), "out": nn.Linear(72, 5)}),
+    "PixelShuffle": (
+        lambda n, x: n.out(n.relu(n.one(n.u(block(n, x)))).flatten(1)),
+        {"u": nn.PixelShuffle(2), "one": nn.Conv2d(1, 2, 3, 2, 1), "out": nn.Linear(72, 5)},
+    ),
     "PixelUnshuffle": (unshuffled, {"out": nn.Linear(144, 5)}),
     "channel shuffle": (shuffled, {"grouped": nn.Conv2d(4, 4, 1, groups=2)}),
     "ChannelShuffle": (lambda n, x: readout(n, n.s(block(n, x))), {"s": nn.ChannelShuffle(2)}),
@@ -79,11 +87,13 @@ KINDS: dict[str, tuple[Forward, dict[str, Any]]] = {
     "ReLU6": (inverted, {}),
     "Hardtanh": (lambda n, x: readout(n, n.h(4 * n.conv(x))), {"h": nn.Hardtanh(0, 0.5)}),
     "clamp": (lambda n, x: readout(n, (4 * n.conv(x)).clamp(0, 1.5) + block(n, x).clamp(min=0)), {}),
-    "normalised input": (normalised, {"no": nn.Conv2d(2, 4, 3), "valid": nn.Linear(64, 5),
-                                      "mean": nn.Parameter(torch.zeros(2))}),
+    "normalised input": (
+        normalised,
+        {"no": nn.Conv2d(2, 4, 3), "valid": nn.Linear(64, 5), "mean": nn.Parameter(torch.zeros(2))},
+    ),
     "input times two": (lambda n, x: readout(n, block(n, x * 2)), {}),
     "factors of channels": (scaled, {"gamma": nn.Parameter(torch.zeros(4))}),
-}  # fmt: skip
+}
 
 
 def network(label: str) -> nn.Module:

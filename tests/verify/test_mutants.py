@@ -39,9 +39,30 @@ from .conftest import SETS
 from .networks import draw
 
 MODULES = (
-    array, buffer_switch, cursor, emit, executor, fire, formal, functional, interfaces, lane, loader, memory_port, merge, pe,
-    pool, processor, spike_list, sram, sums, transfer, unpacker, walker, weights,
-)  # fmt: skip
+    array,
+    buffer_switch,
+    cursor,
+    emit,
+    executor,
+    fire,
+    formal,
+    functional,
+    interfaces,
+    lane,
+    loader,
+    memory_port,
+    merge,
+    pe,
+    pool,
+    processor,
+    spike_list,
+    sram,
+    sums,
+    transfer,
+    unpacker,
+    walker,
+    weights,
+)
 
 MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "shift ignores the layer's fraction": (pe, "- (logarithm >> p.rho_bits)", "- (level >> p.rho_bits)"),

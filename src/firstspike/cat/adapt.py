@@ -14,9 +14,19 @@ from firstspike.cat.operations import Extent, Operation, UnsupportedError, advic
 from firstspike.cat.recognition import operation
 
 ACTIVATIONS = (
-    nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Hardswish, nn.Hardtanh, nn.PReLU, nn.RReLU,
-    nn.Mish, nn.Softplus,
-)  # fmt: skip
+    nn.GELU,
+    nn.SiLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.PReLU,
+    nn.RReLU,
+    nn.Mish,
+    nn.Softplus,
+)
 """Modules that become nn.ReLU."""
 
 FUNCTIONS = tuple(

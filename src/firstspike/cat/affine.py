@@ -109,9 +109,15 @@ def as_map(module: nn.Module) -> nn.Module:
     elif isinstance(module, nn.Conv1d):
         pad: Any = module.padding if isinstance(module.padding, str) else (0, module.padding[0])
         made = nn.Conv2d(
-            module.in_channels, module.out_channels, (1, module.kernel_size[0]), (1, module.stride[0]), pad,
-            (1, module.dilation[0]), module.groups, module.bias is not None,
-        )  # fmt: skip
+            module.in_channels,
+            module.out_channels,
+            (1, module.kernel_size[0]),
+            (1, module.stride[0]),
+            pad,
+            (1, module.dilation[0]),
+            module.groups,
+            module.bias is not None,
+        )
         made.weight = nn.Parameter(module.weight.detach()[:, :, None].clone())
         made.bias = module.bias
     elif isinstance(module, nn.BatchNorm1d):

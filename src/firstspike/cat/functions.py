@@ -37,9 +37,15 @@ from firstspike.cat.operations import (
 )
 
 POOLS = (
-    "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "max_pool1d", "avg_pool1d",
-    "adaptive_avg_pool1d", "adaptive_max_pool1d",
-)  # fmt: skip
+    "max_pool2d",
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "max_pool1d",
+    "avg_pool1d",
+    "adaptive_avg_pool1d",
+    "adaptive_max_pool1d",
+)
 """Functions that pool."""
 
 

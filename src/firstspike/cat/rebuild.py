@@ -94,9 +94,15 @@ def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
         linear: nn.Conv2d | nn.Linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
     else:
         linear = nn.Conv2d(
-            weight.shape[1] * layer.groups, weight.shape[0], (int(weight.shape[2]), int(weight.shape[3])),
-            stride=layer.stride, padding=layer.padding, dilation=layer.dilation, groups=layer.groups, dtype=torch.float64,
-        )  # fmt: skip
+            weight.shape[1] * layer.groups,
+            weight.shape[0],
+            (int(weight.shape[2]), int(weight.shape[3])),
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            dtype=torch.float64,
+        )
     with torch.no_grad():
         linear.weight.copy_(weight)
         assert linear.bias is not None

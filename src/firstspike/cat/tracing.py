@@ -40,8 +40,15 @@ _SHAPES_IN_PLACE = ("squeeze_", "unsqueeze_", "transpose_", "swapaxes_")
 
 _FRESH = {"cat", "relu", "add", "mean", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "clone"}
 _FRESH_MODULES = (
-    nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-)  # fmt: skip
+    nn.Conv2d,
+    nn.Linear,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.ReLU,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+)
 
 
 class _Proxy(fx.Proxy):

@@ -93,7 +93,16 @@ def _write(
     size = Path(options.save).stat().st_size
     console.print(
         f"{options.save}: {len(snn.network.layers)} layers, {size:,} bytes; all spikes and logits equal the trained "
-        f"network in float64 on {proof}", soft_wrap=True,
-    )  # fmt: skip
-    write_json(options.json, {"network": options.save, "size_bytes": size, "layers": len(snn.network.layers),
-                              "latency_steps": snn.latency_steps, **record})  # fmt: skip
+        f"network in float64 on {proof}",
+        soft_wrap=True,
+    )
+    write_json(
+        options.json,
+        {
+            "network": options.save,
+            "size_bytes": size,
+            "layers": len(snn.network.layers),
+            "latency_steps": snn.latency_steps,
+            **record,
+        },
+    )

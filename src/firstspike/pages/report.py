@@ -165,8 +165,10 @@ def _health(entry: Entry) -> dict[str, Any]:
     for name, layer in entry.tally.layers.items():
         late = layer.fired - layer.saturated
         rows[name] = [
-            ("at step 0:", layer.saturated, "g4"), ("later:", late, "g0"), ("silent:", 1 - layer.fired, "rest"),
-        ]  # fmt: skip
+            ("at step 0:", layer.saturated, "g4"),
+            ("later:", late, "g0"),
+            ("silent:", 1 - layer.fired, "rest"),
+        ]
         hidden = name != "input"
         advice = "many at step 0: values above 1 are cut" if hidden and layer.saturated > SATURATED else ""
         advice = advice or ("many never fire: values are too small" if hidden and layer.never > SILENT else "")
@@ -193,8 +195,9 @@ def _scenarios(entry: Entry) -> dict[str, Any]:
         for layer in cost.layers:
             energy = layer.energy
             rows[layer.name] += [
-                numbers.energy(energy.value), f"{numbers.energy(energy.low)} to {numbers.energy(energy.high)}",
-            ]  # fmt: skip
+                numbers.energy(energy.value),
+                f"{numbers.energy(energy.low)} to {numbers.energy(energy.high)}",
+            ]
     single = [{"name": name, **parts.energy(cost, ())} for name, cost in entry.costs.items()]
     whole = parts.designs(entry.costs, "DRAM")
     return {"whole": whole, "single": single, "heads": heads, "rows": list(rows.values())}

@@ -187,11 +187,15 @@ def _join(whole: Sequence[LayerCounts], rest: Sequence[LayerCounts]) -> tuple[La
     joined = []
     for layer in longest:
         values = {
-            event: np.concatenate([
-                getattr(part[layer.name], event) if layer.name in part else np.zeros(len(runs[0].cycles), dtype=np.int64)
-                for part, runs in zip(parts, (whole, rest), strict=True)
-            ])
+            event: np.concatenate(
+                [
+                    getattr(part[layer.name], event)
+                    if layer.name in part
+                    else np.zeros(len(runs[0].cycles), dtype=np.int64)
+                    for part, runs in zip(parts, (whole, rest), strict=True)
+                ]
+            )
             for event in EVENTS
-        }  # fmt: skip
+        }
         joined.append(LayerCounts(name=layer.name, kind=layer.kind, **values))
     return tuple(joined)

@@ -50,9 +50,9 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
         "layers": [name for name, _ in plan.layers],
         "sources": {name: walks.record() for name, walks in plan.sources.items()},
         "offsets": plan.offsets.tolist(),
-        "operations": np.stack(
-            [plan.layer_of, plan.walk_of, execute, fetch[1:], plan.transfer[:, 0]], axis=1
-        ).astype(np.int64).tolist(),
+        "operations": np.stack([plan.layer_of, plan.walk_of, execute, fetch[1:], plan.transfer[:, 0]], axis=1)
+        .astype(np.int64)
+        .tolist(),
         "first": int(fetch[0]),
         "take": TAKE,
         "events": EVENTS,
@@ -60,8 +60,10 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
         "dynamic": dynamic,
         "synapses": [[name, layer, leaving.astype(np.int64).tolist()] for name, layer, leaving in plan.synapses],
         "clock_mhz": processor.clock_mhz,
-        "prices": {dram: _prices(plan.layers, plan.static, network, single, technology, dram) for dram in technology.dram},
-    }  # fmt: skip
+        "prices": {
+            dram: _prices(plan.layers, plan.static, network, single, technology, dram) for dram in technology.dram
+        },
+    }
 
 
 def _prices(
