@@ -8,6 +8,7 @@ Machine: any; nothing is timed. Versions and date: docs/explanation/synthesis.md
 Each energy is measured in both libraries, scaled to 28 nm (`firstspike.gates.scaling`), and becomes an interval: the lowest of
 both, the highest of both (ASAP7's high counts supply and ground pins), and their geometric mean as the value. Every block of
 the processor is charged to one constant, so that the constants times the events of the measured cycles give its energy back.
+Wires are not in these energies: ``logic.wires`` is what a lane's layout multiplies them by.
 
     python -m studies.technology_constants              # the constants, from the records in studies/records
     python -m studies.technology_constants --write      # and into the technology file
@@ -22,6 +23,7 @@ The records, for each library, PES in 16 and 128:
         "ours, 5 mantissa bits" --liberty FILE ... --json studies/records/zeros-as-trained-NODE.json
     the same with --zeros 0.8, to studies/records/zeros-thinned-NODE.json
     python -m studies.unpacker --liberty FILE ... --json studies/records/unpacker-130.json
+    studies.lane_layout, as its head says
 """
 
 import argparse
@@ -162,6 +164,10 @@ def constants() -> dict[str, Interval]:
             for energy in alone[name]["energy_fj"]:
                 add(f"baseline.{key}_operation", energy * 1e-3)
         add("baseline.dense_area", alone["multiplier, 8-bit weight, 8-bit activation"]["area_um2"])
+    # what neighbours do is the widest: none near, all against
+    for node in NODES:
+        for factor in json.loads((RECORDS / f"lane-wires-{node}.json").read_text())["factors"]:
+            add("logic.wires", factor)
     unpacker = json.loads((RECORDS / "unpacker-130.json").read_text())
     least = unpacker["word_pj_at_28nm"][1] / unpacker["word_bits"]
     for factor in (1, WIDEST):

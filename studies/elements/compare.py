@@ -63,23 +63,8 @@ def measure(
     Raises:
         RuntimeError: a tool is missing, or the netlist computed something else.
     """
-    synthesis, booth = _smallest(variant, library, clock_ns)
-    linear = variant.kind in ("linear", "base-e", "add", "dense")
-    codes = linear_codes(stimulus, variant.weight_bits) if linear else stimulus.codes
-    product = variant.products()
-    initial = np.rint(stimulus.initial * (int(product.max()) / (1 << 22))).astype(np.int64)
-    ports = {
-        "rst": stimulus.reset,
-        "enable": stimulus.enable,
-        "load": stimulus.load,
-        "time": stimulus.times,
-        "factor": variant.factors()[stimulus.times],
-        "code": codes,
-        "initial": initial,
-    }
-    planes = stimulus.planes(synthesis.netlist, ports)
-    waves = activity.simulate(synthesis.netlist, library, planes, streams=stimulus.lanes)
-    _check(variant, synthesis, waves, stimulus, codes, initial, product)
+    synthesis, booth = smallest(variant, library, clock_ns)
+    planes, waves = driven(variant, synthesis, library, stimulus)
     report = power.integrate(synthesis.netlist, library, waves, clock_ns=clock_ns)
     energy = report.per_cycle_fj()
     low, mean, high = (energy[name] * report.cycles / stimulus.operations for name in ("low", "total", "high"))
@@ -109,6 +94,33 @@ def measure(
     return measured if node is None else replace(measured, at_28nm=_scaled(measured, node, library.voltage))
 
 
+def driven(
+    variant: Variant, synthesis: Synthesis, library: Library, stimulus: Stimulus
+) -> tuple[dict[str, np.ndarray], activity.Waves]:
+    """What the element's ports see of a stimulus, and what its netlist makes of it, which is checked.
+
+    Raises:
+        RuntimeError: the netlist computed something else than its product table.
+    """
+    linear = variant.kind in ("linear", "base-e", "add", "dense")
+    codes = linear_codes(stimulus, variant.weight_bits) if linear else stimulus.codes
+    product = variant.products()
+    initial = np.rint(stimulus.initial * (int(product.max()) / (1 << 22))).astype(np.int64)
+    ports = {
+        "rst": stimulus.reset,
+        "enable": stimulus.enable,
+        "load": stimulus.load,
+        "time": stimulus.times,
+        "factor": variant.factors()[stimulus.times],
+        "code": codes,
+        "initial": initial,
+    }
+    planes = stimulus.planes(synthesis.netlist, ports)
+    waves = activity.simulate(synthesis.netlist, library, planes, streams=stimulus.lanes)
+    _check(variant, synthesis, waves, stimulus, codes, initial, product)
+    return planes, waves
+
+
 def _scaled(measured: Measurement, node_nm: float, voltage: float) -> dict[str, Any]:
     """The measurement at 28 nm."""
     factor, critical = scaling.scaling(node_nm, voltage), measured.critical_ns
@@ -135,7 +147,7 @@ def linear_codes(stimulus: Stimulus, bits: int) -> Integer[np.ndarray, "cycles l
     return signed & ((1 << bits) - 1)
 
 
-def _smallest(variant: Variant, library: Library, clock_ns: float) -> tuple[Synthesis, bool]:
+def smallest(variant: Variant, library: Library, clock_ns: float) -> tuple[Synthesis, bool]:
     """The element; of a multiplier, the smaller of array and Booth."""
     build = component(variant.create(), "element")
     plain = synthesise(build, library, clock_ns=clock_ns)

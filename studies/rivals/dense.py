@@ -215,7 +215,7 @@ def product_pj(design: Dense, technology: Technology) -> Interval:
     whole, adder = technology.baseline.dense_operation, technology.baseline.add_operation
     share = design.bits / BITS
     value = adder.value + (whole.value - adder.value) * share
-    return Interval(low=whole.low * share, value=value, high=whole.high)
+    return technology.wired(Interval(low=whole.low * share, value=value, high=whole.high))
 
 
 def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology, dram: str = "flat-4pj") -> Cost:

@@ -17,6 +17,7 @@ from firstspike.spec.interval import Interval
 
 TECHNOLOGY = technology.default()
 LOGIC = TECHNOLOGY.logic
+WIRES = LOGIC.wires.value
 
 
 def layer_counts(name: str = "conv", kind: str = "conv2d", images: int = 2, **events: list[int]) -> LayerCounts:
@@ -41,13 +42,13 @@ def hardware() -> rates.Rates:
 
 # one event, its component, and what two images with 600 and 1000 of it cost on average, in pJ (value of the interval)
 PRICES = [
-    ("lane_adds", "pe", 800 * (LOGIC.zero_operation.value + LOGIC.lane_fetch.value)),
+    ("lane_adds", "pe", 800 * (WIRES * LOGIC.zero_operation.value + LOGIC.lane_fetch.value)),
     ("weight_read_bits", "weight_read", 800 / 640 * memories().weight.read_pj.value),
     ("weight_write_bits", "weight_write", 800 / 640 * memories().weight.write_pj.value),
     ("activation_read_bits", "activation_read", 800 / 64 * 6.296),
     ("membrane_read_bits", "membrane", 800 / 4096 * 32 * 1.288),
     ("membrane_write_bits", "membrane", 800 / 4096 * 32 * 2.521),
-    ("threshold_steps", "fire", 800 * 128 * LOGIC.fire_comparison.value),
+    ("threshold_steps", "fire", 800 * 128 * WIRES * LOGIC.fire_comparison.value),
     ("rows", "encoder", 800 * LOGIC.encoder_byte.value),
     ("dram_read_bits", "dram_read", 800 * 4.0),
     ("dram_write_bits", "dram_write", 800 * 4.0),
@@ -64,7 +65,7 @@ def test_one_event_costs_its_constant_and_nothing_else(event, component, picojou
 
 def test_products_that_are_not_zero_move_the_membrane() -> None:
     cost = price(layer_counts(lane_adds=[600, 1000], nonzero_adds=[100, 300]))
-    moved, still = LOGIC.pe_operation.value, LOGIC.zero_operation.value
+    moved, still = WIRES * LOGIC.pe_operation.value, WIRES * LOGIC.zero_operation.value
     assert cost.components["pe"].value == pytest.approx(
         (200 * moved + 600 * still + 800 * LOGIC.lane_fetch.value) * 1e-6, rel=1e-12
     )
@@ -88,7 +89,24 @@ def test_zeros_cost_what_others_do_where_the_file_does_not_tell() -> None:
     bare = replace(TECHNOLOGY, logic=replace(LOGIC, zero_operation=None))
     counts = Counts(layers=(layer_counts(lane_adds=[8, 8]),), processor=spec.ProcessorSpec())
     found = energy.cost(counts, weight_bits=5, technology=bare).components["pe"].value
-    assert found == pytest.approx(8 * (LOGIC.pe_operation.value + LOGIC.lane_fetch.value) * 1e-6)
+    assert found == pytest.approx(8 * (WIRES * LOGIC.pe_operation.value + LOGIC.lane_fetch.value) * 1e-6)
+
+
+def test_wires_are_in_the_lanes_and_nowhere_else() -> None:
+    """With the file's factor, and as much less without it, bound by bound."""
+    bare = replace(TECHNOLOGY, logic=replace(LOGIC, wires=None))
+    counts = Counts(layers=(busy("a", 4),), processor=spec.ProcessorSpec())
+    with_wires, without = (energy.cost(counts, weight_bits=5, technology=t).components for t in (TECHNOLOGY, bare))
+    wires, fetched = LOGIC.wires, LOGIC.lane_fetch.times(counts.layers[0].lane_adds.mean() * 1e-6)
+    for bound in ("low", "value", "high"):
+        factor = getattr(wires, bound)
+        assert factor > 1
+        fire, bare_fire = (getattr(cost["fire"], bound) for cost in (with_wires, without))
+        assert fire == pytest.approx(factor * bare_fire)
+        lanes, bare_lanes = (getattr(cost["pe"], bound) - getattr(fetched, bound) for cost in (with_wires, without))
+        assert lanes == pytest.approx(factor * bare_lanes)
+    for key in set(with_wires) - {"pe", "fire"}:
+        assert with_wires[key] == without[key]
 
 
 def test_a_cell_family_brings_energy_leakage_and_time_that_belong_together() -> None:
@@ -278,8 +296,8 @@ def test_a_whole_run_from_images_to_cost() -> None:
     assert 0 < moved < every
     assert cost.components["pe"].value == pytest.approx(
         float(every) * LOGIC.lane_fetch.value * 1e-6
-        + float(moved) * LOGIC.pe_operation.value * 1e-6
-        + float(every - moved) * LOGIC.zero_operation.value * 1e-6,
+        + float(moved) * WIRES * LOGIC.pe_operation.value * 1e-6
+        + float(every - moved) * WIRES * LOGIC.zero_operation.value * 1e-6,
         rel=1e-12,
     )
     assert cost.record() == Processor().price(snn.network, trace).record()

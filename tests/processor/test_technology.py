@@ -146,6 +146,7 @@ BAD = [
     ("logic/pe_operation/value", True, r"logic\.pe_operation\.value must be a number, not True"),
     ("logic/pe_operation/note", "x", r"logic\.pe_operation\.note is not a known key \(value 'x'\)"),
     ("logic/pe_operation", 0.5, r"logic\.pe_operation must be a table, not 0\.5"),
+    ("logic/wires/low", 0.9, r"logic\.wires must be a factor of 1 at least, not 0\.9"),
     ("logic/turbo", {}, r"logic\.turbo is not a known key"),
     ("logic/leakage", None, r"logic\.leakage is missing"),
     ("dram/flat-4pj/read/unit", "pJ", r"dram\.flat-4pj\.read\.unit must be 'pJ/bit', not 'pJ'"),

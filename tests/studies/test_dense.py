@@ -68,7 +68,7 @@ def test_sums_of_given_counts() -> None:
         parts = {key: part.value * 1e6 for key, part in cost.components.items()}  # pJ
         baseline, logic = TECHNOLOGY.baseline, TECHNOLOGY.logic
         adder = baseline.add_operation.value
-        product = adder + (baseline.dense_operation.value - adder) * bits / 8
+        product = logic.wires.value * (adder + (baseline.dense_operation.value - adder) * bits / 8)
         assert parts["pe"] == pytest.approx(product * nonzero)
         assert parts["weight_read"] == pytest.approx(100 / images * bits / 8)
         assert parts["activation_read"] == pytest.approx(140 / images)

@@ -13,7 +13,7 @@ from firstspike.compiler.packing import is_zero
 from firstspike.processor import cycles, energy, spinalflow
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
-from firstspike.processor.rates import rates, zero_pj
+from firstspike.processor.rates import lane_pj, rates, zero_pj
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
@@ -62,7 +62,7 @@ def linear_weights(
     counts, processor = _with_bits(network, times, processor, bits)
     chosen = replace(
         rates(processor, bits, technology, dram),
-        lane_add_pj=technology.baseline.multiply_operation + technology.logic.lane_fetch,
+        lane_add_pj=lane_pj(technology, technology.baseline.multiply_operation),
         zero_add_pj=zero_pj(technology, technology.baseline.multiply_operation),
     )
     design = "linear weights"
@@ -97,7 +97,7 @@ def base_e_tables(
     table = technology.sram.buffer(capacity_kib=network.code.T * TABLE_BITS * 2 / 8192, width_bits=TABLE_BITS)
     chosen = replace(
         chosen,
-        lane_add_pj=technology.baseline.table_operation + technology.logic.lane_fetch,
+        lane_add_pj=lane_pj(technology, technology.baseline.table_operation),
         zero_add_pj=zero_pj(technology, technology.baseline.table_operation),
         spike_pj=chosen.spike_pj + table.read_pj,
         leakage_mw=chosen.leakage_mw + table.leakage_mw,

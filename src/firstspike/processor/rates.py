@@ -87,7 +87,7 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
         area += logic.unpacker_area.times(processor.pes * 1e-6)
     return Rates(
         clock_mhz=processor.clock_mhz,
-        lane_add_pj=logic.pe_operation + logic.lane_fetch,
+        lane_add_pj=lane_pj(technology, logic.pe_operation),
         zero_add_pj=zero_pj(technology, logic.pe_operation),
         unpack_bit_pj=plain(logic.unpack_bit) if processor.packed_rows and logic.unpack_bit else ZERO,
         weight_read_pj=parts.weight.read_pj.times(1 / row),
@@ -96,7 +96,7 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
         activation_write_pj=parts.activation.write_pj.times(1 / processor.word_bits),
         membrane_read_pj=parts.membrane.read_pj.times(1 / membrane),
         membrane_write_pj=parts.membrane.write_pj.times(1 / membrane),
-        threshold_step_pj=logic.fire_comparison.times(processor.pes),
+        threshold_step_pj=technology.wired(logic.fire_comparison).times(processor.pes),
         spike_pj=plain(logic.encoder_byte),
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),
@@ -107,13 +107,18 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
     )
 
 
+def lane_pj(technology: Technology, operation: Interval) -> Interval:
+    """A product in a lane whose gates take ``operation`` for it, and its weight taken there."""
+    return technology.wired(operation) + technology.logic.lane_fetch
+
+
 def zero_pj(technology: Technology, operation: Interval) -> Interval:
     """A weight of zero that comes to a lane whose product takes ``operation``: as much less as in ours."""
     logic, ours = technology.logic, technology.logic.pe_operation
     if logic.zero_operation is None:
-        return operation + logic.lane_fetch
+        return lane_pj(technology, operation)
     share = logic.zero_operation.value / ours.value if ours.value else 1.0
-    return operation.times(share) + logic.lane_fetch
+    return lane_pj(technology, operation.times(share))
 
 
 def memory_ns(processor: ProcessorSpec, weight_bits: int, technology: Technology) -> float | None:

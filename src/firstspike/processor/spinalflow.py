@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from firstspike.arith import NO_SPIKE, checks
 from firstspike.processor.cycles import LayerCounts
 from firstspike.processor.plan import EVENTS
-from firstspike.processor.rates import Rates, clock_pj, logic_mm2, zero_pj
+from firstspike.processor.rates import Rates, clock_pj, lane_pj, logic_mm2, zero_pj
 from firstspike.processor.technology import Technology
 from firstspike.spec.fan_out import nonzero_leaving
 from firstspike.spec.interval import ZERO, Interval, plain, total
@@ -69,7 +69,7 @@ def rates(design: SpinalFlow, technology: Technology, dram: str) -> Rates:
     none = Interval(low=0, value=0, high=0)
     return Rates(
         clock_mhz=design.clock_mhz,
-        lane_add_pj=baseline.add_operation + logic.lane_fetch,
+        lane_add_pj=lane_pj(technology, baseline.add_operation),
         zero_add_pj=zero_pj(technology, baseline.add_operation),
         unpack_bit_pj=ZERO,
         weight_read_pj=filters.read_pj.times(1 / row),
@@ -78,7 +78,7 @@ def rates(design: SpinalFlow, technology: Technology, dram: str) -> Rates:
         activation_write_pj=spines.write_pj.times(1 / design.word_bits),
         membrane_read_pj=none,
         membrane_write_pj=none,
-        threshold_step_pj=logic.fire_comparison.times(design.pes),
+        threshold_step_pj=technology.wired(logic.fire_comparison).times(design.pes),
         spike_pj=plain(baseline.minimum) + head.read_pj + head.write_pj,
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),

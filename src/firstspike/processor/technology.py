@@ -13,7 +13,7 @@ from firstspike.config import ConfigError, Keys
 from firstspike.figures import Table, numbers
 from firstspike.messages import brief
 from firstspike.processor.sram import SramMacro, SramTable
-from firstspike.spec.interval import Interval
+from firstspike.spec.interval import Interval, plain
 
 Kind = TypeVar("Kind")
 
@@ -37,7 +37,7 @@ LOGIC_UNITS = MappingProxyType(
 """Constants of the logic and the unit each must have."""
 
 OPTIONAL_UNITS = MappingProxyType(
-    {"zero_operation": "pJ", "unpack_bit": "pJ/bit", "unpacker_area": "um2", "behind_memory": "ns"}
+    {"wires": "1", "zero_operation": "pJ", "unpack_bit": "pJ/bit", "unpacker_area": "um2", "behind_memory": "ns"}
 )
 """Constants of the logic that a file may leave out, and the unit each must have."""
 
@@ -95,6 +95,8 @@ class Logic:
         pe_area: area of logic that each lane adds.
         control_area: area of logic that does not grow with the lanes.
         leakage: leakage power per area of logic.
+        wires: what the energy of a lane's gates is multiplied by to have its wires in it (`Technology.wired`); None: the
+            constants have them, or nothing is known of them.
         zero_operation: energy of a weight of zero that comes to a lane; None: what `pe_operation` is.
         unpack_bit: energy of a bit of packed weight rows, from the DRAM port to the row's register.
         unpacker_area: area of the unpacker per lane.
@@ -111,6 +113,7 @@ class Logic:
     pe_area: Constant
     control_area: Constant
     leakage: Constant
+    wires: Constant | None = None
     zero_operation: Constant | None = None
     unpack_bit: Constant | None = None
     unpacker_area: Constant | None = None
@@ -120,6 +123,8 @@ class Logic:
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
     """Constants of the designs to compare with (`firstspike.processor.baselines`); units in `BASELINE_UNITS`.
+
+    The operations are gates alone, as `Logic.pe_operation` is, and priced with the same wires (`Technology.wired`).
 
     Attributes:
         add_operation: energy of adding one weight to one membrane.
@@ -232,6 +237,16 @@ class Technology:
             raise ValueError(f"dram must be one of {', '.join(self.dram)}, not {brief(name)}")
         return self.dram[name]
 
+    def wired(self, gates: Interval) -> Interval:
+        """Energy of a lane with its wires, from that of its gates.
+
+        >>> technology = default()
+        >>> gates = Interval(low=1, value=1, high=1)
+        >>> technology.wired(gates).value == technology.logic.wires.value > 1
+        True
+        """
+        return plain(gates) if self.logic.wires is None else gates.by(self.logic.wires)
+
     def constants(self) -> dict[str, Constant]:
         """Every constant but those of the SRAM table, by its key in the file, in order."""
         found = {f"logic.{key}": getattr(self.logic, key) for key in LOGIC_UNITS}
@@ -315,6 +330,8 @@ def _constant(table: Keys, key: str, unit: str) -> Constant:
         constant = Constant(**numbers, unit=unit, source=source)
     except ValueError as error:
         raise table.broken(key, f"breaks its rule: {error}") from None
+    if unit == "1" and constant.low < 1:
+        raise table.broken(key, f"must be a factor of 1 at least, not {constant.low!r}")
     if unit == "bit":
         for number in numbers.values():
             if number < 1 or number != int(number):
