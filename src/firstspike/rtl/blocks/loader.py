@@ -42,7 +42,8 @@ class Loader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block's logic, as Amaranth builds it."""
         m = Module()
-        registers = _Registers(self.parameters.processor.word_bits)
+        # of the block, not of this method: proofs by induction compare them with what they know
+        self.registers = registers = _Registers(self.parameters.processor.word_bits)
         fill = registers.fill
         for part in (self.biases, self.thresholds, self.weights):
             m.d.comb += [part.clear.eq(registers.clear), part.fill.eq(fill), part.word.eq(self.dram.read.payload)]
@@ -57,7 +58,7 @@ class Loader(wiring.Component):
                 self.weights.bitmap.eq(descriptor.bitmap),
                 self.weights.last_group.eq((lanes - 1) >> exact_log2(self.parameters.processor.word_bits)),
             ]
-        with m.FSM(name="loader"):
+        with m.FSM(name="loader") as self.states:
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += registers.program.eq(0)
                 m.next = "ASK_DESCRIPTOR"
