@@ -18,7 +18,7 @@ def test_a_killed_node_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="the extra 'explore' is not installed")
     from ray.cluster_utils import Cluster as Nodes
 
-    from firstspike.explore.executor import Cluster
+    from firstspike.explore.executor import Remote
     from firstspike.explore.page import table
     from firstspike.explore.search import search
 
@@ -55,7 +55,7 @@ def test_a_killed_node_loses_nothing(tmp_path: Path) -> None:
         second = nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
         nodes.wait_for_nodes()
         ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
-        executor = Cluster({"marks": str(marks), "values": values}, workers=2, function=work)  # type: ignore[arg-type]
+        executor = Remote({"marks": str(marks), "values": values}, workers=2, function=work)  # type: ignore[arg-type]
 
         def kill() -> None:
             while not any(second.node_id in mark.name for mark in marks.iterdir()):

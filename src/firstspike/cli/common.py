@@ -4,15 +4,18 @@ import argparse
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from time import perf_counter
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 from rich.table import Table
 
 from firstspike import records, zoo
+from firstspike.cli import shared
+from firstspike.cluster import Cluster
 from firstspike.data import ImageSet, load
 from firstspike.data.arrays import is_array, random_images
 from firstspike.processor import Processor, designs
@@ -23,6 +26,22 @@ from firstspike.spiking import load as load_network
 from firstspike.terminal import track
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where images run: in this process, in so many of this machine, or on a Ray cluster."""
+
+    workers: int = 1
+    address: str | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes run them."""
+        return self.workers > 1 or self.address is not None
+
+
+HERE = Places()
 
 CHUNK = 50
 """Images evaluated between two steps of the progress bar."""
@@ -50,6 +69,11 @@ def chosen_processor(options: argparse.Namespace) -> Processor:
     given = {"pes": options.pes, "clock_mhz": options.clock_mhz, "images": options.batch}
     design = designs.load(options.processor)
     return replace(design, **{name: value for name, value in given.items() if value is not None})
+
+
+def chosen_places(options: argparse.Namespace) -> Places:
+    """Where the arguments say that images run."""
+    return Places(workers=options.workers, address=options.ray_address)
 
 
 def chosen_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
@@ -86,14 +110,37 @@ def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
             raise ValueError(f"data {data!r} must name class {index} {name!r} as the network does, not {found!r}")
 
 
-def run_all(snn: SpikingNetwork, images: ImageSet, label: str) -> Trace:
+def run_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Trace:
     """Trace all images with a progress bar; spike times of all of them are kept."""
+    if places.elsewhere:
+        found = dict(_shared(snn, images, label, places, shared.trace))
+        return join([found[number] for number in range(len(found))])
     return join([trace for trace, _ in _traced(snn, images, label)])
 
 
-def sum_all(snn: SpikingNetwork, images: ImageSet, label: str) -> Sums:
+def sum_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Sums:
     """Run all images with a progress bar and keep sums only: the memory does not grow with their number."""
+    if places.elsewhere:
+        return reduce(operator.add, (sums for _, sums in _shared(snn, images, label, places, shared.sums)))
     return reduce(operator.add, (Sums.of(trace, labels) for trace, labels in _traced(snn, images, label)))
+
+
+def _shared(
+    snn: SpikingNetwork,
+    images: ImageSet,
+    label: str,
+    places: Places,
+    function: Callable[[shared.Job, shared.Part], Item],
+) -> Iterator[tuple[int, Item]]:
+    """Number and result of every part of the images, as workers give them."""
+    starts = range(0, len(images), CHUNK)
+    parts = (
+        (images.pixels(start, stop), np.asarray(images.labels[start:stop]))
+        for start, stop in ((start, min(start + CHUNK, len(images))) for start in starts)
+    )
+    job = shared.Job(key=uuid4().hex, network=snn.network, engine=snn.engine.name)
+    with Cluster(job, function, workers=places.workers, address=places.address) as cluster:
+        yield from track(cluster.run(parts), label, len(starts))
 
 
 def _traced(snn: SpikingNetwork, images: ImageSet, label: str) -> Iterator[tuple[Trace, np.ndarray]]:

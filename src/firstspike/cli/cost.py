@@ -9,6 +9,7 @@ from firstspike.cli.common import (
     CHUNK,
     chosen_images,
     chosen_network,
+    chosen_places,
     chosen_processor,
     run_all,
     table,
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     processor = chosen_processor(options)
     snn = chosen_network(options.network)
     images = chosen_images(options, snn, limit=options.limit or -(-CHUNK // processor.images) * processor.images)
-    trace = run_all(snn, images, "trace")
+    trace = run_all(snn, images, "trace", chosen_places(options))
     counts = cycles.count(snn.network, trace.times, processor)
     bits = snn.network.weights.bits
     cost = energy.cost(counts, weight_bits=bits, technology=chosen, dram=options.dram)

@@ -10,7 +10,7 @@ from rich.table import Table
 from firstspike import __version__, files
 from firstspike.cli.common import table, write_json
 from firstspike.explore import evaluate, page, space
-from firstspike.explore.executor import Cluster, Local, Workers
+from firstspike.explore.executor import Local, Remote, Workers
 from firstspike.explore.search import Found, search
 from firstspike.explore.space import OBJECTIVES, Space
 from firstspike.terminal import console
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     cluster = None
     executor: Workers = Local(job)
     if options.ray_address or options.workers > 1:
-        executor = cluster = Cluster(job, workers=options.workers, address=options.ray_address)
+        executor = cluster = Remote(job, workers=options.workers, address=options.ray_address)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

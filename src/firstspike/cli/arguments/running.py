@@ -110,6 +110,14 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     common.data(parser)
     common.limit(parser)
     parser.add_argument("--engine", choices=names.ENGINES, help="engine that runs it (default: the fastest there is)")
+    _places(parser)
+
+
+def _places(parser: argparse.ArgumentParser) -> None:
+    """Where images run; the numbers are the same everywhere."""
+    add = parser.add_argument
+    add("--workers", type=common.positive, default=1, metavar="N", help="processes that share the images (%(default)s)")
+    add("--ray-address", metavar="ADDRESS", help="run on this Ray cluster, for example HOST:6379")
 
 
 def cost(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +130,7 @@ def cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dram", default="flat-4pj", metavar="NAME", help="DRAM scenario of the technology (%(default)s)"
     )
+    _places(parser)
 
 
 def report(parser: argparse.ArgumentParser) -> None:

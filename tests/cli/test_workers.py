@@ -1,0 +1,108 @@
+"""Images shared out to processes and machines: the same numbers, also where a node is killed at work."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from firstspike import zoo
+from firstspike.cli import shared
+from firstspike.cli.main import main
+from firstspike.cluster import Cluster
+from firstspike.data import load
+from firstspike.spec.trace import Sums, join
+
+IMAGES = 120
+
+
+def parts() -> list[shared.Part]:
+    images = load("digits", split="test").limit(IMAGES)
+    return [(images.pixels(i, i + 20), np.asarray(images.labels[i : i + 20])) for i in range(0, IMAGES, 20)]
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    network = zoo.find("digits")
+    job = shared.Job(key="a", network=network, engine="reference")
+    traces = [shared.trace(job, part) for part in parts()]
+    whole = (np.concatenate([pixels for pixels, _ in parts()]), np.concatenate([labels for _, labels in parts()]))
+    expected = shared.trace(job, whole)
+    assert np.array_equal(join(traces).logits, expected.logits)
+    total = shared.sums(job, parts()[0])
+    for part in parts()[1:]:
+        total = total + shared.sums(job, part)
+    assert total == Sums.of(expected, whole[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("command", ["evaluate", "cost"])
+def test_workers_change_no_number(command: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra 'explore' is not installed")
+    records = []
+    for workers in ("1", "2"):
+        path = tmp_path / f"{workers}.json"
+        words = [
+            command,
+            "digits",
+            "--data",
+            "digits",
+            "--limit",
+            str(IMAGES),
+            "--workers",
+            workers,
+            "--json",
+            str(path),
+        ]
+        assert main(words) == 0
+        record = json.loads(path.read_text())
+        record.pop("images_per_second", None)
+        records.append(record)
+    assert records[0] == records[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="the extra 'explore' is not installed")
+    from ray.cluster_utils import Cluster as Nodes
+
+    def work(job: tuple[str, shared.Job], part: shared.Part) -> Sums:
+        import uuid
+        from pathlib import Path
+
+        import ray
+
+        from firstspike.cli import shared
+
+        node = ray.get_runtime_context().get_node_id()
+        (Path(job[0]) / f"{node}_{uuid.uuid4().hex}").touch()
+        time.sleep(0.5)
+        return shared.sums(job[1], part)
+
+    job = shared.Job(key="b", network=zoo.find("digits"), engine="reference")
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20})
+    found: dict[int, Any] = {}
+    try:
+        second = nodes.add_node(num_cpus=1, object_store_memory=80 << 20)
+        nodes.wait_for_nodes()
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
+
+        def kill() -> None:
+            while not any(mark.name.startswith(second.node_id) for mark in tmp_path.iterdir()):
+                time.sleep(0.05)
+            nodes.remove_node(second, allow_graceful=False)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with Cluster((str(tmp_path), job), work, workers=2) as cluster:
+            found = dict(cluster.run(parts()))
+        killer.join()
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert len(list(tmp_path.iterdir())) > len(found) == len(parts())  # the kill hit a part at work, which ran again
+    assert [found[number] for number in range(len(found))] == [shared.sums(job, part) for part in parts()]
