@@ -15,6 +15,7 @@ from firstspike.cat import calibrate as module
 from firstspike.cat.calibrate import calibrate, gain
 from firstspike.cat.health import health
 from firstspike.cat.layers import Synapses
+from firstspike.cat.ties import Scaling
 from firstspike.data import load
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -70,18 +71,23 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("planes", [False, True])
-def test_without_the_gain_rescaling_changes_no_logit(name: str, planes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("least", [1.0, 0.01])
+def test_without_the_gain_rescaling_changes_no_logit(
+    name: str, least: float, planes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "gain", lambda code: 1.0)
     network, x = made(name)
     cat = fs.prepare(network, code=Code(input="planes" if planes else "spike")).double().eval()
     with torch.no_grad():
         before = cat(x)
         values = cat.spike_values(x)
-        scales = module._rescale(cat, values, 99.0)
+        scales = module._rescale(cat, values, Scaling(percentile=99.0, least=least))
         after = cat(x * (255 / 256) if planes else x)  # planes stand for p / 256 where a pixel is p / 255
     largest = {step.name: float(values[step.name].max()) for step in cat.steps if step.fires}
-    assert any(scales[name] < top for name, top in largest.items()), "some activations must lie above the percentile"
-    assert all(scale > 0 for scale in scales.values())
+    assert any(float(scales[name].min()) < top for name, top in largest.items()), "some must lie above the percentile"
+    assert all(bool((scale > 0).all()) for scale in scales.values())
+    alike = [bool((scales[name] == scales[name][0]).all()) for name in largest]
+    assert all(alike) if least == 1 else not any(alike)
     torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
 
 
@@ -98,7 +104,7 @@ def test_each_channels_membrane_gets_the_right_mean(name: str) -> None:
     network, x = made(name)
     cat = fs.prepare(network).double().eval()
     reference = fs.prepare(network).double().eval()
-    calibrate(cat, x)
+    calibrate(cat, x, least=1.0)
     assert cat.stage == "quantised"
     ours, theirs = {}, {}
     for seen, net in ((ours, cat), (theirs, reference)):
@@ -185,6 +191,8 @@ def test_what_it_refuses() -> None:
     cat = fs.prepare(network).eval()
     with pytest.raises(ValueError, match="percentile"):
         calibrate(cat, x, percentile=0)
+    with pytest.raises(ValueError, match=r"least must be in \(0, 1\], not 2"):
+        calibrate(cat, x, least=2)
     with pytest.raises(ValueError, match="at least one image"):
         calibrate(cat, x[:0])
     cat.stage = "clip"

@@ -1,5 +1,6 @@
 """Kinds of layer beyond the plain ones: each computes what PyTorch does in stage "relu", converts exactly, and comes back."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -147,19 +148,31 @@ def test_a_normalisation_with_constants_of_its_own() -> None:
             torch.testing.assert_close(cat(batch()), net(batch()), rtol=1e-12, atol=1e-12)
 
 
-def test_a_black_border_is_told() -> None:
-    net = Net(lambda n, x: readout(n, block(n, n.first(x))), first=Normalise()).double().eval()
-    with pytest.raises(fs.UnsupportedError, match=r"conv: its padding of zeros cannot follow 'first\.div_'"):
-        fs.prepare(net, example=batch())
-    adapted, changes = fs.adapt(net, example=batch())
-    assert [(change.place, change.exact) for change in changes] == [("conv", False)]
-    cat = fs.prepare(adapted, example=batch()).eval()
+@pytest.mark.parametrize("window", [4, 24])
+def test_a_shift_of_padded_images_ends_where_they_end(window: int) -> None:
+    net = network("normalised input, padding").double().eval()
+    code = fs.Code(T=window, tau=4, input="planes")
+    cat = fs.prepare(net, example=batch(), code=code).eval()
     with torch.no_grad():
-        inside, wanted = next(iter(cat.layers.values())).linear(batch()), net.conv(net.first(batch()))
-    torch.testing.assert_close(inside[:, :, 1:-1, 1:-1], wanted[:, :, 1:-1, 1:-1])  # all but the border
+        torch.testing.assert_close(cat(batch()), net(batch()), rtol=1e-12, atol=1e-12)
+    constants = cat.spike_values(batch())["constants"]
+    assert torch.equal(constants, torch.full_like(constants, 0.5 if window > 4 else 1.0))
 
 
-@pytest.mark.parametrize("label", ["same, even", "PixelShuffle", "ReLU6", "Linear on pixels"])
+def test_calibration_keeps_constants() -> None:
+    images = torch.rand(64, 2, 6, 6, generator=torch.Generator().manual_seed(4))
+    cat = fs.prepare(network("normalised input, padding"), example=images, code=fs.Code(input="planes"))
+    found = {layer.name: layer for layer in fs.calibrate(cat, images)}
+    assert (found["constants"].saturated, found["constants"].error) == (0, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        snn = fs.convert(cat.eval(), example=images)
+    assert (snn.trace(images).times["constants"] == 4).all()
+
+
+@pytest.mark.parametrize(
+    "label", ["same, even", "PixelShuffle", "ReLU6", "Linear on pixels", "normalised input, padding"]
+)
 def test_calibration_takes_them(label: str) -> None:
     images = torch.rand(16, 2, 6, 6, generator=torch.Generator().manual_seed(4))
     cat = fs.prepare(network(label), example=images, accumulator_bits=40)

@@ -215,11 +215,6 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
         {},
         "norm: batch norm must directly follow",
     ),
-    "norm of the input": (
-        lambda n, x: readout(n, block(n, n.first(x))),
-        {"first": nn.BatchNorm2d(2)},
-        "conv: its padding of zeros cannot follow 'first', which shifts images",
-    ),
     "norm without statistics": (
         lambda n, x: readout(n, n.relu(n.norm(n.conv(x)))),
         {"norm": nn.BatchNorm2d(4, track_running_stats=False)},
@@ -270,10 +265,10 @@ REFUSED: dict[str, tuple[Forward, dict[str, nn.Module], str]] = {
         {"norm": nn.BatchNorm2d(8), "out": nn.Linear(288, 5)},
         "norm: batch norm must directly follow",
     ),
-    "normalised input": (
-        lambda n, x: readout(n, block(n, (x - 0.5) / 0.2)),
-        {},
-        "conv: its padding of zeros cannot follow 'truediv', which shifts images",
+    "normalised input, zeros around it": (
+        lambda n, x: n.out(n.relu(n.no(F.pad((x - 0.5) / 0.2, (1, 1, 1, 1)))).flatten(1)),
+        {"no": nn.Conv2d(2, 4, 3), "out": nn.Linear(144, 5)},
+        "images that 'truediv' scales or shifts must be read by a Conv2d",
     ),
     "normalised input, pooled": (
         lambda n, x: n.out(n.relu(n.no(F.max_pool2d(x * 2, 2))).flatten(1)),

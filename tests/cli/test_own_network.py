@@ -1,7 +1,9 @@
 """A network of one's own through the command line: converted without training, trained by a recipe, run on arrays."""
 
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import firstspike as fs
 from firstspike.cat import own
 from firstspike.cli.main import main
 from firstspike.data import load
+from firstspike.train.fit import build_network
+from firstspike.train.recipe import find_recipe
 
 MODULE = """
 from torch import nn
@@ -144,3 +148,52 @@ def test_a_network_of_ones_own_trains(place: Path, capsys: pytest.CaptureFixture
     )
     assert main(["train", "--recipe", "r.toml", "--model", "wrong:make", "--out", "other"]) == 2
     assert "model 'wrong:make' must have a logit for each of 10 classes, not 3" in capsys.readouterr().err
+
+
+def test_the_normalisation_of_training_goes_into_the_first_layer(place: Path) -> None:
+    torch.manual_seed(0)
+    net = own.build("own_nets:make").eval()
+    torch.save(net.state_dict(), "w.th")
+    command = ["convert", "--model", "own_nets:make", "--weights", "w.th", "--calibrate", "digits", "--images", "32"]
+    assert main([*command, "--mean", "0.3", "--std", "0.5", "--out", "net.safetensors"]) == 0
+    x = torch.from_numpy(load("digits", split="train").limit(32).pixels())
+    shifted = own.Normalised(net, mean=[0.3], std=[0.5])
+    cat = fs.prepare(shifted, example=x, code=fs.Code(input="planes"))
+    with torch.no_grad():
+        torch.testing.assert_close(cat(x), net((x - 0.3) / 0.5))
+    fs.calibrate(cat, x)
+    converted = fs.convert(cat, example=x)
+    found = fs.load("net.safetensors")
+    assert torch.equal(found(x), converted(x))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--mean", "0.5"], "--mean and --std must be given together"),
+        (["--mean", "0.5,0.5", "--std", "1"], "as many numbers as channels, not 2 and 1"),
+        (["--mean", "0.5", "--std", "0"], r"std above 0, not \[0.5\] and \[0.0\]"),
+        (["--mean", "half", "--std", "1"], "must be numbers with commas between, not 'half'"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], given: list[str], message: str
+) -> None:
+    command = ["convert", "--model", "own_nets:make", "--calibrate", "digits", "--out", "n.safetensors", *given]
+    try:
+        status = main(command)
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    assert status == 2
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+
+
+def test_a_recipe_tells_of_a_normalisation(place: Path) -> None:
+    recipe = find_recipe("digits")
+    network = replace(recipe.network, model="own_nets:make", mean=(0.3,), std=(0.5,))
+    cat = build_network(replace(recipe, network=network), shape=(1, 8, 8), classes=10)
+    assert "constants" in cat.layers
+    with pytest.raises(ValueError, match=r"network\.mean must come with network\.model"):
+        replace(recipe.network, mean=(0.3,), std=(0.5,))
+    with pytest.raises(ValueError, match=r"network\.mean and network\.std must be given together"):
+        build_network(replace(recipe, network=replace(network, std=())), shape=(1, 8, 8), classes=10)

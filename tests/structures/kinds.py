@@ -39,6 +39,11 @@ def normalised(n: Any, x: Tensor) -> Tensor:
     return n.valid(n.relu(n.no((x - 0.4) / 0.25 - n.mean.view(1, -1, 1, 1))).flatten(1))
 
 
+def padded(n: Any, x: Tensor) -> Tensor:
+    y = (x - 0.4) / 0.25 - n.mean.view(1, -1, 1, 1)
+    return readout(n, F.relu(n.norm(n.no(y)) + n.same(y)))
+
+
 def scaled(n: Any, x: Tensor) -> Tensor:
     return readout(n, n.relu(n.norm(n.conv(x)) * n.gamma.view(-1, 1, 1) + 0.1))
 
@@ -87,6 +92,16 @@ KINDS: dict[str, tuple[Forward, dict[str, Any]]] = {
     "ReLU6": (inverted, {}),
     "Hardtanh": (lambda n, x: readout(n, n.h(4 * n.conv(x))), {"h": nn.Hardtanh(0, 0.5)}),
     "clamp": (lambda n, x: readout(n, (4 * n.conv(x)).clamp(0, 1.5) + block(n, x).clamp(min=0)), {}),
+    "normalised input, padding": (
+        padded,
+        {
+            "no": nn.Conv2d(2, 4, 3, padding=1, bias=False),
+            "norm": nn.BatchNorm2d(4),
+            "same": nn.Conv2d(2, 4, (2, 3), padding="same", groups=2),
+            "mean": nn.Parameter(torch.tensor([0.1, -0.2])),
+        },
+    ),
+    "norm of the input": (lambda n, x: readout(n, block(n, n.first(x))), {"first": nn.BatchNorm2d(2)}),
     "normalised input": (
         normalised,
         {"no": nn.Conv2d(2, 4, 3), "valid": nn.Linear(64, 5), "mean": nn.Parameter(torch.zeros(2))},

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from firstspike.cat import affine, tracing
+from firstspike.cat import tracing
 from firstspike.cat.fitting import check_fits, example_shape, fitting
 from firstspike.cat.operations import Extent, Operation, UnsupportedError, advice, name_of, path_of
 from firstspike.cat.recognition import operation
@@ -91,7 +91,6 @@ def adapt(net: nn.Module, *, example: Any = None) -> Adapted:
     - Batch norm, a factor or a shift that does not follow a convolution or linear layer gets a depthwise 1x1 convolution of
       weight 1 before it; batch norm after max pooling moves before that where all its factors are positive, which changes
       nothing.
-    - Where images are shifted before a convolution with padding, the shift goes into that and its border becomes black.
     - A network that computes something else in training than in evaluation becomes what it is in evaluation.
 
     Train the result for a while, or calibrate it: unless every change is exact, it computes something else.
@@ -129,14 +128,14 @@ class _State:
 
     Attributes:
         foldable: whether a factor and a shift can be folded into it.
-        image: of the input: its factor and shift of each channel so far.
+        image: whether it is the input, perhaps normalised, which the layers that read it take in.
     """
 
     fired: bool
     bare: bool = False
     foldable: bool = False
     waits: tuple[fx.Node, ...] = ()
-    image: tuple[Tensor, Tensor] | None = None
+    image: bool = False
 
 
 _FIRED = _State(fired=True)
@@ -161,9 +160,7 @@ class _Adapter:
             if not self.traced.live(node) or node.op == "output" or "constant" in node.meta:
                 continue
             if node.op == "placeholder":
-                channels = int(node.meta["shape"][1]) if len(node.meta["shape"]) > 1 else 1
-                one = torch.ones(channels, dtype=torch.float64)
-                self.states[node] = _State(fired=True, image=(one, torch.zeros_like(one)))
+                self.states[node] = _State(fired=True, image=True)
             else:
                 self.states[node] = self._visit(node)
                 self._share(node)
@@ -196,9 +193,6 @@ class _Adapter:
         check_fits(node, found)
         self._rewrite(node, found)
         states = [self.states[source] for source in found.inputs]
-        if found.kind == "linear" and states[0].image is not None:
-            self._take_in(node, found, states[0].image)
-            return _State(fired=False, bare=True, foldable=True)
         if found.kind in ("linear", "average", "mean", "channels", "pieces"):
             if not states[0].fired:
                 self._fire(found.inputs[0], f"before {found.path!r} reads it")
@@ -223,25 +217,6 @@ class _Adapter:
             return False
         return True
 
-    def _take_in(self, node: fx.Node, found: Operation, image: tuple[Tensor, Tensor]) -> None:
-        """Let a convolution with padding read the images themselves, where they would be shifted before it."""
-        layer = found.module
-        padding = getattr(layer, "padding", 0)
-        padded = padding == "same" or (not isinstance(padding, str) and any(torch.tensor(padding).reshape(-1).tolist()))
-        if not padded or not bool(image[1].any()):
-            return
-        assert isinstance(layer, nn.Conv2d)
-        source = node.all_input_nodes[0]
-        while source.op != "placeholder":
-            source = source.all_input_nodes[0]
-        self.added += 1
-        node.target = f"adapted_{self.added}"
-        self.root.add_module(str(node.target), affine.before(layer, *image))
-        node.args, node.kwargs = (source,), {}
-        self.note(
-            found.path, "a shift of images before its padding", "the shift in it, and a black border", exact=False
-        )
-
     def _add(self, found: Operation, states: list[_State]) -> _State:
         for node, state in zip(found.inputs, states, strict=True):
             if not state.fired and state.waits:
@@ -251,10 +226,8 @@ class _Adapter:
 
     def _norm(self, node: fx.Node, found: Operation, state: _State) -> _State:
         source, norm = found.inputs[0], found.module
-        if state.image is not None:
-            seen = tuple(int(extent) for extent in source.meta["shape"][1:])
-            factor, shift = affine.factors(node, found, self.traced, seen)
-            return _State(fired=True, image=(factor * state.image[0], factor * state.image[1] + shift))
+        if state.image:
+            return state
         if norm is None:
             if not state.foldable:
                 shape = source.meta["shape"]

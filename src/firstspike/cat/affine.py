@@ -77,6 +77,36 @@ def before(linear: nn.Conv2d | nn.Linear, factor: Tensor, shift: Tensor) -> nn.C
     return made
 
 
+def constants(first: nn.Conv2d, value: float) -> nn.Conv2d:
+    """A layer whose one channel is ``value`` wherever there is a pixel, for images that ``first`` reads; never trained.
+
+    The padding of a layer that reads it is zero, so that it tells where images end.
+    """
+    made = nn.Conv2d(first.in_channels, 1, 1).to(first.weight)
+    with torch.no_grad():
+        made.weight.zero_()
+        made.bias.fill_(value)  # type: ignore[union-attr]
+    return made.requires_grad_(False)
+
+
+def of_constants(conv: nn.Conv2d, shift: Tensor) -> nn.Conv2d:
+    """What ``conv`` computes of images that are ``shift`` ``[C]`` in each channel, of a map of ones."""
+    made = nn.Conv2d(
+        1,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        bias=False,  # type: ignore[arg-type]
+    ).to(conv.weight)
+    rows = conv.weight.detach().double().reshape(conv.groups, -1, *conv.weight.shape[1:])
+    each = shift.reshape(conv.groups, 1, -1, 1, 1)
+    with torch.no_grad():
+        made.weight.copy_((rows * each).sum(dim=2).reshape(made.weight.shape))
+    return made
+
+
 def after(module: nn.Module, factor: Tensor, shift: Tensor) -> nn.Module:
     """A layer or batch norm whose outputs are those of ``module`` times ``factor``, plus ``shift``."""
     made: Any = deepcopy(module)

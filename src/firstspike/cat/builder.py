@@ -1,5 +1,6 @@
 """What a rebuilt network is made of so far: steps and layers, and the value of every node of the graph."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import fx, nn
@@ -28,6 +29,7 @@ class Builder:
         self.clips: dict[str, float] = {}  # where a firing step ends, unless at 1
         self.heads: dict[str, int] = {}  # channels of each output, where there are several
         self.left_out: list[str] = []
+        self.constants: str | None = None  # the map of constants, once a layer reads it
         self.as_maps: dict[int, nn.Module] = {}  # layers of sequences, by identity, as layers of images
 
     def blueprint(self) -> list[tuple[Any, ...]]:
@@ -58,6 +60,7 @@ class Builder:
 
     def emit(self, membrane: Membrane, *, fires: bool, merges: bool = False) -> Spikes:
         """A membrane as a step, and what waited until it has fired."""
+        membrane = self.with_shift(membrane)
         if membrane.pools:
             kind, module = "average", membrane.linear
         else:
@@ -75,6 +78,24 @@ class Builder:
         for path, after_kind, after in membrane.after:
             spikes = self.step(path, after_kind, spikes.name, after)
         return spikes
+
+    def with_shift(self, membrane: Membrane) -> Membrane:
+        """The membrane with its `Membrane.shift` as a part that reads the constants."""
+        if membrane.shift is None:
+            return membrane
+        if self.constants is None:
+            assert isinstance(membrane.linear, nn.Conv2d)
+            constants = affine.constants(membrane.linear, self.constant)
+            self.constants = self.emit(Membrane(path="constants", source=INPUT, linear=constants), fires=True).name
+        path = f"{membrane.path}_shift"
+        part = Membrane(path=path, source=self.constants, linear=membrane.shift, frame=membrane.frame)
+        emitted = self.emit(part, fires=False)
+        return replace(membrane, shift=None, parts=(*membrane.parts, emitted.name))
+
+    @property
+    def constant(self) -> float:
+        """What the map of constants holds: a value that one spike says exactly, below 1, so that nothing saturates."""
+        return 0.5 if self.code.tau < self.code.T else 1.0
 
     def _synapses(self, membrane: Membrane) -> Synapses:
         linear, norm = membrane.linear, membrane.norm

@@ -3,8 +3,7 @@
 Three things make a ReLU network lose accuracy when its activations become spike times, and each has a remedy:
 
 - Activations above 1 saturate. A ReLU network computes the same when a layer's output is divided by a factor and the
-  weights that read it are multiplied by it, so every map is scaled to end at about 1 (Rueckauer et al. 2017,
-  doi 10.3389/fnins.2017.00682).
+  weights that read it are multiplied by it, so every channel is scaled to end at about 1 (see `firstspike.cat.ties`).
 - A spike time stands for the next smaller kernel value: for a value whose logarithm is uniform, for the share
   ``(1 - r) / ln(1 / r)`` of it in the mean, ``r = 2^(-1/tau)`` (0.918 at tau = 4). Each layer's membrane is enlarged by
   the reciprocal, the `gain`.
@@ -27,12 +26,14 @@ from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import AXES, INPUT, Prepared, Step
 from firstspike.cat.quantiser import quantise
 from firstspike.cat.scaling import affine_norm, part_weights, scale_layer
-
-SAMPLES = 1 << 20
-"""Values of a map, at most, of which a percentile is taken."""
+from firstspike.cat.ties import Scaling, Ties
 
 NEARBY_SCALES = 4
 """How many levels from the scale of least error on the weights the one of least error on the membranes is looked for."""
+
+
+SEARCHED_IMAGES = 64
+"""By how many images it is looked for; they are spread evenly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class LayerCalibration:
 
     Attributes:
         name: of the layer.
-        scale: activation of the ReLU network that the value 1 stands for.
+        scale: activation of the ReLU network that the value 1 stands for, in the channel where it is largest.
         saturated: share of the layer's membranes at 1 or above, after calibration.
         error: root mean square difference to the ReLU network's activation, as a share of that one's root mean square.
     """
@@ -66,7 +67,8 @@ def calibrate(
     prepared: Prepared,
     images: Tensor,
     *,
-    percentile: float = 99.9,
+    percentile: float | None = None,
+    least: float = 0.125,
     correct: bool = True,
     search: bool = True,
     compensate: bool = True,
@@ -77,7 +79,9 @@ def calibrate(
     Args:
         prepared: made by `firstspike.prepare` of a trained network, in stage ``"relu"``, not trained since.
         images: ``[n, *shape]`` in [0, 1], a few hundred, unlabelled.
-        percentile: of a map's activations that 1 stands for afterwards; what is above saturates.
+        percentile: of a channel's activations that 1 stands for afterwards; what is above saturates. By default the scale at
+            which least is lost, above 1 and below the last spike time.
+        least: share of its map's scale that a channel's has at least; with 1 all channels of a map are scaled alike.
         correct: shift biases so that each channel's membrane has the ReLU network's mean.
         search: choose the scale of a layer's weights by the error of its membranes, not of the weights.
         compensate: round weights so that the errors of some make good those of others (see `firstspike.cat.rounding`).
@@ -90,8 +94,7 @@ def calibrate(
         raise ValueError(
             f"calibrate needs a network in stage 'relu', not {prepared.stage!r}; prepare the trained one anew"
         )
-    if not 0 < percentile <= 100:
-        raise ValueError(f"percentile must be in (0, 100], not {percentile!r}")
+    scaling = Scaling(percentile=percentile, least=least)
     if len(images) == 0:
         raise ValueError("calibrate needs at least one image, not none")
     images = images.unsqueeze(2) if images.dim() == AXES else images  # sequences are images of one row
@@ -101,7 +104,7 @@ def calibrate(
     with torch.no_grad():
         part_weights(prepared)
         reference = deepcopy(prepared)
-        scales = _rescale(prepared, reference.spike_values(images), percentile)
+        scales = _rescale(prepared, reference.spike_values(images), scaling)
         prepared.set_stage("quantised")
         walk = _Walk(prepared, reference, images, scales)
         found = tuple(walk.run(progress, correct=correct, search=search, compensate=compensate))
@@ -109,11 +112,17 @@ def calibrate(
         return found
 
 
-def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -> dict[str, float]:
-    """Scale all layers of a network whose activations in stage ``"relu"`` are ``values``; the scale of every map."""
-    factor = gain(prepared.code)
-    groups = _Groups(prepared, values, factor)
-    scales = groups.scales(percentile)
+def _rescale(prepared: Prepared, values: dict[str, Tensor], scaling: Scaling) -> dict[str, Tensor]:
+    """Scale all layers of a network whose activations in stage ``"relu"`` are ``values``; the scale of every channel."""
+    room = 2.0 if prepared.code.tau < prepared.code.T else 1.0
+    # A map that is the same for all images ends at 1/2, which a spike says exactly, and saturates nowhere.
+    fixed = {
+        step.name: float(values[step.name].max()) * room
+        for step in prepared.steps
+        if step.fires and _constant(prepared, step)
+    }
+    pixels = 256 / 255 if prepared.code.planes else 1.0
+    scales = Ties(prepared, values, gain(prepared.code)).scales(scaling, fixed, pixels)
     for step in prepared.steps:
         layer = prepared.layers[step.name]
         if isinstance(layer, Synapses):
@@ -121,13 +130,19 @@ def _rescale(prepared: Prepared, values: dict[str, Tensor], percentile: float) -
     return scales
 
 
-def _outgoing(prepared: Prepared, step: Step, scales: dict[str, float]) -> float:
-    """What a layer's membranes are multiplied with; a part's are those of the layer that adds them."""
+def _outgoing(prepared: Prepared, step: Step, scales: dict[str, Tensor]) -> Tensor:
+    """What a layer's membranes are multiplied with, float64 ``[C]``; a part's are those of the layer that adds them."""
     owner = _owner(prepared, step)
     if owner.fires:
-        return gain(prepared.code) / scales[owner.name]
+        return (1.0 if _constant(prepared, owner) else gain(prepared.code)) / scales[owner.name]
     # a read-out: logits keep their size, unless a residual gives it
-    return 1 / scales[owner.residuals[0]] if owner.residuals else 1.0
+    return 1 / scales[owner.residuals[0]] if owner.residuals else torch.ones_like(scales[step.name])
+
+
+def _constant(prepared: Prepared, step: Step) -> bool:
+    """Whether a map is the same for all images: its layer's weights are all zero."""
+    layer = prepared.layers[step.name]
+    return isinstance(layer, Synapses) and not step.residuals and not step.parts and not bool(layer.linear.weight.any())
 
 
 def _owner(prepared: Prepared, step: Step) -> Step:
@@ -138,62 +153,10 @@ def _owner(prepared: Prepared, step: Step) -> Step:
     )
 
 
-class _Groups:
-    """Maps whose scales are tied to each other: what pooling passes on, and what meets in a sum with weight 1.
-
-    A map's scale is its group's times a power of the gain. In a sum the residual's value adds to a membrane that stands for
-    the gain times the output's value, so the output's scale is the gain times the residual's.
-    """
-
-    def __init__(self, prepared: Prepared, values: dict[str, Tensor], factor: float) -> None:
-        self.values = values
-        self.group: dict[str, int] = {INPUT: 0}
-        self.offset: dict[str, float] = {INPUT: 256 / 255 if prepared.code.planes else factor}
-        self.firing = {step.name for step in prepared.steps if step.fires}
-        for index, step in enumerate(prepared.steps, 1):
-            layer = prepared.layers[step.name]
-            self.group[step.name], self.offset[step.name] = index, 1.0
-            if not isinstance(layer, Synapses):
-                size = values[step.source].shape[-2:]
-                fires = step.fires or (step.merges and not prepared.merged(step, (int(size[0]), int(size[1]))))
-                self._tie(step.source, step.name, factor if fires else 1.0)
-            for name in step.others:
-                self._tie(name, step.name, 1.0)
-            for name in step.residuals:
-                self._tie(name, step.name, factor if step.fires else 1.0)
-
-    def _tie(self, one: str, other: str, ratio: float) -> None:
-        """From now on the scale of ``other`` is ``ratio`` times that of ``one``; in one group already, they stay as they are."""
-        kept, moved = sorted((self.group[one], self.group[other]))
-        if kept == moved:
-            return
-        change = self.offset[one] * ratio / self.offset[other]
-        if self.group[other] == kept:  # the input's group keeps its offsets
-            change = 1 / change
-        for name in [name for name, group in self.group.items() if group == moved]:
-            self.group[name], self.offset[name] = kept, self.offset[name] * change
-
-    def scales(self, percentile: float) -> dict[str, float]:
-        """The scale of every map: each group's least under which no layer's percentile exceeds 1."""
-        needed = dict.fromkeys(self.group.values(), 1e-06)
-        for name in self.firing:
-            reach = _percentile(self.values[name], percentile) / self.offset[name]
-            needed[self.group[name]] = max(needed[self.group[name]], reach)
-        needed[0] = 1.0  # pixels are what they are
-        return {name: needed[group] * self.offset[name] for name, group in self.group.items()}
-
-
-def _percentile(values: Tensor, percentile: float) -> float:
-    flat = values.flatten()
-    flat = flat[:: max(1, -(-len(flat) // SAMPLES))]
-    rank = max(1, math.ceil(percentile / 100 * len(flat)))
-    return float(flat.kthvalue(rank).values)
-
-
 class _Walk:
     """The network and the ReLU network side by side, layer by layer, on the same images."""
 
-    def __init__(self, prepared: Prepared, reference: Prepared, images: Tensor, scales: dict[str, float]) -> None:
+    def __init__(self, prepared: Prepared, reference: Prepared, images: Tensor, scales: dict[str, Tensor]) -> None:
         self.prepared, self.reference, self.scales = prepared, reference, scales
         self.ours = {INPUT: prepared.encode(images, "quantised")}
         self.theirs = {INPUT: reference.encode(images, "relu")}
@@ -208,7 +171,7 @@ class _Walk:
             wanted = self.reference.compute(step, self.theirs, "relu")
             layer = self.prepared.layers[step.name]
             if isinstance(layer, Synapses):
-                target = wanted * _outgoing(self.prepared, step, self.scales)
+                target = wanted * _spread(_outgoing(self.prepared, step, self.scales), wanted)
                 if search:
                     self._search(step, layer, target)
                 if compensate:
@@ -235,12 +198,14 @@ class _Walk:
             "octaves": self.octaves.get(step.source, 0),
             "beside": self.prepared.beside(owner, step),
         }
+        few = slice(None, None, max(1, len(target) // SEARCHED_IMAGES))
+        values, target = {name: self.ours[name][few] for name in step.reads}, target[few]
         chosen, best, least = int(layer.scale), int(layer.scale), math.inf
         for scale in range(max(-256, chosen - NEARBY_SCALES), min(256, chosen + NEARBY_SCALES) + 1):
             if not layer.fits(scale, **room):
                 continue
             layer.scale.fill_(scale)
-            rest = target - self._membrane(step)
+            rest = target - self.prepared.compute(step, values, "quantised")
             error = float((rest - _spread(_channel_means(rest), rest)).square().mean())
             if error < least:
                 best, least = scale, error
@@ -268,11 +233,12 @@ class _Walk:
 
     def _report(self, step: Step, membrane: Tensor) -> LayerCalibration:
         scale = self.scales[step.name]
-        wanted, found = self.theirs[step.name], self.ours[step.name] * scale
+        wanted = self.theirs[step.name]
+        found = self.ours[step.name] * _spread(scale, wanted)
         size = float(wanted.square().mean().sqrt())
         return LayerCalibration(
             name=step.name,
-            scale=scale,
+            scale=float(scale.max()),
             saturated=float((membrane >= 1).float().mean()),
             error=float((found - wanted).square().mean().sqrt()) / max(size, 1e-30),
         )
@@ -284,7 +250,8 @@ def _channel_means(values: Tensor) -> Tensor:
 
 
 def _spread(means: Tensor, like: Tensor) -> Tensor:
-    return means.reshape(1, -1, *[1] * (like.dim() - 2))
+    """Numbers ``[C]`` as a map's that they apply to, in its type."""
+    return means.to(like).reshape(1, -1, *[1] * (like.dim() - 2))
 
 
 def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor, stage: str) -> Tensor:

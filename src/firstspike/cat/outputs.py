@@ -29,7 +29,7 @@ def output(builder: Builder, node: fx.Node) -> None:
     names = []
     for name, one in heads.items():
         head = _last(builder, one, f"output {name!r}")
-        if head.pools or head.residuals or head.parts or getattr(head.linear, "groups", 1) > 1:
+        if head.pools or head.residuals or head.parts or head.shift or getattr(head.linear, "groups", 1) > 1:
             raise UnsupportedError(
                 f"{head.path}: each of several outputs must be one nn.Linear or nn.Conv2d without groups, not an average "
                 f"or a sum"

@@ -1,8 +1,10 @@
 """A network of one's own by name: a function of an importable module, and a file of weights, read as data only."""
 
 import importlib
+import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,58 @@ from torch import Tensor, nn
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
 """Keys under which training scripts keep the state dict beside other things."""
+
+
+class Normalised(nn.Module):
+    """A network behind the normalisation of images that it was trained with: ``network((x - mean) / std)``.
+
+    `firstspike.prepare` takes the normalisation into the first layers, so that pixels stay in [0, 1].
+
+    Args:
+        network: reads normalised images ``[n, C, ...]``.
+        mean: of each channel, of pixels in [0, 1].
+        std: of each channel, above 0.
+
+    Raises:
+        ValueError: they differ in number, are not finite, or a standard deviation is not above 0.
+
+    >>> Normalised(nn.Flatten(), mean=[0.5], std=[0.25])(torch.ones(1, 1, 1, 2)).tolist()
+    [[2.0, 2.0]]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean:
+            raise ValueError(f"mean and std must be as many numbers as channels, not {len(mean)} and {len(std)}")
+        if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+            raise ValueError(f"mean must be finite and std above 0, not {list(mean)!r} and {list(std)!r}")
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+        self.train(network.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the network computes of images ``[n, C, H, W]`` in [0, 1]."""
+        result: Tensor = self.network((x - self.mean) / self.std)
+        return result
+
+
+def normalised(
+    network: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None, *, subject: str = "mean and std"
+) -> nn.Module:
+    """The network behind a normalisation, if there is one.
+
+    Raises:
+        ValueError: only one of mean and standard deviation is given, or `Normalised` refuses them.
+    """
+    if not mean and not std:
+        return network
+    if not mean or not std:
+        raise ValueError(f"{subject} must be given together: the network was trained on (pixel - mean) / std")
+    return Normalised(network, mean=mean, std=std)
 
 
 def build(place: str) -> nn.Module:

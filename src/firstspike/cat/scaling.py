@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import Prepared
@@ -20,15 +20,31 @@ def part_weights(prepared: Prepared) -> None:
         seen |= {id(layer.linear), id(layer.linear.weight), id(layer.norm)}
 
 
-def scale_layer(layer: Synapses, *, incoming: float, outgoing: float) -> None:
-    """Let a layer compute ``outgoing`` times what it did, of inputs of which 1 now stands for ``incoming``."""
-    layer.linear.weight.mul_(incoming)
+def scale_layer(layer: Synapses, *, incoming: Tensor | float, outgoing: Tensor | float) -> None:
+    """Let a layer compute ``outgoing`` times what it did, of inputs of which 1 now stands for ``incoming``.
+
+    Args:
+        layer: changed in place.
+        incoming: a number, or one for each input channel ``[C_in]``.
+        outgoing: a number, or one for each output channel ``[C_out]``.
+    """
+    weight = layer.linear.weight
+    groups = layer.linear.groups if isinstance(layer.linear, nn.Conv2d) else 1
+    factors = torch.as_tensor(incoming, dtype=weight.dtype, device=weight.device)
+    if factors.dim():
+        rows = weight.view(groups, -1, *weight.shape[1:])
+        rows.mul_(factors.reshape(groups, 1, -1, *[1] * (weight.dim() - 2)))
+    else:
+        weight.mul_(factors)
     affine: nn.Module = layer.linear
     if layer.norm is not None:
         affine = affine_norm(layer.norm)
-    affine.weight.mul_(outgoing)  # type: ignore[operator]
+    assert isinstance(affine.weight, Tensor)
+    each = torch.as_tensor(outgoing, dtype=affine.weight.dtype, device=affine.weight.device)
+    affine.weight.mul_(each.reshape(-1, *[1] * (affine.weight.dim() - 1)) if each.dim() else each)
     if affine.bias is not None:
-        affine.bias.mul_(outgoing)  # type: ignore[operator]
+        assert isinstance(affine.bias, Tensor)
+        affine.bias.mul_(each)
 
 
 def affine_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.BatchNorm1d | nn.BatchNorm2d:

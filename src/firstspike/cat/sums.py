@@ -25,7 +25,7 @@ def add(builder: Builder, found: Operation) -> Value:
         if isinstance(value, Shifted):
             raise UnsupportedError(value.unread(path))
     values = [builder.values[node] for node in found.inputs]
-    membranes = [value for value in values if isinstance(value, Membrane)]
+    membranes = [builder.with_shift(value) for value in values if isinstance(value, Membrane)]
     spikes = [value.name for value in values if isinstance(value, Spikes)]
     spikes.sort(key=lambda name: name not in builder.planes)  # of two, the input goes through a weight
     if spikes:

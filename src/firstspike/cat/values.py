@@ -19,7 +19,12 @@ class Spikes:
 
 @dataclass(frozen=True, kw_only=True)
 class Membrane:
-    """A value that has not fired yet: a linear operation on spikes, and what is to follow its firing."""
+    """A value that has not fired yet: a linear operation on spikes, and what is to follow its firing.
+
+    Attributes:
+        shift: of a first layer with padding, whose images are shifted: what it computes of the shift, read from a map of
+            constants that ends where the images end.
+    """
 
     path: str
     source: str
@@ -28,6 +33,7 @@ class Membrane:
     frame: moves.Frame = (0, 0, 0, 0)
     residuals: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    shift: nn.Conv2d | None = None
     after: tuple[tuple[str, str, nn.Module], ...] = field(default_factory=tuple)
 
     @property

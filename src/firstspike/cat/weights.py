@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import torch
 from torch import fx, nn
 
 from firstspike.cat import affine, moves
@@ -38,17 +39,22 @@ def linear(builder: Builder, node: fx.Node, found: Operation) -> Membrane:
         frame = tuple(a + b for a, b in zip(frame, around, strict=True))  # type: ignore[assignment]
     assert isinstance(module, nn.Conv2d | nn.Linear)
     if isinstance(value, Shifted):
-        padded = any(frame) or (isinstance(module, nn.Conv2d) and any(map(int, module.padding)))
-        if padded and bool(value.shift.any()):
-            raise UnsupportedError(
-                f"{path}: its padding of zeros cannot follow {value.path!r}, which shifts images: silence around them stands "
-                f"for black; use padding=0 here and pad the images themselves, or move the shift into the data"
-            )
-        module = affine.before(module, value.factor, value.shift)
-        return Membrane(path=path, source=INPUT, linear=module, frame=frame)
+        return _first(Membrane(path=path, source=INPUT, linear=module, frame=frame), value, builder.constant)
     merges = getattr(module, "dilation", (1, 1)) == (1, 1) and not any(frame)
     spikes = builder.spikes(source, path, linear=merges, any_form=any_form)
     return Membrane(path=path, source=spikes.name, linear=module, frame=frame)
+
+
+def _first(membrane: Membrane, value: Shifted, constant: float) -> Membrane:
+    """A layer that reads shifted images takes that in. Its frame is padding of its own: zeros behind the shift."""
+    linear = membrane.linear
+    assert isinstance(linear, nn.Conv2d | nn.Linear)
+    padded = any(membrane.frame) or (isinstance(linear, nn.Conv2d) and any(map(int, linear.padding)))
+    if not padded or not bool(value.shift.any()):
+        return replace(membrane, linear=affine.before(linear, value.factor, value.shift))
+    assert isinstance(linear, nn.Conv2d)
+    scaled = affine.before(linear, value.factor, torch.zeros_like(value.shift))
+    return replace(membrane, linear=scaled, shift=affine.of_constants(linear, value.shift / constant))
 
 
 def norm(builder: Builder, node: fx.Node, found: Operation) -> Value:
@@ -75,9 +81,15 @@ def norm(builder: Builder, node: fx.Node, found: Operation) -> Value:
         raise UnsupportedError(
             f"{path}: batch norm must directly follow a Conv2d or Linear, to be folded into it; move it there"
         )
-    if module is not None:
+    if module is not None and value.shift is None:
         return replace(value, norm=module)
     factor, shift = affine.factors(node, found, builder.traced, builder.forms[found.inputs[0]].seen)
+    if value.shift is not None:  # it gets the factor at once: constants have no statistics
+        scaled = affine.after(value.shift, factor, torch.zeros_like(shift))
+        assert isinstance(scaled, nn.Conv2d)
+        value = replace(value, shift=scaled)
+    if module is not None:
+        return replace(value, norm=module)
     if value.norm is not None:
         return replace(value, norm=affine.after(value.norm, factor, shift))
     return replace(value, linear=affine.after(value.linear, factor, shift))

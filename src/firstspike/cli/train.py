@@ -26,9 +26,12 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
     if options.network:
         recipe = replace(recipe, network=replace(recipe.network, plan=options.network))
     if options.model:
-        recipe = replace(recipe, network=replace(recipe.network, model=options.model, weights=options.weights or ""))
-    elif options.weights:
-        raise ValueError("--weights are those of a network of one's own: give --model MODULE:FACTORY too")
+        chosen = {"weights": options.weights or "", "mean": options.mean or (), "std": options.std or ()}
+        recipe = replace(recipe, network=replace(recipe.network, model=options.model, **chosen))
+    elif options.weights or options.mean or options.std:
+        raise ValueError(
+            "--weights, --mean and --std are those of a network of one's own: give --model MODULE:FACTORY too"
+        )
     if options.data:
         recipe = replace(recipe, data=replace(recipe.data, name=options.data))
     if options.seed is not None:

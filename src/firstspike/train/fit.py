@@ -12,7 +12,7 @@ from torch import nn
 from firstspike.arith import checks
 from firstspike.cat.layers import Synapses
 from firstspike.cat.models import vgg
-from firstspike.cat.own import build, load_weights
+from firstspike.cat.own import build, load_weights, normalised
 from firstspike.cat.prepare import prepare
 from firstspike.cat.prepared import Prepared
 from firstspike.data import ImageSet, load, split_validation
@@ -50,6 +50,7 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
     plain, chosen = _plain(recipe, shape, classes), recipe.network
     if chosen.weights:
         load_weights(plain, chosen.weights)
+    plain = normalised(plain, chosen.mean, chosen.std, subject="network.mean and network.std")
     network = prepare(plain, example=torch.zeros(1, *shape), code=recipe.code, weights=recipe.weights)
     logits = prod(network.output_shape)
     if logits != classes:

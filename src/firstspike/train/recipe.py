@@ -53,6 +53,7 @@ class NetworkRecipe:
         dropout: before each of them.
         model: ``module:factory`` of a network of one's own in its place (`firstspike.cat.own`), or empty.
         weights: file of that network's weights to start from, or empty.
+        mean, std: of each channel, of pixels in [0, 1]: that network reads ``(pixel - mean) / std``; empty if it reads pixels.
     """
 
     plan: str = "vgg16"
@@ -61,6 +62,8 @@ class NetworkRecipe:
     dropout: float = 0.0
     model: str = ""
     weights: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.plan not in PLANS:
@@ -77,6 +80,8 @@ class NetworkRecipe:
             raise ValueError(
                 f"network.weights must come with network.model, whose weights they are, not {self.weights!r}"
             )
+        if (self.mean or self.std) and not self.model:
+            raise ValueError(f"network.mean must come with network.model, whose images it shifts, not {self.mean!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

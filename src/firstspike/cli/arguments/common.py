@@ -50,6 +50,14 @@ def positive(text: str) -> int:
     return value
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """An argument that must be numbers with commas between."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between, not {text!r}") from None
+
+
 def network(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """``NET``."""
     parser.add_argument(
@@ -117,7 +125,7 @@ def technology(parser: argparse.ArgumentParser) -> None:
 
 
 def model(parser: argparse.ArgumentParser, *, onnx: bool = False) -> None:
-    """``--model`` and ``--weights``; ``onnx``: it may be a file."""
+    """``--model``, ``--weights`` and the normalisation of its images; ``onnx``: it may be a file."""
     file = ", or an ONNX file (FILE.onnx)" if onnx else ""
     parser.add_argument(
         "--model", metavar="MODULE:FACTORY", help=f"network of one's own: a function or class without arguments{file}"
@@ -125,6 +133,13 @@ def model(parser: argparse.ArgumentParser, *, onnx: bool = False) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="its state dict (.safetensors, or a file of torch.save, read as data only)"
     )
+    parser.add_argument(
+        "--mean",
+        type=numbers,
+        metavar="M,M,M",
+        help="of each channel, of pixels in [0, 1]: the network reads (pixel - mean) / std",
+    )
+    parser.add_argument("--std", type=numbers, metavar="S,S,S", help="of each channel, with --mean")
 
 
 def save(parser: argparse.ArgumentParser) -> None:

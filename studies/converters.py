@@ -1,0 +1,173 @@
+"""One trained ReLU network through three converters: `firstspike.calibrate`, SpikingJelly's ann2snn and sinabs' from_model.
+
+    python -m studies.converters --model resnet:resnet20 --weights FILE --mean M,M,M --std S,S,S --data-root FOLDER
+
+All three see the same calibration images and the same test images. The rivals keep float32 weights and analogue pixels,
+repeated in every step; their neurons fire by rate, sinabs' several times a step. Their logits are summed over the steps,
+and read after each number of --steps. firstspike has 5-bit weights and one spike a neuron, and is run by the integer engine.
+
+SpikingJelly: `RateCodingRecipe` with modes "Max" and "99.9%", `LocalThresholdBalancingRecipe`. sinabs takes what
+`from_model` takes, once with its lower bound of a membrane and once without.
+
+Number: accuracy in % on CIFAR-10 test images, and points lost to the ReLU network on the same images.
+n: --limit test images, spread evenly over the set. Machine and versions: printed with the table.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+import firstspike as fs
+from firstspike.cat import own
+from firstspike.cli.arguments.common import numbers
+from firstspike.data import load
+
+BATCH = 50
+Accuracies = dict[int, float]
+"""Accuracy in % by number of steps."""
+
+
+def with_modules(network: nn.Module) -> fx.GraphModule:
+    """The same network with a module for every ReLU, which is what the rivals replace."""
+    traced = fx.symbolic_trace(network)
+    for index, node in enumerate(list(traced.graph.nodes)):
+        if node.op == "call_function" and node.target in (functional.relu, torch.relu):
+            traced.add_submodule(f"relu_{index}", nn.ReLU())
+            with traced.graph.inserting_after(node):
+                module = traced.graph.call_module(f"relu_{index}", (node.args[0],))
+            node.replace_all_uses_with(module)
+            traced.graph.erase_node(node)
+    traced.recompile()
+    return traced.eval()
+
+
+def right(logits: Tensor, labels: Tensor) -> int:
+    """How many images are classified rightly."""
+    return int((logits.argmax(1) == labels).sum())
+
+
+def accuracies(
+    steps: list[int], x: Tensor, labels: Tensor, batch: int, logits: Callable[[Tensor], Iterator[Tensor]]
+) -> Accuracies:
+    """Accuracy after each number of steps; ``logits`` yields those of a batch, one step after the other."""
+    hits = dict.fromkeys(steps, 0)
+    for images, wanted in zip(x.split(batch), labels.split(batch), strict=True):
+        total = torch.zeros(())
+        for step, found in zip(range(1, max(steps) + 1), logits(images), strict=False):
+            total = total + found
+            if step in hits:
+                hits[step] += right(total, wanted)
+    return {step: 100 * hit / len(x) for step, hit in hits.items()}
+
+
+def spikingjelly(network: nn.Module, recipe: str, calibration: Tensor) -> Callable[[Tensor], Iterator[Tensor]]:
+    """Logits step by step of SpikingJelly's converted network."""
+    from spikingjelly.activation_based import ann2snn
+    from spikingjelly.activation_based import functional as spiking
+    from spikingjelly.activation_based.ann2snn.recipes import LocalThresholdBalancingRecipe, RateCodingRecipe
+
+    batches = [(part,) for part in calibration.split(64)]
+    chosen = LocalThresholdBalancingRecipe(batches) if recipe == "balanced" else RateCodingRecipe(batches, mode=recipe)
+    snn = ann2snn.Converter(chosen).convert(with_modules(network)).eval()
+
+    def logits(images: Tensor) -> Iterator[Tensor]:
+        spiking.reset_net(snn)
+        while True:
+            yield snn(images)
+
+    return logits
+
+
+def sinabs(network: nn.Module, lowest: float | None, steps: int) -> Callable[[Tensor], Iterator[Tensor]]:
+    """Logits step by step of sinabs' converted network, all steps of a batch computed at once."""
+    from sinabs.from_torch import from_model
+
+    snn = from_model(with_modules(network), num_timesteps=steps, min_v_mem=lowest, synops=False).spiking_model.eval()  # type: ignore[arg-type]
+
+    def logits(images: Tensor) -> Iterator[Tensor]:
+        for module in snn.modules():
+            if hasattr(module, "reset_states"):
+                module.reset_states()
+        out = snn(images.repeat_interleave(steps, dim=0)).unflatten(0, (len(images), steps))
+        yield from out.unbind(1)
+
+    return logits
+
+
+def firstspike(network: nn.Module, calibration: Tensor, x: Tensor, labels: Tensor, windows: list[int]) -> Accuracies:
+    """Accuracy by the time steps of a layer, of the integer engine."""
+    found = {}
+    for window in windows:
+        cat = fs.prepare(network, example=calibration, code=fs.Code(T=window, input="planes"))
+        fs.calibrate(cat, calibration)
+        snn = fs.convert(cat.eval(), example=x[:2])
+        found[window] = 100 * sum(
+            right(torch.as_tensor(snn(part)), wanted)
+            for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
+        ) / len(x)  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Run all converters and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--mean", type=numbers)
+    parser.add_argument("--std", type=numbers)
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--limit", type=int, default=500)
+    parser.add_argument("--images", type=int, default=512, help="for calibration")
+    parser.add_argument("--steps", type=lambda text: [*map(int, text.split(","))], default=[8, 16, 32, 64, 128, 256])
+    parser.add_argument("--windows", type=lambda text: [*map(int, text.split(","))], default=[16, 24])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    network = own.load_weights(own.build(options.model), options.weights).eval()
+    if options.mean:
+        network = own.Normalised(network, mean=options.mean, std=options.std).eval()
+    test = load("cifar10", split="test", data_root=options.data_root).limit(options.limit)
+    x, labels = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
+    training = load("cifar10", split="train", data_root=options.data_root).limit(options.images)
+    calibration = torch.from_numpy(training.pixels())
+    rows: dict[str, Accuracies] = {}
+    with torch.no_grad():
+        relu = 100 * sum(
+            right(network(part), wanted) for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
+        ) / len(x)  # fmt: skip
+        machine = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+        names = ("torch", "spikingjelly", "sinabs", "firstspike")
+        print(f"{len(x)} test images, ReLU {relu:.2f} %; {machine.partition(': ')[2] or platform.machine()}; "
+              f"{', '.join(f'{name} {version(name)}' for name in names)}", flush=True)  # fmt: skip
+        rivals: dict[str, Callable[[], Callable[[Tensor], Iterator[Tensor]]]] = {
+            "SpikingJelly, Max": lambda: spikingjelly(network, "Max", calibration),
+            "SpikingJelly, 99.9%": lambda: spikingjelly(network, "99.9%", calibration),
+            "SpikingJelly, balanced": lambda: spikingjelly(network, "balanced", calibration),
+            "sinabs": lambda: sinabs(network, -1.0, max(options.steps)),
+            "sinabs, no lower bound": lambda: sinabs(network, None, max(options.steps)),
+        }
+        rows["firstspike"] = firstspike(network, calibration, x, labels, options.windows)
+        show("firstspike", rows["firstspike"], relu)
+        for name, made in rivals.items():
+            batch = 2 if name.startswith("sinabs") else BATCH
+            rows[name] = accuracies(options.steps, x, labels, batch, made())
+            show(name, rows[name], relu)
+    if options.json:
+        record = {"model": options.model, "images": len(x), "relu": relu, "accuracy": rows}
+        options.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def show(name: str, found: Accuracies, relu: float) -> None:
+    """A line of the table: accuracies by steps, and the least loss."""
+    cells = ", ".join(f"{steps}: {accuracy:.2f}" for steps, accuracy in found.items())
+    print(f"{name}: {cells}; least loss {relu - max(found.values()):.2f} points", flush=True)
+
+
+if __name__ == "__main__":
+    main()
