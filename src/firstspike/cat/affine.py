@@ -91,15 +91,8 @@ def constants(first: nn.Conv2d, value: float) -> nn.Conv2d:
 
 def of_constants(conv: nn.Conv2d, shift: Tensor) -> nn.Conv2d:
     """What ``conv`` computes of images that are ``shift`` ``[C]`` in each channel, of a map of ones."""
-    made = nn.Conv2d(
-        1,
-        conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        bias=False,  # type: ignore[arg-type]
-    ).to(conv.weight)
+    form: dict[str, Any] = {name: getattr(conv, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+    made = nn.Conv2d(1, conv.out_channels, bias=False, **form).to(conv.weight)
     rows = conv.weight.detach().double().reshape(conv.groups, -1, *conv.weight.shape[1:])
     each = shift.reshape(conv.groups, 1, -1, 1, 1)
     with torch.no_grad():

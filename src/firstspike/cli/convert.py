@@ -79,8 +79,7 @@ def _network(options: argparse.Namespace) -> nn.Module:
 
         if options.weights:
             raise ValueError(f"--weights must not be given with --model {options.model}, which holds its own")
-        net = from_onnx(options.model)
-        return own.normalised(net, options.mean, options.std, subject="--mean and --std").eval()
+        return own.normalised(from_onnx(options.model), options.mean, options.std, subject="--mean and --std").eval()
     net = own.build(options.model)
     if options.weights:
         own.load_weights(net, options.weights)

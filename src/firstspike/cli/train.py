@@ -26,8 +26,14 @@ def with_overrides(options: argparse.Namespace) -> Recipe:
     if options.network:
         recipe = replace(recipe, network=replace(recipe.network, plan=options.network))
     if options.model:
-        chosen = {"weights": options.weights or "", "mean": options.mean or (), "std": options.std or ()}
-        recipe = replace(recipe, network=replace(recipe.network, model=options.model, **chosen))
+        network = replace(
+            recipe.network,
+            model=options.model,
+            weights=options.weights or "",
+            mean=options.mean or (),
+            std=options.std or (),
+        )
+        recipe = replace(recipe, network=network)
     elif options.weights or options.mean or options.std:
         raise ValueError(
             "--weights, --mean and --std are those of a network of one's own: give --model MODULE:FACTORY too"
