@@ -17,6 +17,7 @@ The records, for each library, PES in 16 and 128:
 
     python -m studies.processor_power zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --alone \\
         --cycles 1200 --pes PES --liberty FILE ... --json studies/records/processor-PES-NODE.json
+    the same with --cycles 2500 --pes 16 since the walker reads ahead, to studies/records/processor-16-ahead-NODE.json
     python -m studies.pe_variants zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --cycles 2000 \\
         --liberty FILE ... --json studies/records/elements-NODE.json
     python -m studies.pe_variants zoo/vgg16-cifar10.safetensors --data cifar10 --layer conv2_1 --cycles 2000 --only \\
@@ -96,6 +97,11 @@ def processors(node: int) -> tuple[Measured, Measured]:
     return small, large
 
 
+def reading_ahead(node: int) -> Measured:
+    """The smaller size since its walker reads ahead: what does not grow with the elements is measured there."""
+    return Measured(PES[0], json.loads((RECORDS / f"processor-{PES[0]}-ahead-{node}.json").read_text(encoding="utf-8")))
+
+
 def elements(node: int) -> dict[str, dict[str, Any]]:
     """Records of pe_variants.py at 28 nm, by name."""
     record = json.loads((RECORDS / f"elements-{node}.json").read_text())
@@ -121,10 +127,9 @@ def interval(values: list[float]) -> Interval:
     return Interval(low=rounded[0], value=rounded[1], high=rounded[2])
 
 
-def line(small: float, large: float) -> tuple[float, float]:
-    """What does not grow with the elements, and what each adds, through both measured sizes."""
-    slope = (large - small) / (PES[1] - PES[0])
-    return small - PES[0] * slope, slope
+def growth(small: float, large: float) -> float:
+    """What each element adds, through both measured sizes."""
+    return (large - small) / (PES[1] - PES[0])
 
 
 def constants() -> dict[str, Interval]:
@@ -136,6 +141,7 @@ def constants() -> dict[str, Interval]:
 
     for node in NODES:
         small, large = processors(node)
+        now = reading_ahead(node)
         alone = elements(node)
         gate = alone["ours, 5 mantissa bits"]["idle_fj"] * 1e-3
         for index, bound in enumerate(BOUNDS):
@@ -147,12 +153,12 @@ def constants() -> dict[str, Interval]:
             add("logic.encoder_byte", large.energy(HANDLING, bound) * large.cycles / (large.rows + large.bytes))
             grown = 0.0
             for key, clock in (("control_cycle", False), ("clock_cycle", True)):
-                fixed, slope = line(*(p.energy(p.rest, bound, clock=clock) for p in (small, large)))
-                add(f"logic.{key}", fixed)
+                slope = growth(*(p.energy(p.rest, bound, clock=clock) for p in (small, large)))
+                add(f"logic.{key}", now.energy(now.rest, bound, clock=clock) - now.pes * slope)
                 grown += slope
             add("logic.lane_cycle", gate + grown + large.energy(BIASES, bound) / large.pes)
-        fixed, slope = line(small.area_um2(), large.area_um2())
-        add("logic.control_area", fixed)
+        slope = growth(small.area_um2(), large.area_um2())
+        add("logic.control_area", now.area_um2() - now.pes * slope)
         add("logic.pe_area", slope)
         add("logic.leakage", large.leakage_mw_per_mm2)
         for key, name in (
