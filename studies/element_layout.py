@@ -1,6 +1,6 @@
 """What wires add to the energy of an element: ours and those of the designs it is compared with, each laid out alike.
 
-Number: Table "elements with their wires" of docs/explanation/synthesis.md, and the bounds of ``logic.wires``.
+Number: what docs/explanation/synthesis.md, "A lane with its wires", says of elements: that one factor serves all of them.
 n: one layer on one image, 16 lanes; the cycles and operations printed.
 Machine: any; nothing is timed. Versions: of Yosys, OpenSTA and KLayout, stated in docs/explanation/synthesis.md.
 Needs: IHP's kit (docs/how-to/layout.md).

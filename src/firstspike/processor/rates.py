@@ -127,9 +127,12 @@ def memory_ns(processor: ProcessorSpec, weight_bits: int, technology: Technology
     None where the technology does not know.
     """
     parts = memories(processor, weight_bits, technology)
-    access = [part.access_ns for part in (parts.weight, parts.activation, parts.membrane)]
-    behind = technology.logic.behind_memory
-    return None if behind is None or None in access else max(ns for ns in access if ns is not None) + behind.value
+    behind, lanes = technology.logic.behind_memory, technology.logic.behind_weights
+    if behind is None:
+        return None
+    paths = ((parts.weight, lanes or behind), (parts.activation, behind), (parts.membrane, behind))
+    sums = [part.access_ns + logic.value for part, logic in paths if part.access_ns is not None]
+    return max(sums) if len(sums) == len(paths) else None
 
 
 def clock_pj(technology: Technology, pes: int) -> Interval:

@@ -37,7 +37,14 @@ LOGIC_UNITS = MappingProxyType(
 """Constants of the logic and the unit each must have."""
 
 OPTIONAL_UNITS = MappingProxyType(
-    {"wires": "1", "zero_operation": "pJ", "unpack_bit": "pJ/bit", "unpacker_area": "um2", "behind_memory": "ns"}
+    {
+        "wires": "1",
+        "zero_operation": "pJ",
+        "unpack_bit": "pJ/bit",
+        "unpacker_area": "um2",
+        "behind_memory": "ns",
+        "behind_weights": "ns",
+    }
 )
 """Constants of the logic that a file may leave out, and the unit each must have."""
 
@@ -100,7 +107,8 @@ class Logic:
         zero_operation: energy of a weight of zero that comes to a lane; None: what `pe_operation` is.
         unpack_bit: energy of a bit of packed weight rows, from the DRAM port to the row's register.
         unpacker_area: area of the unpacker per lane.
-        behind_memory: delay of the logic between a memory's data and the next register.
+        behind_memory: delay of the logic between the data of the activation buffer and the next register.
+        behind_weights: the same of a weight bank; None: as `behind_memory`.
     """
 
     pe_operation: Constant
@@ -118,6 +126,7 @@ class Logic:
     unpack_bit: Constant | None = None
     unpacker_area: Constant | None = None
     behind_memory: Constant | None = None
+    behind_weights: Constant | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
