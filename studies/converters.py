@@ -2,9 +2,10 @@
 
     python -m studies.converters --model resnet:resnet20 --weights FILE --mean M,M,M --std S,S,S --data-root FOLDER
 
-All three see the same calibration images and the same test images. The rivals keep float32 weights and analogue pixels,
-repeated in every step; their neurons fire by rate, sinabs' several times a step. Their logits are summed over the steps,
-and read after each number of --steps. firstspike has 5-bit weights and one spike a neuron, and is run by the integer engine.
+All three see the same calibration images and the same test images. The rivals keep float32 weights and analogue, normalised
+pixels, repeated in every step, and get the network written with modules, which they need. Their neurons fire by rate,
+sinabs' several times a step; their logits are summed over the steps, and read after each number of --steps. firstspike has
+5-bit weights and one spike a neuron, and is run by the integer engine.
 
 SpikingJelly: `RateCodingRecipe` with modes "Max" and "99.9%", `LocalThresholdBalancingRecipe`. sinabs takes what
 `from_model` takes, once with its lower bound of a membrane and once without.
@@ -15,6 +16,7 @@ n: --limit test images, spread evenly over the set. Machine and versions: printe
 
 import argparse
 import json
+import operator
 import platform
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.passes import shape_prop
 from torch.nn import functional
 
 import firstspike as fs
@@ -34,18 +37,48 @@ Accuracies = dict[int, float]
 """Accuracy in % by number of steps."""
 
 
-def with_modules(network: nn.Module) -> fx.GraphModule:
-    """The same network with a module for every ReLU, which is what the rivals replace."""
+def with_modules(network: nn.Module, example: Tensor) -> fx.GraphModule:
+    """The same network written with modules alone, which is what the rivals take: they refuse or pass over functions.
+
+    ReLUs, the global average and its flattening become modules; a shortcut that takes every second pixel and pads channels
+    becomes a 1x1 convolution of zeros and ones.
+    """
     traced = fx.symbolic_trace(network)
+    shape_prop.ShapeProp(traced).propagate(example)
     for index, node in enumerate(list(traced.graph.nodes)):
-        if node.op == "call_function" and node.target in (functional.relu, torch.relu):
-            traced.add_submodule(f"relu_{index}", nn.ReLU())
-            with traced.graph.inserting_after(node):
-                module = traced.graph.call_module(f"relu_{index}", (node.args[0],))
-            node.replace_all_uses_with(module)
-            traced.graph.erase_node(node)
+        module: nn.Module
+        source = node.args[0] if node.args else None
+        if node.target in (operator.iadd, operator.add):
+            node.target = operator.add
+            continue
+        if node.target in (functional.relu, torch.relu):
+            module = nn.ReLU()
+        elif node.target is functional.avg_pool2d and node.meta["tensor_meta"].shape[2:] == (1, 1):
+            module = nn.AdaptiveAvgPool2d(1)
+        elif node.op == "call_method" and node.target == "view" and len(node.meta["tensor_meta"].shape) == 2:
+            module = nn.Flatten()
+        elif node.target is functional.pad:
+            sliced = source
+            source = sliced.args[0]
+            inputs, outputs = source.meta["tensor_meta"].shape[1], node.meta["tensor_meta"].shape[1]
+            stride = source.meta["tensor_meta"].shape[2] // node.meta["tensor_meta"].shape[2]
+            before = node.args[1][4]
+            module = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            weight = torch.zeros(outputs, inputs)
+            weight[before : before + inputs] = torch.eye(inputs)
+            module.weight.data.copy_(weight[:, :, None, None])
+        else:
+            continue
+        traced.add_submodule(f"module_{index}", module)
+        with traced.graph.inserting_after(node):
+            made = traced.graph.call_module(f"module_{index}", (source,))
+        made.meta = node.meta
+        node.replace_all_uses_with(made)
+        traced.graph.erase_node(node)
+    traced.graph.eliminate_dead_code()
     traced.recompile()
-    return traced.eval()
+    torch.testing.assert_close(traced.eval()(example), network(example))
+    return traced
 
 
 def right(logits: Tensor, labels: Tensor) -> int:
@@ -75,7 +108,7 @@ def spikingjelly(network: nn.Module, recipe: str, calibration: Tensor) -> Callab
 
     batches = [(part,) for part in calibration.split(64)]
     chosen = LocalThresholdBalancingRecipe(batches) if recipe == "balanced" else RateCodingRecipe(batches, mode=recipe)
-    snn = ann2snn.Converter(chosen).convert(with_modules(network)).eval()
+    snn = ann2snn.Converter(chosen).convert(with_modules(network, calibration[:2])).eval()
 
     def logits(images: Tensor) -> Iterator[Tensor]:
         spiking.reset_net(snn)
@@ -85,11 +118,15 @@ def spikingjelly(network: nn.Module, recipe: str, calibration: Tensor) -> Callab
     return logits
 
 
-def sinabs(network: nn.Module, lowest: float | None, steps: int) -> Callable[[Tensor], Iterator[Tensor]]:
+def sinabs(
+    network: nn.Module, calibration: Tensor, lowest: float | None, steps: int
+) -> Callable[[Tensor], Iterator[Tensor]]:
     """Logits step by step of sinabs' converted network, all steps of a batch computed at once."""
     from sinabs.from_torch import from_model
 
-    snn = from_model(with_modules(network), num_timesteps=steps, min_v_mem=lowest, synops=False).spiking_model.eval()  # type: ignore[arg-type]
+    snn = from_model(
+        with_modules(network, calibration[:2]), num_timesteps=steps, min_v_mem=lowest, synops=False
+    ).spiking_model.eval()  # type: ignore[arg-type]
 
     def logits(images: Tensor) -> Iterator[Tensor]:
         for module in snn.modules():
@@ -129,13 +166,17 @@ def main() -> None:
     parser.add_argument("--windows", type=lambda text: [*map(int, text.split(","))], default=[16, 24])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    network = own.load_weights(own.build(options.model), options.weights).eval()
-    if options.mean:
-        network = own.Normalised(network, mean=options.mean, std=options.std).eval()
+    plain = own.load_weights(own.build(options.model), options.weights).eval()
+    network = own.normalised(plain, options.mean, options.std).eval()
     test = load("cifar10", split="test", data_root=options.data_root).limit(options.limit)
     x, labels = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
     training = load("cifar10", split="train", data_root=options.data_root).limit(options.images)
     calibration = torch.from_numpy(training.pixels())
+    spread = [
+        torch.tensor(values or default)[:, None, None]
+        for values, default in ((options.mean, [0.0]), (options.std, [1.0]))
+    ]
+    normal, normal_x = ((images - spread[0]) / spread[1] for images in (calibration, x))
     rows: dict[str, Accuracies] = {}
     with torch.no_grad():
         relu = 100 * sum(
@@ -146,17 +187,17 @@ def main() -> None:
         print(f"{len(x)} test images, ReLU {relu:.2f} %; {machine.partition(': ')[2] or platform.machine()}; "
               f"{', '.join(f'{name} {version(name)}' for name in names)}", flush=True)  # fmt: skip
         rivals: dict[str, Callable[[], Callable[[Tensor], Iterator[Tensor]]]] = {
-            "SpikingJelly, Max": lambda: spikingjelly(network, "Max", calibration),
-            "SpikingJelly, 99.9%": lambda: spikingjelly(network, "99.9%", calibration),
-            "SpikingJelly, balanced": lambda: spikingjelly(network, "balanced", calibration),
-            "sinabs": lambda: sinabs(network, -1.0, max(options.steps)),
-            "sinabs, no lower bound": lambda: sinabs(network, None, max(options.steps)),
+            "SpikingJelly, 99.9%": lambda: spikingjelly(plain, "99.9%", normal),
+            "sinabs": lambda: sinabs(plain, normal, -1.0, max(options.steps)),
+            "SpikingJelly, balanced": lambda: spikingjelly(plain, "balanced", normal),
+            "sinabs, no lower bound": lambda: sinabs(plain, normal, None, max(options.steps)),
+            "SpikingJelly, Max": lambda: spikingjelly(plain, "Max", normal),
         }
         rows["firstspike"] = firstspike(network, calibration, x, labels, options.windows)
         show("firstspike", rows["firstspike"], relu)
         for name, made in rivals.items():
             batch = 2 if name.startswith("sinabs") else BATCH
-            rows[name] = accuracies(options.steps, x, labels, batch, made())
+            rows[name] = accuracies(options.steps, normal_x, labels, batch, made())
             show(name, rows[name], relu)
     if options.json:
         record = {"model": options.model, "images": len(x), "relu": relu, "accuracy": rows}
