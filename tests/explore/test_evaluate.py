@@ -129,17 +129,17 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
 
 
 def test_cells_say_whether_memories_meet_the_clock(digits_model: Path, tmp_path: Path) -> None:
-    """Low-leakage cells: 250 MHz is met, 400 MHz is not; the energy is theirs."""
+    """Low-leakage cells: 250 MHz is met, 500 MHz is not; the energy is theirs."""
     text = TEXT.replace("net.safetensors", str(digits_model)) + "cells: lstp\n"
     job = prepare(space.parse(text, name="space.yaml"), cache=tmp_path / "traces")
     evaluator = Evaluator(job)
     design = {"network": str(digits_model), "code.T": 24, "processor.pes": 128}
-    fast, slow = (evaluator.evaluate({**design, "processor.clock_mhz": clock}) for clock in (400.0, 250.0))
+    fast, slow = (evaluator.evaluate({**design, "processor.clock_mhz": clock}) for clock in (500.0, 250.0))
     assert slow["meets_clock"] and not fast["meets_clock"]
     assert slow["memory_ns"] == fast["memory_ns"]
     other = prepare(space.parse(text.replace("lstp", "hp"), name="space.yaml"), cache=tmp_path / "traces")
     assert other.digest != job.digest
-    assert Evaluator(other).evaluate({**design, "processor.clock_mhz": 400.0})["meets_clock"]
+    assert Evaluator(other).evaluate({**design, "processor.clock_mhz": 500.0})["meets_clock"]
     assert defaults(job)[str(digits_model)]["energy_uj"] > 0
     with pytest.raises(space.SpaceError, match="cells must be one of lstp, lop, hp, not 'sram'"):
         space.parse(text.replace("lstp", "sram"), name="space.yaml")
