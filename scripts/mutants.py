@@ -47,6 +47,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "firstspike/rtl": HARDWARE,
     "firstspike/verify": ("tests/verify/test_simulator.py", *HARDWARE),
     "firstspike/cat/calibrate.py": ("tests/cat/test_calibrate.py", "tests/cat/test_structures.py"),
+    "firstspike/cat/ties.py": ("tests/cat/test_ties.py", "tests/cat/test_calibrate.py"),
     "firstspike/cat/rounding.py": ("tests/cat/test_rounding.py", "tests/cat/test_calibrate.py"),
     "firstspike/train/teacher": ("tests/train/teacher", "tests/train/test_distillation.py"),
 }
