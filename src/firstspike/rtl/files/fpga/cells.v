@@ -1,6 +1,7 @@
 // Simulation models of the ECP5's hard blocks that Yosys leaves without one: block RAM and phase-locked loop.
 
-// Block RAM without output registers; both ports of one width, or A writes and B reads 36 bits.
+// Block RAM without output registers; two ports of up to 18 bits, or A writes and B reads 36. Yosys gives
+// even a port that nothing uses a width and a mode of writing.
 module DP16KD (
     input wire DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1, DIA0,
     input wire ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0,
@@ -55,25 +56,27 @@ module DP16KD (
 
     generate
         if (DATA_WIDTH_A == 36) begin : both
-            always @(posedge CLKA) begin
+            always @(posedge CLKA)
                 if (CEA && WEA) begin
                     words[{ada[13:5], 1'b0}] <= merged(words[{ada[13:5], 1'b0}], wide[17:0], {2'd0, ada[1:0]}, 18);
                     words[{ada[13:5], 1'b1}] <= merged(words[{ada[13:5], 1'b1}], wide[35:18], {2'd0, ada[3:2]}, 18);
                 end
+            always @(posedge CLKB)
                 if (CEB) {high, low} <= RSTB ? 36'd0 : {words[{adb[13:5], 1'b1}], words[{adb[13:5], 1'b0}]};
-            end
         end else begin : single
-            always @(posedge CLKA) begin
-                if (CEA && WEA) words[ada[13:4]] <= merged(words[ada[13:4]], dia, ada[3:0], DATA_WIDTH_A);
-                else if (CEA) low <= RSTA ? 18'd0 : part(words[ada[13:4]], ada[3:0], DATA_WIDTH_A);
-                if (CEB && WEB) words[adb[13:4]] <= merged(words[adb[13:4]], dib, adb[3:0], DATA_WIDTH_B);
-                else if (CEB) high <= RSTB ? 18'd0 : part(words[adb[13:4]], adb[3:0], DATA_WIDTH_B);
+            always @(posedge CLKA) if (CEA) begin
+                if (WEA) words[ada[13:4]] <= merged(words[ada[13:4]], dia, ada[3:0], DATA_WIDTH_A);
+                if (!WEA || WRITEMODE_A == "READBEFOREWRITE") low <= RSTA ? 18'd0 : part(words[ada[13:4]], ada[3:0], DATA_WIDTH_A);
+            end
+            always @(posedge CLKB) if (CEB) begin
+                if (WEB) words[adb[13:4]] <= merged(words[adb[13:4]], dib, adb[3:0], DATA_WIDTH_B);
+                if (!WEB || WRITEMODE_B == "READBEFOREWRITE") high <= RSTB ? 18'd0 : part(words[adb[13:4]], adb[3:0], DATA_WIDTH_B);
             end
         end
     endgenerate
     initial begin
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || DATA_WIDTH_A != DATA_WIDTH_B || CLKAMUX != "CLKA" || CLKBMUX != "CLKB"
-            || WRITEMODE_A != "NORMAL" || WRITEMODE_B != "NORMAL") begin
+        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || (DATA_WIDTH_A == 36) != (DATA_WIDTH_B == 36) || CLKAMUX != "CLKA" || CLKBMUX != "CLKB"
+            || WRITEMODE_A == "WRITETHROUGH" || WRITEMODE_B == "WRITETHROUGH") begin
             $fwrite(32'h80000002, "DP16KD: a mode that this model does not have\n");
             $fatal;
         end
