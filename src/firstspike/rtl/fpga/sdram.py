@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -19,8 +19,12 @@ NOTHING, ACTIVATE, READ, WRITE, PRECHARGE, REFRESH, MODE = 0b111, 0b011, 0b101, 
 CAS_CYCLES = 2
 """CAS latency; the usual speed grades take 2 up to 100 MHz."""
 
-DELAY = 4
-"""Cycles from a READ to its first beat in a register: output register, half a cycle, CAS latency, half a cycle, register."""
+DELAY = 5
+"""Cycles from a READ to its first beat in a register: the controller's register, the pin's, half a cycle, CAS latency, half
+a cycle, register."""
+
+DRIVEN = ("command", "bank", "address", "data", "drive", "mask")
+"""What the controller gives the pins (`SdramPins`)."""
 
 DEPTH = 4
 """Words that a read may be ahead of its user."""
@@ -83,7 +87,7 @@ class SdramTiming:
 
 
 class SdramPins(Signature):
-    """Controller to the chip's pins, before the registers at the pins.
+    """Controller to the chip's pins: its registers, before those at the pins, which may be far away.
 
     Members:
         command: ras, cas, we as `NOTHING` and the others have them.
@@ -124,13 +128,15 @@ class _Registers:
         self.owed = Signal(range(DEPTH + 1))  # words of the FIFO and on their way to it
         self.read, self.write = Signal(), Signal(name="write")  # commands of this cycle
         self.hit = Signal()
+        self.pins = SdramPins(timing).create(path=("next",))  # what the pins show in the next cycle
 
 
 class SdramController(wiring.Component):
     """One burst at a time, one row open at a time; a word is one burst of the chip, so that words follow without a gap.
 
     A row is left open after a burst and closed for the next row or for a refresh. Refreshes come between words, also
-    within a long burst. Words of a read wait in a FIFO; a READ is issued only if there is a place for its word.
+    within a long burst. Words of a read wait in a FIFO; a READ is issued only if there is a place for its word. Requests
+    and written words wait in a register each, so that no path leads from the chip's state to the port's user.
 
     Ports:
         dram: bursts of words, addresses in words.
@@ -148,46 +154,48 @@ class SdramController(wiring.Component):
         m = Module()
         timing, beats, dram = self.timing, self.beats, self.dram
         r = _Registers(timing, beats)
-        due = self._refresh_timer(m)
+        due = self._refresh_timer(m, r)
+        request, write = _waiting(m, dram.request, "request"), _waiting(m, dram.write, "write")
         m.submodules.words = words = SyncFIFOBuffered(width=self.word_bits, depth=DEPTH)
         m.d.comb += [
             r.hit.eq(r.opened & (r.open_row == r.row) & (r.open_bank == r.bank)),
             dram.read.valid.eq(words.r_rdy),
             dram.read.payload.eq(words.r_data),
             words.r_en.eq(dram.read.ready),
-            self.pins.bank.eq(r.bank),
+            r.pins.bank.eq(r.bank),
         ]
         m.d.sync += [
+            *(getattr(self.pins, name).eq(getattr(r.pins, name)) for name in DRIVEN),
             r.owed.eq(r.owed + r.read - (words.r_rdy & words.r_en)),
             r.wait.eq(Mux(r.wait == 0, 0, r.wait - 1)),
             r.active.eq(Mux(r.active == 0, 0, r.active - 1)),
             r.gap.eq(Mux(r.gap == 0, 0, r.gap - 1)),
         ]
-        self._data(m, words, r.read, r.write)
+        self._data(m, r, words, write.payload)
         with m.If(r.read | r.write):
             m.d.sync += [r.place.eq(r.place + beats), r.left.eq(r.left - 1), r.gap.eq(beats - 1)]
-            m.d.comb += self.pins.address.eq(r.column)
+            m.d.comb += r.pins.address.eq(r.column)
         with m.FSM(name="sdram") as states:
             m.d.comb += self.ready.eq(states.ongoing("RUN") | states.ongoing("CLOSED") | states.ongoing("REFRESH"))
-            self._power_up(m, r.wait)
-            self._run(m, r, due)
+            self._power_up(m, r)
+            self._run(m, r, due, request, write)
             with m.State("CLOSED"), m.If(r.wait == 0):
                 m.next = "RUN"
                 with m.If(due):
                     m.next = "REFRESH"
             with m.State("REFRESH"):
-                m.d.comb += [self.pins.command.eq(REFRESH)]
+                m.d.comb += r.pins.command.eq(REFRESH)
                 m.d.sync += r.wait.eq(timing.cycles(timing.refresh_ns) - 1)
                 m.next = "RUN"
         return m
 
-    def _run(self, m: Module, r: _Registers, due: Signal) -> None:
+    def _run(self, m: Module, r: _Registers, due: Signal, request: stream.Interface, write: stream.Interface) -> None:
         """Words of the burst, rows opened and closed for them, and the next request."""
-        timing, beats, dram = self.timing, self.beats, self.dram
+        timing, beats = self.timing, self.beats
         with m.State("RUN"), m.If((r.wait == 0) & (r.gap == 0)):
             stop = due | ((r.left != 0) & r.opened & ~r.hit)
             with m.If(stop & r.opened & (r.active == 0)):
-                m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
+                m.d.comb += [r.pins.command.eq(PRECHARGE), r.pins.address.eq(1 << 10)]
                 m.d.sync += [r.opened.eq(0), r.wait.eq(timing.cycles(timing.precharge_ns) - 1)]
                 m.next = "CLOSED"
             with m.Elif(stop & r.opened):
@@ -195,29 +203,28 @@ class SdramController(wiring.Component):
             with m.Elif(due):
                 m.next = "REFRESH"
             with m.Elif((r.left != 0) & ~r.opened):
-                m.d.comb += [self.pins.command.eq(ACTIVATE), self.pins.address.eq(r.row)]
+                m.d.comb += [r.pins.command.eq(ACTIVATE), r.pins.address.eq(r.row)]
                 m.d.sync += [r.opened.eq(1), r.open_row.eq(r.row), r.open_bank.eq(r.bank)]
                 m.d.sync += r.wait.eq(timing.cycles(timing.activate_ns) - 1)
                 m.d.sync += r.active.eq(timing.cycles(timing.active_ns) - 1)
             with m.Elif(r.left != 0):
-                m.d.comb += [r.read.eq(~r.writing & (r.owed != DEPTH)), r.write.eq(r.writing & dram.write.valid)]
+                m.d.comb += [r.read.eq(~r.writing & (r.owed != DEPTH)), r.write.eq(r.writing & write.valid)]
                 with m.If(r.write):
-                    m.d.comb += [dram.write.ready.eq(1), self.pins.command.eq(WRITE)]
+                    m.d.comb += [write.ready.eq(1), r.pins.command.eq(WRITE)]
                     # The row may close a while after the last beat; the next word may come at once.
                     m.d.sync += r.active.eq(beats - 1 + timing.cycles(timing.recover_ns))
                 with m.If(r.read):
-                    m.d.comb += self.pins.command.eq(READ)
+                    m.d.comb += r.pins.command.eq(READ)
             with m.Else():
-                m.d.comb += dram.request.ready.eq(r.owed == 0)
-                with m.If(dram.request.valid & (r.owed == 0)):
-                    request = dram.request.payload
+                m.d.comb += request.ready.eq(r.owed == 0)
+                with m.If(request.valid & (r.owed == 0)):
                     m.d.sync += [
-                        r.place.eq(request.address * beats),
-                        r.left.eq(request.words),
-                        r.writing.eq(request.write),
+                        r.place.eq(request.payload.address * beats),
+                        r.left.eq(request.payload.words),
+                        r.writing.eq(request.payload.write),
                     ]
 
-    def _refresh_timer(self, m: Module) -> Signal:
+    def _refresh_timer(self, m: Module, r: _Registers) -> Signal:
         """A refresh is due."""
         timing = self.timing
         every = math.floor(timing.refresh_every_ns * timing.clock_mhz / 1000)
@@ -225,47 +232,57 @@ class SdramController(wiring.Component):
         m.d.sync += count.eq(Mux(count == every - 1, 0, count + 1))
         with m.If(count == every - 1):
             m.d.sync += due.eq(1)
-        with m.Elif(self.pins.command == REFRESH):
+        with m.Elif(r.pins.command == REFRESH):
             m.d.sync += due.eq(0)
         return due
 
-    def _power_up(self, m: Module, wait: Signal) -> None:
+    def _power_up(self, m: Module, r: _Registers) -> None:
         """Rest, precharge all banks, eight refreshes, mode register."""
-        timing = self.timing
+        timing, wait = self.timing, r.wait
         pause = timing.cycles(1000 * timing.power_up_us)
         rest, refreshes = Signal(range(pause + 1)), Signal(range(9))
         with m.State("REST"):
-            m.d.comb += self.pins.mask.eq(1)
+            m.d.comb += r.pins.mask.eq(1)
             m.d.sync += rest.eq(rest + 1)
             with m.If(rest == pause):
-                m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.address.eq(1 << 10)]
+                m.d.comb += [r.pins.command.eq(PRECHARGE), r.pins.address.eq(1 << 10)]
                 m.d.sync += wait.eq(timing.cycles(timing.precharge_ns) - 1)
                 m.next = "REFRESHES"
         with m.State("REFRESHES"), m.If(wait == 0):
-            m.d.comb += self.pins.command.eq(REFRESH)
+            m.d.comb += r.pins.command.eq(REFRESH)
             m.d.sync += [refreshes.eq(refreshes + 1), wait.eq(timing.cycles(timing.refresh_ns) - 1)]
             with m.If(refreshes == 7):
                 m.next = "MODE"
         with m.State("MODE"), m.If(wait == 0):
             length = self.beats.bit_length() - 1
-            m.d.comb += [self.pins.command.eq(MODE), self.pins.address.eq(CAS_CYCLES << 4 | length)]
+            m.d.comb += [r.pins.command.eq(MODE), r.pins.address.eq(CAS_CYCLES << 4 | length)]
             m.d.sync += wait.eq(2)
             m.next = "RUN"
 
-    def _data(self, m: Module, words: SyncFIFOBuffered, read: Signal, write: Signal) -> None:
+    def _data(self, m: Module, r: _Registers, words: SyncFIFOBuffered, word: Value) -> None:
         """Beats of a written word go out, lowest first; those of a read one are gathered."""
-        pins, beats = self.pins, self.beats
+        pins, beats = r.pins, self.beats
         sending = Signal(self.word_bits - BITS)
         driving = Signal(beats - 1)
-        word = self.dram.write.payload
-        m.d.comb += [pins.drive.eq(write | driving[0]), pins.data.eq(Mux(write, word[:BITS], sending[:BITS]))]
-        m.d.sync += [sending.eq(Mux(write, word[BITS:], sending >> BITS))]
-        m.d.sync += driving.eq(Mux(write, -1, driving >> 1))
+        m.d.comb += [pins.drive.eq(r.write | driving[0]), pins.data.eq(Mux(r.write, word[:BITS], sending[:BITS]))]
+        m.d.sync += [sending.eq(Mux(r.write, word[BITS:], sending >> BITS))]
+        m.d.sync += driving.eq(Mux(r.write, -1, driving >> 1))
         beat, gathered = Signal(BITS), Signal(self.word_bits)
         coming = Signal(DELAY + beats)  # a READ was issued so many cycles ago
         m.d.sync += [
-            beat.eq(pins.capture),
+            beat.eq(self.pins.capture),
             gathered.eq(Cat(gathered[BITS:], beat)),
-            coming.eq(Cat(read, coming)),
+            coming.eq(Cat(r.read, coming)),
         ]
         m.d.comb += [words.w_data.eq(gathered), words.w_en.eq(coming[DELAY + beats - 1])]
+
+
+def _waiting(m: Module, source: stream.Interface, name: str) -> stream.Interface:
+    """A stream behind a register: whether it is ready comes from a flip-flop; it passes on every other cycle at most."""
+    target = stream.Signature(source.payload.shape()).create(path=(name,))
+    m.d.comb += source.ready.eq(~target.valid)
+    with m.If(~target.valid):
+        m.d.sync += [target.payload.eq(source.payload), target.valid.eq(source.valid)]
+    with m.Elif(target.ready):
+        m.d.sync += target.valid.eq(0)
+    return target
