@@ -10,9 +10,11 @@ from firstspike.rtl.blocks.sram import ReadPort, SramPort
 class BufferSwitch(wiring.Component):
     """Joins the users of the activation buffer to its one port.
 
-    The executor waits in a state of its own while the walker walks a window or the transfer unit moves a burst.
+    The executor waits in a state of its own while the walker walks a window or the transfer unit moves a burst. Whose
+    address it is comes from registers alone, so that it is early at every block RAM of an FPGA.
 
     Ports:
+        transferring: it is the transfer unit's.
         walker: reads the words of windows.
         executor: reads residuals, writes results.
         transfer: reads or writes a burst.
@@ -22,6 +24,7 @@ class BufferSwitch(wiring.Component):
     def __init__(self, word_bits: int, address_bits: int) -> None:
         super().__init__(
             {
+                "transferring": In(1),
                 "walker": In(ReadPort(word_bits, address_bits)),
                 "executor": In(SramPort(word_bits, address_bits)),
                 "transfer": In(SramPort(word_bits, address_bits)),
@@ -37,9 +40,9 @@ class BufferSwitch(wiring.Component):
             memory.enable.eq(walker.enable | executor.enable | transfer.enable),
             memory.write.eq((executor.enable & executor.write) | (transfer.enable & transfer.write)),
             memory.address.eq(
-                Mux(transfer.enable, transfer.address, Mux(executor.enable, executor.address, walker.address))
+                Mux(self.transferring, transfer.address, Mux(executor.enable, executor.address, walker.address))
             ),
-            memory.write_data.eq(Mux(transfer.enable, transfer.write_data, executor.write_data)),
+            memory.write_data.eq(Mux(self.transferring, transfer.write_data, executor.write_data)),
             *(user.read_data.eq(memory.read_data) for user in (executor, transfer)),
             walker.data.eq(memory.read_data),
         ]

@@ -97,15 +97,16 @@ class Cursor(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         starts, strides = self.starts, self.strides
-        ends = Signal(ENDS)
+        here, ends = Signal(ENDS, name="here"), Signal(ENDS)
         height = Signal(16)
         width = Signal(16)
         maps = Signal(16)
         m.d.comb += [
-            ends.line.eq(width == strides.width - 1),
-            ends.map.eq(ends.line & (height == strides.height - 1)),
-            self.last.eq(ends.map & (maps == strides.repeat - 1)),
+            here.line.eq(width == strides.width - 1),
+            here.map.eq(here.line & (height == strides.height - 1)),
         ]
+        # Known in time: a pixel takes three cycles at least.
+        m.d.sync += [ends.eq(here), self.last.eq(here.map & (maps == strides.repeat - 1))]
         with m.If(self.take):
             m.d.sync += [counter.eq(0) for counter in (height, width, maps, self.pixel)]
             m.d.sync += [self.y.eq(starts.origin_y), self.x.eq(starts.origin_x)]

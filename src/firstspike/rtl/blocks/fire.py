@@ -55,11 +55,13 @@ class FireUnit(wiring.Component):
             table.read.enable.eq(reading),
             table.read.address.eq(Mux(control.slot, steps, 0) + Mux(control.start, 0, request)),
             sweep.theta.eq(table.read.data),
-            sweep.add.eq(control.add & active),
-            sweep.compare.eq(control.compare & active),
             control.done.eq(active & (request == steps)),
         ]
-        m.d.sync += active.eq(reading)
+        m.d.sync += [
+            active.eq(reading),
+            sweep.add.eq(control.add & reading),
+            sweep.compare.eq(control.compare & reading),
+        ]
         with m.If(reading):
             m.d.sync += [
                 request.eq(Mux(control.start, 1, request + 1)),

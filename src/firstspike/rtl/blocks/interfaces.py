@@ -210,8 +210,8 @@ class SweepControl(Signature):
     Members:
         slot: thresholds of the operation.
         start: the cycle before the first step is read.
-        add: this sweep adds a residual.
-        compare: this sweep fires.
+        add: this sweep adds a residual; from ``start`` on.
+        compare: this sweep fires; from ``start`` on.
         done: (back) last cycle of the sweep.
     """
 

@@ -1,6 +1,6 @@
 """Logarithmic processing element: adds one spike's product to a membrane without a multiplier (numerics, section 3)."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -64,14 +64,18 @@ class LogPE(wiring.Component):
         magnitude = Signal(p.product_bits)
         negative = Signal()
         valid = Signal()
-        octaves = time >> p.tau_bits, logarithm >> p.rho_bits
+        # A constant, shifted by what the integer parts of the two logarithms leave of ``S``.
+        shift = Signal(range(p.shift_base + 1))
+        m.d.comb += shift.eq(
+            (self.shift if p.shift_bits else p.shift_base) - (time >> p.tau_bits) - (logarithm >> p.rho_bits)
+        )
         m.d.sync += valid.eq(self.enable & ~zero)
         if p.late_shift:
-            kept = [Signal(value.shape(), name=f"kept{index}") for index, value in enumerate((mantissa, *octaves))]
-            m.d.comb += magnitude.eq(self._shifted(m, *kept))
-            registered = [target.eq(value) for target, value in zip(kept, (mantissa, *octaves), strict=True)]
+            kept_mantissa, kept_shift = Signal.like(mantissa), Signal.like(shift)
+            m.d.comb += magnitude.eq(kept_mantissa << kept_shift)
+            registered = [kept_mantissa.eq(mantissa), kept_shift.eq(shift)]
         else:
-            registered = [magnitude.eq(self._shifted(m, mantissa, *octaves))]
+            registered = [magnitude.eq(mantissa << shift)]
         with m.If(self.enable & ~zero):
             m.d.sync += [*registered, negative.eq(self.code[-1])]
 
@@ -88,13 +92,6 @@ class LogPE(wiring.Component):
         with m.Elif(valid | self.add):
             m.d.sync += self.membrane.eq(total)
         return m
-
-    def _shifted(self, m: Module, mantissa: Value, time: Value, level: Value) -> Value:
-        """A constant, shifted by what the integer parts of the two logarithms leave of ``S``."""
-        p = self.parameters
-        shift = Signal(range(p.shift_base + 1))
-        m.d.comb += shift.eq((self.shift if p.shift_bits else p.shift_base) - time - level)
-        return mantissa << shift
 
     def _table(self, m: Module, mantissa: Signal, fractions: Cat) -> None:
         p = self.parameters

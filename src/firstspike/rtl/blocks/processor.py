@@ -108,6 +108,7 @@ class ProcessorTop(wiring.Component):
             loader.start.eq(self.start),
             loader.released.eq(executor.transfer.done),
             dram.transferring.eq(transfer.active),
+            buffer.transferring.eq(transfer.active),
             encoder.earliest.eq(pool.earliest),
             self.operation.eq(executor.operation.valid & executor.operation.ready),
             self.done.eq(executor.halted),
