@@ -1,5 +1,7 @@
 """The input generator against a naive walk, with its consumer held back at random, and the stream rule."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator, SimulatorContext
@@ -30,17 +32,21 @@ def _naive(
     return spikes
 
 
-@pytest.mark.parametrize("density", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize(("density", "outside"), [(0.0, False), (0.4, False), (0.4, True), (1.0, True)])
 @pytest.mark.parametrize("readiness", [1.0, 0.5])
 @pytest.mark.parametrize(("word", "words"), [(0, 2), (1, 1)])
-def test_spikes_of_windows(density: float, readiness: float, word: int, words: int) -> None:
-    """All windows of a padded 3 x 2 kernel; a spike that is not taken stays; without stalls the cycles are the formula's."""
+def test_spikes_of_windows(density: float, outside: bool, readiness: float, word: int, words: int) -> None:
+    """All windows of a padded 3 x 2 kernel; a spike that is not taken stays; without stalls the cycles are the formula's.
+
+    The walker that reads outside the map too finds spikes there.
+    """
     rng = np.random.default_rng(int(10 * density) + word)
     shape = (HEIGHT, WIDTH, 4 * WORDS)
     memory = np.where(rng.random(shape) < density, rng.integers(0, 24, shape), 255)
     flat = [int.from_bytes(bytes(int(b) for b in row), "little") for row in memory.reshape(-1, 4)]
+    flat += [0x05040302] * (64 - len(flat))
     kernel = (3, 2)
-    walker = Walker(PARAMETERS, 6, 8)
+    walker = Walker(replace(PARAMETERS, long_wires=outside), 6, 8)
     window = walker.window
 
     async def bench(ctx: SimulatorContext) -> None:

@@ -1,30 +1,34 @@
 """``firstspike rtl fpga`` and ``rtl board``: a board's bitstream, and a network on the board."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
+from rich.table import Table
+
 from firstspike.cli.common import chosen_images, chosen_network, chosen_processor, run_all, table, write_json
+from firstspike.data import ImageSet
 from firstspike.processor import cycles
 from firstspike.rtl.fpga import build
 from firstspike.rtl.fpga.system import SystemParameters
 from firstspike.rtl.parameters import Parameters
+from firstspike.spiking import SpikingNetwork
 from firstspike.terminal import console
 from firstspike.verify import board as boards
+from firstspike.verify import fpga as netlists
 
 
 def fpga(options: argparse.Namespace) -> None:
-    """Build, and print one table: cells, clock, images a second by the cycle model.
+    """Build, and print one table: cells, clock, images a second by the cycle model; what the netlist does, if asked for.
 
     Raises:
-        RuntimeError: a tool is missing or failed, or the clock is not met.
+        RuntimeError: a tool is missing or failed, the clock is not met, or a logit of the netlist differs.
     """
     snn, processor = chosen_network(options.network), chosen_processor(options)
     images = chosen_images(options, snn, limit=options.limit)
-    parameters = replace(Parameters.of(snn.network, processor), late_shift=True)
+    system = SystemParameters(parameters=Parameters.of(snn.network, processor).on_fpga())
     out = Path(options.out)
     found = build.build(
-        SystemParameters(parameters=parameters),
+        system,
         out,
         board=options.board,
         seed=options.seed,
@@ -38,15 +42,36 @@ def fpga(options: argparse.Namespace) -> None:
     shown.add_row("clock, MHz", f"{found.clock_mhz:g}")
     shown.add_row("reached after routing, MHz", f"{found.reached_mhz:.1f}")
     shown.add_row(f"images/s, {len(images)} of {images.name}, by the cycle model", f"{rate:,.1f}")
+    run = _simulated(snn, images, system, out, counts, shown) if options.simulate else None
     console.print(shown)
     record = found.record() | {"network": str(options.network), "board": options.board, "pes": processor.pes}
-    write_json(options.json, record | {"dataset": images.name, "images": len(images), "images_per_second": rate})
+    record |= {"dataset": images.name, "images": len(images), "images_per_second": rate}
+    write_json(options.json, record | ({"netlist": run.json()} if run else {}))
+    if run and run.differences:
+        raise RuntimeError(
+            f"the netlist's logits must equal the engine's, not differ in {len(run.differences)} images, the first of them "
+            f"{run.differences[0]}: Yosys or the design is at fault, so keep {out / 'top.json'} and report it"
+        )
     if not found.met:
         raise RuntimeError(
             f"the design must reach its clock of {found.clock_mhz:g} MHz, not {found.reached_mhz:.1f}; take another --seed, "
             f"or --clock-mhz {int(found.reached_mhz) // 10 * 10}"
         )
     console.print(f"bitstream: {out / 'top.bit'}; load it with: openFPGALoader -b {options.board} {out / 'top.bit'}")
+
+
+def _simulated(
+    snn: SpikingNetwork, images: ImageSet, system: SystemParameters, out: Path, counts: cycles.Counts, shown: Table
+) -> boards.BoardRun:
+    """The images on the netlist; adds its rows to the table."""
+    console.print("simulation of the netlist ...", highlight=False)
+    whole = len(images) // system.parameters.processor.images * system.parameters.processor.images
+    times, labels = snn.encode(images.pixels(0, whole)), images.labels[:whole]
+    run = netlists.run_netlist(snn.network, times, labels, system, out)
+    equal = run.images - len(run.differences)
+    shown.add_row("images on the netlist with the engine's logits", f"{equal:,} of {run.images:,}")
+    shown.add_row("cycles on the netlist over the cycle model's", f"{sum(run.cycles) / float(counts.cycles.sum()):.4f}")
+    return run
 
 
 def board(options: argparse.Namespace) -> None:

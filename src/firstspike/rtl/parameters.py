@@ -1,6 +1,6 @@
 """One parameter object for all blocks: the processor, and the number system it is built for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firstspike.arith import PLANES, Code, LogWeights, shift_base
 from firstspike.compiler.channels import resolve
@@ -23,6 +23,9 @@ class Parameters:
             have ``S``, which is wired.
         late_shift: the processing element shifts behind its pipeline register, not before it: for FPGAs, whose memories
             answer late and whose adders are quick. Same results in the same cycles.
+        long_wires: what goes to the activation buffer waits for little: it is read where nothing uses the word (outside
+            the map, behind the last word), and the walker compares the window's position beside its own: for FPGAs,
+            where the way to all block RAMs takes half a cycle. Same results in the same cycles.
 
     Raises:
         ValueError: a row of membranes is wider than a wire may be.
@@ -33,6 +36,7 @@ class Parameters:
     weights: LogWeights
     largest_shift: int | None = None
     late_shift: bool = False
+    long_wires: bool = False
 
     def __post_init__(self) -> None:
         processor = self.processor
@@ -56,6 +60,10 @@ class Parameters:
             weights=network.weights,
             largest_shift=None if wired else max(shifts),
         )
+
+    def on_fpga(self) -> "Parameters":
+        """The same processor as FPGAs take it best."""
+        return replace(self, late_shift=True, long_wires=True)
 
     @property
     def shift_bits(self) -> int:

@@ -164,7 +164,7 @@ class Executor(wiring.Component):
         """RESIDUAL, ADD: spike times of another map into the lanes, then a sweep that adds their thresholds."""
         with m.State("RESIDUAL"):
             m.d.comb += [
-                self.buffer.enable.eq(index != d.residual_words),
+                self.buffer.enable.eq(1 if self.parameters.long_wires else index != d.residual_words),
                 self.buffer.address.eq(cursor.residual + index),
                 self.times.load.eq(index != 0),
             ]
@@ -173,7 +173,7 @@ class Executor(wiring.Component):
                 m.d.sync += index.eq(0)
                 m.next = "ADD_START"
         with m.State("ADD_START"):
-            m.d.comb += self.sweep.start.eq(1)
+            m.d.comb += [self.sweep.start.eq(1), self.sweep.add.eq(1)]
             m.next = "ADD"
         with m.State("ADD"):
             m.d.comb += self.sweep.add.eq(1)
@@ -186,7 +186,7 @@ class Executor(wiring.Component):
             m.d.comb += [self.sums.enable.eq(1), self.sums.write.eq(1)]
             m.next = "NEXT"
         with m.State("FIRE_START"):
-            m.d.comb += [self.sweep.start.eq(1), self.times.clear.eq(1)]
+            m.d.comb += [self.sweep.start.eq(1), self.times.clear.eq(1), self.sweep.compare.eq(1)]
             m.next = "FIRE"
         with m.State("FIRE"):
             m.d.comb += self.sweep.compare.eq(1)

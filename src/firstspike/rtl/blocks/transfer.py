@@ -21,6 +21,7 @@ class TransferUnit(wiring.Component):
     """
 
     def __init__(self, parameters: Parameters, address_bits: int) -> None:
+        self.parameters = parameters
         width = parameters.processor.word_bits
         super().__init__(
             {
@@ -64,13 +65,14 @@ class TransferUnit(wiring.Component):
                         m.d.comb += control.done.eq(1)
                         m.next = "IDLE"
             with m.State("SEND"):
-                more = Signal()
+                more, goes = Signal(), Signal()
                 m.d.comb += [
                     dram.write.valid.eq(sending),
                     more.eq(index != control.words),
-                    buffer.enable.eq(more & (~sending | dram.write.ready)),
+                    goes.eq(more & (~sending | dram.write.ready)),
+                    buffer.enable.eq(~sending | dram.write.ready if self.parameters.long_wires else goes),
                 ]
-                with m.If(buffer.enable):
+                with m.If(goes):
                     m.d.sync += [index.eq(index + 1), sending.eq(1)]
                 with m.Elif(dram.write.ready & sending):
                     m.d.sync += sending.eq(0)

@@ -1,5 +1,7 @@
 """Input generator: walks a window over the activation buffer, skips silence, delivers spikes with their weight rows."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout, View
@@ -92,13 +94,15 @@ class Walker(wiring.Component):
             m.d.comb += [getattr(here, name).eq(window.address) for name in ("address", "position", "line")]
         m.d.comb += [
             issue.eq(window.start | (active & room)),
-            within.eq((here.y >= 0) & (here.y < window.in_height) & (here.x >= 0) & (here.x < window.in_width)),
+            within.eq(self._within(here)),
             last_word.eq(~within | (here.word == window.words - 1)),
             last_x.eq(here.kernel_x == window.kernel_width - 1),
             last_y.eq(here.kernel_y == window.kernel_height - 1),
-            self.buffer.enable.eq(issue & within),
+            self.buffer.enable.eq(issue if self.parameters.long_wires else issue & within),
             self.buffer.address.eq(here.address),
         ]
+        if self.parameters.long_wires:
+            m.d.comb += within.eq(Mux(window.start, self._within(window), self._within(held)))
         with m.If(issue):
             m.d.sync += [
                 read.inside.eq(within),
@@ -122,6 +126,11 @@ class Walker(wiring.Component):
                     getattr(held, name).eq(here.line + window.in_row) for name in ("line", "position", "address")
                 ]
         return issue
+
+    def _within(self, here: Any) -> Value:
+        """A position is in the map."""
+        window = self.window
+        return (here.y >= 0) & (here.y < window.in_height) & (here.x >= 0) & (here.x < window.in_width)
 
     def _words(self, m: Module, advance: Signal, comes: Value, tag: View, data: Signal) -> Signal:
         """Word stage: delivers the spikes of a word, and advances to the word that comes; whether it has one."""
