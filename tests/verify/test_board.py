@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from rtl.vgg import random_vgg
 
-from firstspike.compiler import mapping
-from firstspike.compiler.image import assemble
 from firstspike.rtl.fpga.system import SystemParameters
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network, ProcessorSpec
@@ -41,7 +39,7 @@ def _network() -> Network:
 
 
 def _system(network: Network) -> SystemParameters:
-    return SystemParameters(parameters=replace(Parameters.of(network, PROCESSOR), late_shift=True), baud=BAUD)
+    return SystemParameters(parameters=Parameters.of(network, PROCESSOR).on_fpga(), baud=BAUD)
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +93,9 @@ def test_a_wrong_network_is_refused(program: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="the simulated netlist answers the first command with wrong bytes; not understood yet", strict=True
-)
 def test_netlist(tmp_path: Path) -> None:
     """The netlist of the ECP5's cells: SDRAM filled beforehand, images and logits over the serial line, all logits equal."""
     network = _network()
-    program = fpga.simulate(_system(network), tmp_path, netlist=True)
-    image = assemble(network, mapping.program(network, PROCESSOR), PROCESSOR)
-    line = fpga.SimulatedBoard(program, 4, image=image.data)
-    record = board.run(
-        network, SpikingNetwork(network).encode(_images(3)), np.zeros(3, dtype=np.int64), PROCESSOR, line, loaded=True
-    )
-    line.close()
+    times = SpikingNetwork(network).encode(_images(3))
+    record = fpga.run_netlist(network, times, np.zeros(3, dtype=np.int64), _system(network), tmp_path)
     assert record.images == 3 and record.differences == []

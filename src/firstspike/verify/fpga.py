@@ -11,10 +11,16 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from firstspike import files as writing
+from firstspike.compiler import mapping
+from firstspike.compiler.image import assemble
 from firstspike.rtl import yosys
 from firstspike.rtl.fpga import build
 from firstspike.rtl.fpga.system import SystemParameters
+from firstspike.spec.network import Network
+from firstspike.verify import board as board_runs
 from firstspike.verify.simulator import ToolMissing, tool, verilator
 
 SOFT, HARD = "lattice.v", "cells.v"
@@ -58,29 +64,58 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
         text = data.joinpath(name).read_text().replace("PERIOD_PS = 12500", period)
         writing.write(folder / name, text)
     writing.write(folder / "board_driver.cpp", files("firstspike.verify").joinpath("board_driver.cpp").read_text())
+    soft, hard = cells(folder)
     script = ["read_rtlil top.il", "hierarchy -top top", "proc", "opt_clean"]
     if netlist:
         # Cells become what Yosys' models of them say, in one module: every flip-flop then has the clock itself, where a
         # wire of its own from cell to cell could come after another's data.
-        soft, hard = cells(folder)
         script = ["read_json top.json", "delete =A:blackbox", "techmap -map io_map.v", f"read_verilog {soft}"]
         script += [f"read_verilog -lib {hard}", "hierarchy -top top", "proc", "flatten", "opt_expr", "opt_clean -purge"]
-    else:
-        writing.write(folder / HARD, data.joinpath(HARD).read_text())
     yosys.run([*script, "write_verilog -noattr top.v"], folder, subject="simulating a board")
     model = [root / "bin" / "verilator_bin", "--cc", "--top-module", "board", "-O3", "--Mdir", "model", "-Wno-fatal"]
     quiet = ["-Wno-WIDTH", "-Wno-lint", "-Wno-style", "-Wno-MULTIDRIVEN", "-Wno-COMBDLY"]
-    model += ["--x-assign", "fast", "--x-initial", "fast", *quiet, "board.v", "sdram.v", HARD, "top.v"]
+    model += ["--x-assign", "fast", "--x-initial", "fast", *quiet, "board.v", "sdram.v", soft, hard, "top.v"]
     tool(str(folder), model, VERILATOR_ROOT=str(root))
     generated = sorted(path.name for path in (folder / "model").glob("*.cpp"))
     whole = "".join(f'#include "model/{name}"\n' for name in generated) + '#include "board_driver.cpp"\n'
     writing.write(folder / "whole.cpp", whole)
     include = root / "include"
-    flags = [compiler, "-std=c++20", "-O1", "-w", "-pthread", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
+    # A netlist is big and runs briefly: compiling it well would take longer than it gains.
+    flags = [compiler, "-std=c++20", "-O0" if netlist else "-O1", "-w", "-pthread", "-DVM_TRACE=0", "-DVM_COVERAGE=0"]
     flags += ["-I.", "-Imodel", f"-I{include}", f"-I{include / 'vltstd'}"]
     support = [include / name for name in ("verilated.cpp", "verilated_threads.cpp")]
     tool(str(folder), [*flags, "whole.cpp", *support, "-o", "board"])
     return folder / "board"
+
+
+def run_netlist(
+    network: Network,
+    times: np.ndarray,
+    labels: np.ndarray,
+    parameters: SystemParameters,
+    folder: Path,
+) -> board_runs.BoardRun:
+    """Images on the netlist, over its serial line; the SDRAM has the network at power-up.
+
+    Args:
+        network: the integer network.
+        times: encoded inputs, whole batches, uint8 ``[n, *input_shape]``.
+        labels: classes of the images ``[n]``.
+        parameters: of the design.
+        folder: as of `simulate`.
+
+    Raises:
+        ToolMissing: as `simulate`.
+        RuntimeError: a tool failed, or a model found a fault.
+        BoardError: the board does not answer as it must.
+    """
+    processor = parameters.parameters.processor
+    program = simulate(parameters, folder, netlist=True)
+    image = assemble(network, mapping.program(network, processor), processor)
+    line = SimulatedBoard(program, parameters.divider, image=image.data)
+    record = board_runs.run(network, times, labels, processor, line, loaded=True)
+    line.close()
+    return record
 
 
 def cells(folder: Path) -> tuple[str, str]:

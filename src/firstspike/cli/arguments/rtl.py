@@ -86,6 +86,7 @@ def fpga(parser: argparse.ArgumentParser) -> None:
     add("--board", choices=("ulx3s",), default="ulx3s", help="which board (%(default)s, with its LFE5U-85F)")
     add("--out", required=True, metavar="DIR", help="folder for bitstream, netlist, constraints and logs")
     add("--seed", type=common.positive, default=1, metavar="N", help="of place and route (%(default)s)")
+    add("--simulate", action="store_true", help="run the images on the netlist too, in simulation (takes minutes)")
 
 
 def board(parser: argparse.ArgumentParser) -> None:
