@@ -52,7 +52,7 @@ rtl-coverage: $(STAMP)
 NET ?= demo/digits.safetensors
 fpga: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[fpga]"
-	$(BIN)/firstspike rtl fpga $(NET) --data digits --out build/fpga --json build/fpga.json
+	$(BIN)/firstspike rtl fpga $(NET) --data digits --simulate --out build/fpga --json build/fpga.json
 	$(BIN)/python -m pytest -m slow tests/verify/test_board.py
 
 # The native engine under the address, undefined-behaviour and thread sanitizers.
