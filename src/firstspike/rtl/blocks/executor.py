@@ -77,6 +77,7 @@ class Executor(wiring.Component):
             *(getattr(cursor.strides, name).eq(getattr(d, name)) for name in STRIDES),
         ]
         self._broadcast(m, d, slot, index, cursor)
+        m.d.sync += self.window.start.eq(0)  # a register beside the state PIXEL: the way from it is long
         with m.FSM(name="executor"):
             with m.State("TAKE"):
                 m.d.comb += self.operation.ready.eq(1)
@@ -89,6 +90,7 @@ class Executor(wiring.Component):
                     ]
                     with m.Switch(new.kind):
                         with m.Case(CONVOLVE, POOL):
+                            m.d.sync += self.window.start.eq(1)
                             m.next = "PIXEL"
                         with m.Case(LOAD, STORE):
                             m.d.comb += self.transfer.start.eq(1)
@@ -107,6 +109,7 @@ class Executor(wiring.Component):
                     m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.comb += cursor.advance.eq(1)
+                m.d.sync += self.window.start.eq(~cursor.last)
                 m.next = "PIXEL"
                 with m.If(cursor.last):
                     m.next = "TAKE"
@@ -147,7 +150,7 @@ class Executor(wiring.Component):
     def _window(self, m: Module, d: PureInterface, index: Signal) -> None:
         """PIXEL, WALK, DRAIN: all spikes of a window into the membranes, or all words into the pool unit."""
         with m.State("PIXEL"):
-            m.d.comb += [self.window.start.eq(1), self.sums.enable.eq((d.kind == CONVOLVE) & ~d.first)]
+            m.d.comb += self.sums.enable.eq((d.kind == CONVOLVE) & ~d.first)
             m.next = "WALK"
         with m.State("WALK"):
             m.d.sync += index.eq(0)

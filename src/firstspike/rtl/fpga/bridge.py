@@ -61,14 +61,13 @@ class Bridge(wiring.Component):
         m = Module()
         r = _Registers(self.word_bits, self.patience)
         self._connect(m, r)
-        with m.FSM(name="bridge") as states:
-            m.d.comb += self.running.eq(states.ongoing("RUN"))
+        with m.FSM(name="bridge"):
             self._command(m, r)
             self._write(m, r)
             with m.State("RUN"):
                 m.d.sync += r.cycles.eq(r.cycles + 1)
                 with m.If(self.done):
-                    m.d.sync += [r.answer.eq(r.cycles), r.length.eq(4)]
+                    m.d.sync += [r.answer.eq(r.cycles), r.length.eq(4), self.running.eq(0)]
                     m.next = "ECHO"
             self._answer(m, r)
             with m.State("RESET"):
@@ -119,6 +118,8 @@ class Bridge(wiring.Component):
                 m.next = "ECHO"
             with m.Case(protocol.START[0]):
                 m.d.comb += self.start.eq(1)
+                # A register beside the state: on every word of the DRAM's way to the processor.
+                m.d.sync += self.running.eq(1)
                 m.next = "RUN"
             with m.Default():
                 m.next = "RESET"

