@@ -94,7 +94,7 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "residual stays at its first pixel": (cursor, "strides.residual_pixel", "0"),
     "threshold sweep one cycle longer": (fire, "control.done.eq(active & (request == steps))", "control.done.eq(0)"),
     "pipeline not drained": (executor, 'm.next = "DRAINED"', "self._after_walk(m, d)"),
-    "one bias word too few": (loader, "self.biases.push.eq(counter <= bias)", "self.biases.push.eq(counter < bias)"),
+    "one bias word too few": (loader, "[number <= bias", "[number < bias"),
     "request not held": (
         loader,
         'with m.If(request.ready):\n                m.next = "DESCRIPTOR"',

@@ -132,7 +132,7 @@ def cells(folder: Path) -> tuple[str, str]:
     for name in ("common_sim.vh", "ccu2c_sim.vh", "cells_ff.vh"):
         writing.write(folder / name, LEFT_OUT.sub("", share.joinpath(name).read_text()))
     writing.write(folder / SOFT, '`include "common_sim.vh"\n`include "ccu2c_sim.vh"\n')
-    writing.write(folder / HARD, files("firstspike.rtl.files").joinpath("fpga", HARD).read_text())
+    writing.write(folder / HARD, files("firstspike.rtl.files").joinpath("fpga").joinpath(HARD).read_text())
     return SOFT, HARD
 
 

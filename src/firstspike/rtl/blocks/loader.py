@@ -1,6 +1,6 @@
 """Loader: fetches descriptors in order, and each operation's biases, thresholds and weight rows ahead of time."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
@@ -99,6 +99,20 @@ class Loader(wiring.Component):
             bias.eq(descriptor.bias_words),
             theta.eq(descriptor.bias_words + descriptor.theta_words),
         ]
+
+        def parts(number: Value) -> list[Value]:
+            """Whether a word is a bias's, a threshold's, a weight's."""
+            return [number <= bias, (number > bias) & (number <= theta), number > theta]
+
+        part = parts(counter)
+        if self.parameters.long_wires:
+            # Known before the word comes.
+            following = Mux(self.dram.read.valid, counter + 1, counter)
+            part = [Signal(name=f"part{index}") for index in range(3)]
+            m.d.sync += [
+                known.eq(Mux(clear, now, then))
+                for known, now, then in zip(part, parts(Const(1)), parts(following), strict=True)
+            ]
         with m.State("ASK_PAYLOAD"):
             m.d.comb += [
                 clear.eq(1),
@@ -113,9 +127,9 @@ class Loader(wiring.Component):
             m.d.comb += read.ready.eq(1)
             with m.If(read.valid):
                 m.d.comb += [
-                    self.biases.push.eq(counter <= bias),
-                    self.thresholds.push.eq((counter > bias) & (counter <= theta)),
-                    self.weights.push.eq(counter > theta),
+                    self.biases.push.eq(part[0]),
+                    self.thresholds.push.eq(part[1]),
+                    self.weights.push.eq(part[2]),
                 ]
                 m.d.sync += counter.eq(counter + 1)
                 with m.If(counter == descriptor.dram_words):

@@ -31,12 +31,14 @@ class MemoryPort(Signature):
 
 
 def owned(user: Any, memory: Any) -> list[Any]:
-    """Assignments by which ``user`` has the port of ``memory``; words of either direction may go to all users besides."""
+    """Assignments by which ``user`` has the port of ``memory``; words of either direction may go to all users besides.
+
+    So may whether a word has been read: only the user whose burst it is looks.
+    """
     statements = [
         memory.request.valid.eq(user.request.valid),
         memory.request.payload.eq(user.request.payload),
         user.request.ready.eq(memory.request.ready),
-        user.read.valid.eq(memory.read.valid),
         memory.read.ready.eq(user.read.ready),
     ]
     if hasattr(user, "write"):
@@ -72,8 +74,8 @@ class PortSwitch(wiring.Component):
         with m.Else():
             m.d.comb += owned(loader, dram)
         m.d.comb += [
-            loader.read.payload.eq(dram.read.payload),
-            transfer.read.payload.eq(dram.read.payload),
+            *(user.read.payload.eq(dram.read.payload) for user in (loader, transfer)),
+            *(user.read.valid.eq(dram.read.valid) for user in (loader, transfer)),
             dram.write.payload.eq(transfer.write.payload),
         ]
         return m

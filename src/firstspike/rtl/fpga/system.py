@@ -94,8 +94,8 @@ class System(wiring.Component):
             bridge.done.eq(processor.done),
             self.ready.eq(sdram.ready),
             self.running.eq(bridge.running),
-            processor.dram.read.payload.eq(sdram.dram.read.payload),
-            bridge.dram.read.payload.eq(sdram.dram.read.payload),
+            *(user.dram.read.payload.eq(sdram.dram.read.payload) for user in (processor, bridge)),
+            *(user.dram.read.valid.eq(sdram.dram.read.valid) for user in (processor, bridge)),
         ]
         with m.If(bridge.running):
             m.d.comb += owned(processor.dram, sdram.dram)
