@@ -41,6 +41,11 @@ class WeightBuffer(wiring.Component):
         banks = [Sram(p.processor.pes * p.weights.bits, p.weight_rows, external=self.external) for _ in (0, 1)]
         m.submodules.bank0, m.submodules.bank1 = banks
         complete, fill, row = self._unpacked(m) if p.processor.packed_rows else self._gathered(m)
+        if p.long_wires:
+            # A cycle later, as packed rows come: no spike asks for the row so early.
+            made = complete, fill, row
+            complete, fill, row = late = tuple(Signal(value.shape(), name=f"late{i}") for i, value in enumerate(made))
+            m.d.sync += [register.eq(value) for register, value in zip(late, made, strict=True)]
         fill_row = Signal(self.address_bits)
         with m.If(complete):
             m.d.sync += fill_row.eq(fill_row + 1)
