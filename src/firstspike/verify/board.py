@@ -196,7 +196,7 @@ def try_memory(board: Board) -> None:
         if board.read(place, len(data) // board.word_bytes) != data:
             raise BoardError(
                 f"the board's SDRAM must keep what is written at word {place:#x}; build for a slower clock with: "
-                "firstspike rtl fpga NETWORK --clock 60 --out DIR"
+                "firstspike rtl fpga NETWORK --clock-mhz 40 --out DIR"
             )
 
 
