@@ -1,21 +1,25 @@
-"""Inference speed of the native engine against PyTorch (float32 and bfloat16) and time-stepped simulators, one table.
+"""Inference speed of the native engine against PyTorch, int8 runtimes and time-stepped simulators, one table.
 
     python benchmarks/inference.py --json inference.json                     # random VGG-16, four densities, three batches
     python benchmarks/inference.py --network net.safetensors --json net.json # a trained network, on random images
+    python benchmarks/inference.py --network net.safetensors --int8 --images images.npy   # with OpenVINO and ONNX Runtime
     python benchmarks/inference.py --peers --batches 16 --densities 0.3      # with SpikingJelly, snnTorch and sinabs
 
-Number: median images per second, engines interleaved, the same threads for all.
+Number: median milliseconds an image, and the fastest; engines interleaved, the same threads for all.
 n: --rounds after one warm-up round.
 Machine, versions: in the record (--json).
-The simulators need the extra "bench".
+Simulators and int8 runtimes need the extra "bench".
 """
 
 import argparse
 import os
 from pathlib import Path
 
+import numpy as np
+
 from firstspike import records
 from firstspike.bench.inference import run
+from firstspike.bench.int8 import RUNTIMES
 from firstspike.bench.peers import PEERS
 from firstspike.bench.random_vgg import random_vgg
 from firstspike.spec import load, save
@@ -30,6 +34,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--int8", action="store_true")
+    parser.add_argument(
+        "--images", type=Path, help="uint8 or float images [n, *shape], an .npy file; none for random ones"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="where the random networks are kept")
     options = parser.parse_args()
@@ -40,19 +48,27 @@ def main() -> None:
         if not networks[density].exists():
             save(random_vgg(density=density), networks[density])
     measurements = []
-    print("density batch | native  float32 bfloat16 ms/image (fastest..slowest of native) | x float32  x bfloat16")
+    images = None if options.images is None else np.load(options.images)
+    others = (*(RUNTIMES if options.int8 else ()), *(PEERS if options.peers else ()))
     for network in networks.values():
         for batch in options.batches:
-            peers = tuple(PEERS) if options.peers else ()
-            r = run(load(network), batch=batch, threads=options.threads, rounds=options.rounds, peers=peers)
+            r = run(
+                load(network),
+                batch=batch,
+                threads=options.threads,
+                rounds=options.rounds,
+                peers=tuple(PEERS) if options.peers else (),
+                images=images,
+                int8=tuple(RUNTIMES) if options.int8 else (),
+            )
             measurements.append(r | {"network": str(network)})
             print(
-                f"{r['density']:7.3f} {batch:5d} | {r['native_ms_per_image']:.3f} {r['torch_fp32_ms_per_image']:.3f} "
-                f"{r['torch_bf16_ms_per_image']:.3f} ({r['native_fastest_ms_per_image']:.3f}.."
-                f"{r['native_slowest_ms_per_image']:.3f}) | {r['ratio_fp32']:.2f} {r['ratio_bf16']:.2f} "
-                + " ".join(f"{name} {r[f'{name}_ms_per_image']:.1f} ms/image" for name in peers),
-                flush=True,
+                f"density {r['density']:.3f} batch {batch} threads {r['threads']}, ms/image: median (fastest), x native"
             )
+            ratios = {"native": "", "torch_fp32": "fp32", "torch_bf16": "bf16"} | {name: name for name in others}
+            for name, ratio in ratios.items():
+                times = f"{r[f'{name}_ms_per_image']:8.3f} ({r[f'{name}_fastest_ms_per_image']:.3f})"
+                print(f"  {name:16} {times} {r[f'ratio_{ratio}'] if ratio else 1:.2f}", flush=True)
             if options.json:
                 records.write(options.json, {"measurements": measurements})
 

@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DEVELOPERS = {"baselines", "bench", "dev", "docs", "formal", "studies"}
 """Extras that nobody needs to use the package."""
 
-PEERS = {"sinabs", "snntorch", "spikingjelly"}
+PEERS = {"nncf", "onnxruntime", "openvino", "sinabs", "snntorch", "spikingjelly"}
 """What `firstspike bench` measures itself against, of the extra bench."""
 
 

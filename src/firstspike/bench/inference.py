@@ -1,20 +1,25 @@
-"""Inference speed: the native engine, the same network in PyTorch, and time-stepped simulators, interleaved in one run."""
+"""Inference speed: the native engine, the same network in PyTorch, in int8 runtimes and in time-stepped simulators."""
 
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from firstspike.bench.int8 import RUNTIMES, runtime
 from firstspike.bench.peers import PEERS, peer
-from firstspike.bench.random_vgg import densities, random_images
+from firstspike.bench.random_vgg import densities
+from firstspike.bench.twin import dense_twin
+from firstspike.engine.images import encode_images, to_float
 from firstspike.engine.native import NativeEngine
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, Synaptic
+from firstspike.spec import Network
 
 Record = dict[str, Any]
 
@@ -28,53 +33,60 @@ def run(
     path: str = "auto",
     peers: tuple[str, ...] = (),
     steps: int = 24,
-    times: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+    int8: tuple[str, ...] = (),
 ) -> Record:
     """Measure one network at one batch size.
 
     Every round runs each engine once, in turn; the first round is a warm-up. Times are of the whole forward pass: from
-    spike times (native) or from a float image in memory (PyTorch) to logits.
+    spike times (native) or from a float image in memory (the others) to logits.
 
     Args:
         network: the integer network, for example `firstspike.bench.random_vgg.random_vgg`'s.
         batch: images of one call.
-        threads: threads of the native engine and of PyTorch; None for one per processor.
+        threads: threads of the native engine and of the others; None for one per processor.
         rounds: measured rounds.
         path: the native engine's path: "auto", "event" or "dense".
         peers: time-stepped simulators to run too, of `PEERS`; each is an optional dependency (extra "bench").
         steps: time steps of the simulators.
-        times: encoded images to run (uint8 ``[n, *input_shape]``, n >= batch); None for random images.
+        images: images to run, uint8 or float ``[n, *input_shape]``, n >= batch; None for random ones.
+        int8: int8 runtimes to run too, of `int8.RUNTIMES`; each is an optional dependency (extra "bench").
 
     Returns:
         Medians over the rounds as images per second, ratios of medians, and the spread (fastest and slowest round) of
         each in milliseconds per image.
 
     Raises:
-        ValueError: an option is out of range, a peer is unknown, or the network has a layer PyTorch's twin lacks.
-        ImportError: a peer is not installed.
+        ValueError: an option is out of range or unknown, or PyTorch's twin lacks a layer of the network.
+        ImportError: a peer or a runtime is not installed.
     """
     if rounds < 1 or batch < 1:
         raise ValueError(f"rounds and batch must be at least 1, not {rounds!r} and {batch!r}")
-    for name in peers:
-        if name not in PEERS:
-            raise ValueError(f"peer must be one of {', '.join(PEERS)}, not {name!r}")
+    for kind, names, known in (("peer", peers, tuple(PEERS)), ("int8 runtime", int8, tuple(RUNTIMES))):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{kind} must be one of {', '.join(known)}, not {name!r}")
     threads = threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     engine = NativeEngine(network, threads=threads, path=path)
-    if times is None:
-        times = random_images(batch, network.input_shape, seed=7, code=network.code)
-    inputs = np.ascontiguousarray(times[:batch])
-    if len(inputs) != batch:
-        raise ValueError(f"times must hold at least {batch} images, not {len(inputs)}")
+    if images is None:
+        images = np.random.default_rng(7).random((batch, *network.input_shape), dtype=np.float32)
+    images = images[:batch]
+    if len(images) != batch:
+        raise ValueError(f"images must hold at least {batch} images, not {len(images)}")
+    inputs, pixels = encode_images(network, images), to_float(images).astype(np.float32)
+    twin = dense_twin(network)
     calls: dict[str, Callable[[], object]] = {"native": lambda: engine.logits(inputs)}
-    calls |= {f"torch_{name}": _torch_call(network, batch, dtype) for name, dtype in DTYPES.items()}
-    calls |= {name: peer(name, dense_twin(network), (batch, *network.input_shape), steps) for name in peers}
+    calls |= {f"torch_{name}": _torch_call(twin, pixels, dtype) for name, dtype in DTYPES.items()}
+    calls |= {name: runtime(name, twin, pixels, threads=threads) for name in int8}
+    calls |= {name: peer(name, twin, (batch, *network.input_shape), steps) for name in peers}
     milliseconds = interleaved(calls, rounds, batch)
     share, per_neuron = densities(network, inputs[:16], engine)
-    record = _summary(milliseconds, peers)
+    record = _summary(milliseconds, (*int8, *peers))
     record |= {"density": share, "spikes_per_neuron": per_neuron, "threads": threads, "batch": batch, "rounds": rounds}
     record |= {"path": path, "instructions": engine.instructions, "weight_bytes": engine.weight_bytes}
     record |= {"torch": torch.__version__, "processor": platform.processor() or platform.machine()}
+    record |= {package: version(package) for package in (name.removesuffix("_int8") for name in int8)}
     return record
 
 
@@ -114,39 +126,8 @@ def interleaved(calls: dict[str, Callable[[], object]], rounds: int, images: int
     return found
 
 
-def dense_twin(network: Network) -> nn.Sequential:
-    """The same layers with ReLU in PyTorch, with random weights: a chain of convolutions, poolings and linear layers.
-
-    Raises:
-        ValueError: the network branches.
-    """
-    layers: list[nn.Module] = []
-    previous = INPUT
-    for layer in network.layers:
-        if layer.inputs != (previous,):
-            raise ValueError(f"layer {layer.name!r}: a benchmarked network must be a chain, not read {layer.inputs!r}")
-        previous = layer.name
-        if isinstance(layer, MaxPool2d):
-            layers.append(nn.MaxPool2d(layer.kernel, layer.stride, layer.padding))
-        elif isinstance(layer, Flatten):
-            layers.append(nn.Flatten())
-        elif isinstance(layer, Conv2d):
-            kernel = (layer.weight_shape[2], layer.weight_shape[3])
-            inputs = layer.weight_shape[1] * layer.groups
-            layers.append(
-                nn.Conv2d(inputs, layer.outputs, kernel, layer.stride, layer.padding, layer.dilation, layer.groups)
-            )
-        else:
-            assert isinstance(layer, Linear)
-            layers.append(nn.Linear(layer.weight_shape[1], layer.outputs))
-        if isinstance(layer, Synaptic) and layer.fires:
-            layers.append(nn.ReLU())
-    return nn.Sequential(*layers).eval()
-
-
-def _torch_call(network: Network, batch: int, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
-    twin = dense_twin(network).to(dtype)
-    x = torch.rand(batch, *network.input_shape).to(dtype)
+def _torch_call(network: nn.Module, pixels: np.ndarray, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    twin, x = deepcopy(network).to(dtype), torch.from_numpy(pixels).to(dtype)
     if x.ndim == 4:
         twin = twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = x.contiguous(memory_format=torch.channels_last)

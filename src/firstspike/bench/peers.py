@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-def peer(name: str, dense: nn.Sequential, shape: tuple[int, ...], steps: int) -> Callable[[], Tensor]:
+def peer(name: str, dense: nn.Module, shape: tuple[int, ...], steps: int) -> Callable[[], Tensor]:
     """A call that runs one batch of ``shape`` through the simulator for ``steps`` time steps.
 
     Args:
@@ -17,8 +17,11 @@ def peer(name: str, dense: nn.Sequential, shape: tuple[int, ...], steps: int) ->
         steps: time steps.
 
     Raises:
+        ValueError: the network is no chain.
         ImportError: the simulator is not installed (extra "bench").
     """
+    if not isinstance(dense, nn.Sequential):
+        raise ValueError(f"network of the simulators must be a chain, not {type(dense).__name__}")
     x = torch.rand(shape)
     run = PEERS[name](deepcopy(dense), x, steps)
 

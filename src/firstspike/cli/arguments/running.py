@@ -253,5 +253,7 @@ def bench(parser: argparse.ArgumentParser) -> None:
         help="share of spiking inputs of the random network (%(default)s)",
     )
     add("--batch", type=common.positive, default=32, metavar="N", help="images of one call (%(default)s)")
-    add("--threads", type=common.positive, metavar="N", help="threads of both (default: one per processor)")
+    add("--threads", type=common.positive, metavar="N", help="threads of all (default: one per processor)")
+    add("--int8", action="store_true", help="measure OpenVINO int8 and ONNX Runtime int8 too (extra 'bench')")
+    common.data(parser, default="random images")
     add("--rounds", type=common.positive, default=7, metavar="N", help="measured rounds, interleaved (%(default)s)")
