@@ -164,6 +164,13 @@ void bind_engine(nb::module_& m) {
         .def("codes", &codes, "number"_a, "stream"_a, "Writes a layer's codes as they were given, packed.")
         .def("run", &run, "times"_a, "logits"_a, "traces"_a, "threads"_a)
         .def_prop_ro("instructions", [](const Builder& b) { return name(b.engine.common().isa); })
+        .def_prop_ro(
+            "matrices",
+            [](const Builder& b) {
+                const auto& steps = b.engine.steps();
+                return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::matrix; });
+            },
+            "Number of steps that run as matrices of bytes.")
         .def_prop_ro("weight_bytes", [](const Builder& b) { return b.engine.weight_bytes(); }, "Bytes of packed weight codes.");
 }
 

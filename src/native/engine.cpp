@@ -42,7 +42,7 @@ bool same(const Shape& a, const Shape& b) {
 }
 
 bool is_readout(const Step& step) {
-    return (step.kind == Step::Kind::synaptic || step.kind == Step::Kind::depthwise) && !step.fires && !step.partial;
+    return step.has_weights() && !step.fires && !step.partial;
 }
 
 template <class V, class U>
@@ -80,7 +80,7 @@ Step Engine::plan(SynapticSpec spec, Watch& watch) const {
             throw std::invalid_argument("parts must be sums of out_shape, not " + std::to_string(part));
     if (spec.partial && (spec.fires || !spec.residuals.empty() || !spec.parts.empty()))
         throw std::invalid_argument("a part must neither fire nor add others");
-    return plan_synaptic(common_, std::move(spec), watch);
+    return plan_synaptic(common_, std::move(spec), path_, watch);
 }
 
 void Engine::add_pool(int source, Shape in, Shape out, Geometry geometry) {
@@ -239,6 +239,7 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
 void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
     switch (step.kind) {
         case Step::Kind::synaptic: run_synaptic(step, n, logits, team, output); break;
+        case Step::Kind::matrix: run_matrix(step, n, logits, team, output); break;
         case Step::Kind::depthwise: run_depthwise(step, n, logits, team, output); break;
         case Step::Kind::pool: run_pool(step, n, team, output); break;
         case Step::Kind::channels: run_channels(step, n, team, output); break;

@@ -10,7 +10,7 @@
 
 namespace firstspike {
 
-enum class Path { automatic, event, dense };
+struct MatrixCall;  // matrix_rows.hpp
 
 // Steps are added in order; the first run or read of codes ends that. Whatever does not fit together is refused with
 // std::invalid_argument: see check.hpp. One thread adds; any number of threads run at once.
@@ -58,6 +58,9 @@ private:
                    const Schedule& schedule, Team& team) const;
     void run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
     void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;   // synaptic.cpp
+    void run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;     // matrix.cpp
+    template <class Rows>
+    void run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, int output) const;
     void run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;  // channelwise.cpp
     void run_pool(const Step& step, int64_t n, Team& team, int output) const;                        // channelwise.cpp
     void finish(const Step& step, const Workspace& home, const void* membranes, int64_t image, int position, int channel,

@@ -6,7 +6,7 @@
 
 namespace firstspike {
 
-enum class Isa { portable = 0, avx2 = 1, avx512 = 2 };
+enum class Isa { portable = 0, avx2 = 1, avx512 = 2, amx = 3 };  // amx: avx512 with matrix tiles
 
 // The sets this build holds and this processor has, best last; `portable` always.
 std::vector<Isa> available();

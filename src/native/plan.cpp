@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "check.hpp"
+#include "stream.hpp"
 
 namespace firstspike {
 namespace {
@@ -41,24 +42,6 @@ void cut(Step& step) {
                 step.chunks.push_back(chunk);
             }
     }
-}
-
-uint8_t get(const uint8_t* stream, int64_t index, int bits) {
-    const int64_t bit = index * bits;
-    const uint8_t* at = stream + bit / 8;
-    const int shift = bit % 8;
-    unsigned code = at[0] >> shift;
-    if (shift + bits > 8) code |= at[1] << (8 - shift);
-    return static_cast<uint8_t>(code & ((1u << bits) - 1));
-}
-
-// The bits must be 0 before.
-void put(uint8_t* stream, int64_t index, int bits, unsigned code) {
-    const int64_t bit = index * bits;
-    uint8_t* at = stream + bit / 8;
-    const int shift = bit % 8;
-    at[0] |= static_cast<uint8_t>(code << shift);
-    if (shift + bits > 8) at[1] |= static_cast<uint8_t>(code >> (8 - shift));
 }
 
 // The codes of a step, `bits` bits each, between the order of the model file and that of the panels: chunk by chunk.
@@ -147,7 +130,7 @@ void fill_bias_rows(Step& step) {
 
 }  // namespace
 
-Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
+Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& watch) {
     Step step{};
     step.kind = spec.groups > 1 && spec.groups == spec.in.channels && spec.groups == spec.out.channels ? Step::Kind::depthwise
                                                                                                        : Step::Kind::synaptic;
@@ -191,6 +174,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch) {
                 step.packed.push_back(get(spec.stream, c * taps + tap, common.weight_bits));
         return step;
     }
+    if (plan_matrix(common, spec, path, watch, step)) return step;
     step.lanes = step.width == Width::bits16 && step.group_outputs() > 32 ? 64 : 32;
     step.lane_blocks = (step.group_outputs() + step.lanes - 1) / step.lanes;
     fill_bias_rows(step);
@@ -210,6 +194,7 @@ void read_codes(const Common& common, const Step& step, uint8_t* stream, Watch& 
         Packer(common, step, watch).unpack(stream);
         return;
     }
+    if (step.kind == Step::Kind::matrix) return read_matrix(common, step, stream, watch);
     const int64_t taps = code_count(step) / step.in.channels;
     for (int64_t tap = 0; tap < taps; ++tap)
         for (int c = 0; c < step.in.channels; ++c)

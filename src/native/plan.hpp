@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "matrix.hpp"
 #include "threads.hpp"
 
 namespace firstspike {
@@ -25,12 +26,25 @@ struct Common {
     int T, weight_bits, accumulator_bits;
 };
 
+// A layer whose operands fit bytes (matrix.hpp). A row of inputs is the receptive field of one output position in one group.
+struct MatrixPlan {
+    bool by_tap = false;   // tiles of the row are [64 channels][tap], zeros behind the channels; else channels of tap after tap
+    int row_tiles = 0;     // of a row
+    int column_tiles = 0;  // of one group
+    uint32_t factor = 1;
+    bool scaled = false;  // some weight has a second plane
+    MatrixValues values{};
+    MatrixWeights weights{};
+    OctaveTable octaves{};
+    std::vector<uint8_t> further;  // [group][column tile][tile of the row]: planes there besides the first
+};
+
 // What every step knows: which activation it reads (0 is the input, step i writes i + 1) and both shapes.
 struct Step {
-    enum class Kind { synaptic, depthwise, pool, flatten, channels, shuffle } kind;
+    enum class Kind { synaptic, matrix, depthwise, pool, flatten, channels, shuffle } kind;
     int source;
     Shape in, out;
-    Geometry geometry;  // of synaptic, depthwise and pool
+    Geometry geometry;  // of layers with weights and pool
 
     // Synaptic layers and depthwise ones
     int groups = 1;
@@ -56,12 +70,15 @@ struct Step {
     std::vector<int> sources;
     std::vector<std::pair<int, int>> picks;  // place in sources, channel
 
+    MatrixPlan matrix;  // packed codes: [group][column tile][tile of the row][16 rows][16 columns][4 rows]
+
     // Packed codes, [group][lane block][row][lane], rows chunk after chunk; depthwise: one code a byte, [tap][channel]
     std::vector<uint8_t> packed;
     int lanes = 64, lane_blocks = 0, blocks = 0, block_channels = 0;  // lane blocks and channel blocks per group
     int64_t rows = 0;                                                 // of one lane block
     std::vector<Chunk> chunks;
 
+    bool has_weights() const { return kind == Kind::synaptic || kind == Kind::matrix || kind == Kind::depthwise; }
     int64_t activation_bytes() const { return out.size() * (partial ? sum_bytes() : 1); }
     int group_inputs() const { return in.channels / groups; }
     int group_outputs() const { return out.channels / groups; }
@@ -89,8 +106,14 @@ struct SynapticSpec {
     bool partial;
 };
 
+enum class Path { automatic, event, dense };
+
 // The spec must have passed check().
-Step plan_synaptic(const Common& common, SynapticSpec spec, Watch& watch);
+Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& watch);
+
+// Makes a matrix of a step whose other fields are filled in, if its operands fit and the path allows it; else false.
+bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
+void read_matrix(const Common& common, const Step& step, uint8_t* stream, Watch& watch);
 
 // Codes of a layer with weights, and bytes of their stream.
 int64_t code_count(const Step& step);

@@ -13,6 +13,7 @@ constexpr int tile_positions = 512;       // output positions whose membranes ar
 // Above this share of spiking inputs the dense path is the faster one, as measured (docs/explanation/engines.md).
 double dense_density(Isa isa) {
     switch (isa) {
+        case Isa::amx:
         case Isa::avx512: return 0.95;
         case Isa::avx2: return 0.75;
         default: return 0.35;

@@ -22,7 +22,7 @@ class NativeEngine:
     Attributes:
         network: the network it runs. The engine holds its weights as packed codes, ``B_w`` bits each.
         threads: how many threads one call uses; over images where there are enough, else over parts of each layer.
-        instructions: the instruction set in use: "avx512", "avx2" or "portable".
+        instructions: the instruction set in use: "amx", "avx512", "avx2" or "portable".
         path: "auto", "event" or "dense".
     """
 
@@ -45,7 +45,7 @@ class NativeEngine:
             instructions: instruction set; "auto" takes the best this processor has.
             path: "event" visits spikes only, "dense" multiplies every input, "auto" chooses per layer and group of
                 images by the density of its spikes. Layers whose operands need more than 16 bits, and dilated ones, are
-                always event-driven.
+                always event-driven. With "amx", layers whose operands fit bytes are matrices on every path but "event".
             owned: nobody else holds ``network``: codes that it holds packed are let go there, layer by layer, and read
                 from here. Otherwise it stays as it is.
 
@@ -91,6 +91,11 @@ class NativeEngine:
     def weight_bytes(self) -> int:
         """Bytes of weights the engine holds: packed codes, filled up to whole blocks of output channels."""
         return int(self._native.weight_bytes)
+
+    @property
+    def matrices(self) -> int:
+        """Number of layers and parts that run as matrices of bytes."""
+        return int(self._native.matrices)
 
     def logits(self, times: np.ndarray) -> np.ndarray:
         """Logits, int64 ``[n, *read-out shape]``; see `Engine`."""

@@ -1,0 +1,126 @@
+"""Layers of narrow formats as matrices of bytes: every spike time and every logit is the reference engine's, with ``==``."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.networks import needed_bits
+from firstspike.arith import NO_SPIKE, Code, LogWeights, membrane_exponent
+from firstspike.engine import ReferenceEngine
+from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, load, save
+
+native = pytest.importorskip("firstspike._native", reason="the extension is not built")
+from firstspike.engine.native import NativeEngine  # noqa: E402
+
+pytestmark = pytest.mark.skipif("amx" not in native.instruction_sets(), reason="the processor has no tiles of bytes")
+
+CODE = Code(T=16, tau=4, mantissa_bits=3)
+WEIGHTS = LogWeights(bits=5, levels_per_octave=2, mantissa_bits=2)
+
+
+def layer(
+    kind: type, name: str, source: str, shape: tuple[int, ...], *, seed: int, **options: object
+) -> Conv2d | Linear:
+    """A layer of random codes; its scale keeps the sums near the firing level, its bias spreads the spike times."""
+    weights, planes = options.pop("weights", WEIGHTS), bool(options.pop("planes", False))
+    rng = np.random.default_rng(seed)
+    scale = 2 * int(math.log2(math.prod(shape[1:])) / 2 - 1) + seed % 2  # both positions in an octave
+    level = 2.0 ** membrane_exponent(CODE, weights, scale, planes=planes)
+    codes = rng.integers(0, 1 << weights.bits, shape, dtype=np.uint8)
+    bias = np.rint(rng.normal(size=shape[0]) * 0.3 * level).astype(np.int64)
+    return kind(name=name, source=source, codes=codes, scale=scale, bias=bias, **options)
+
+
+def chain(*layers: Layer, shape: tuple[int, ...], code: Code = CODE, weights: LogWeights = WEIGHTS) -> Network:
+    network = Network(code=code, weights=weights, input_shape=shape, layers=layers, accumulator_bits=48)
+    return replace(network, accumulator_bits=needed_bits(network))
+
+
+def spikes(n: int, shape: tuple[int, ...], *, planes: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(n)
+    if planes:
+        return rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+    return np.where(rng.random((n, *shape)) < 0.6, rng.integers(0, 16, (n, *shape)), NO_SPIKE).astype(np.uint8)
+
+
+def assert_equal(network: Network, times: np.ndarray, *, matrices: int, path: str = "dense", threads: int = 1) -> None:
+    expected = ReferenceEngine(network).layers(times)
+    engine = NativeEngine(network, threads=threads, instructions="amx", path=path)
+    assert engine.matrices == matrices
+    found = engine.layers(times)
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert np.array_equal(found[name], values), f"{name}: {threads} threads"
+
+
+SHAPES = [
+    # outputs, inputs, kernel, height, width, stride, padding, dilation, groups
+    (32, 64, (3, 3), 5, 6, (1, 1), (1, 1), (1, 1), 1),
+    (70, 128, (3, 3), 4, 4, (1, 1), (1, 1), (1, 1), 1),  # a last tile of columns alone, and filled up
+    (17, 50, (3, 2), 5, 4, (2, 1), (2, 1), (1, 1), 1),  # taps filled up, strides
+    (33, 3, (3, 3), 7, 7, (1, 1), (1, 1), (1, 1), 1),  # taps that are not
+    (5, 200, (1, 3), 3, 7, (1, 2), (0, 2), (1, 2), 1),  # gaps
+    (40, 20, (3, 3), 5, 5, (1, 1), (1, 1), (1, 1), 4),  # groups
+    (96, 128, (1, 1), 2, 2, (1, 1), (0, 0), (1, 1), 2),
+]
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 35])
+@pytest.mark.parametrize("case", SHAPES, ids=str)
+def test_convolutions(case: tuple, n: int) -> None:
+    outputs, inputs, kernel, height, width, stride, padding, dilation, groups = case
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    first = layer(Conv2d, "a", INPUT, (outputs, inputs // groups, *kernel), seed=n, **options)
+    (_, rows, columns) = first.output_shape((inputs, height, width))
+    same = layer(Conv2d, "b", "a", (outputs, outputs, 3, 3), seed=1, padding=(1, 1), residuals=("a", "a"))
+    last = layer(Linear, "d", "c", (11, outputs * rows * columns), seed=2, fires=False)
+    network = chain(first, same, Flatten(name="c", source="b"), last, shape=(inputs, height, width))
+    for threads in (1, 3):
+        assert_equal(network, spikes(n, (inputs, height, width)), matrices=3, threads=threads)
+
+
+@pytest.mark.parametrize("n", [2, 33])
+def test_planes_pools_and_parts(n: int) -> None:
+    first = layer(Conv2d, "a", INPUT, (64, 3, 3, 3), seed=1, padding=(1, 1), planes=True)
+    part = layer(Conv2d, "q", "a", (64, 64, 1, 1), seed=3, stride=(2, 2), fires=False)
+    sums = layer(Conv2d, "s", "a", (64, 64, 2, 2), seed=4, stride=(2, 2), residuals=("p",))
+    sums = replace(sums, parts=(replace(part, bias=np.zeros(64, dtype=np.int64)),))
+    both = Channels(name="b", source="s", others=("p",), channels=(*range(0, 128, 2), -1, 5))
+    last = layer(Linear, "l", "f", (10, 66 * 16), seed=2, fires=False)
+    pool = MaxPool2d(name="p", source="a", kernel=(2, 2), stride=(2, 2))
+    layers = (first, pool, sums, both, Flatten(name="f", source="b"), last)
+    network = chain(*layers, shape=(3, 8, 8), code=replace(CODE, input="planes"))
+    for path in ("dense", "auto"):
+        assert_equal(network, spikes(n, (3, 8, 8), planes=True), matrices=4, path=path, threads=2)
+
+
+@pytest.mark.parametrize(
+    ("bits", "matrices"), [(2, 2), (3, 2), (4, 2), (6, 1)]
+)  # 6 bits: one position in the octave fits
+def test_other_formats(bits: int, matrices: int) -> None:
+    weights = LogWeights(bits=bits, levels_per_octave=4, mantissa_bits=3)
+    first = layer(Conv2d, "a", INPUT, (24, 64, 3, 3), seed=1, padding=(1, 1), weights=weights)
+    last = layer(Conv2d, "b", "a", (7, 24, 3, 3), seed=2, fires=False, weights=weights)
+    assert_equal(chain(first, last, shape=(64, 5, 5), weights=weights), spikes(18, (64, 5, 5)), matrices=matrices)
+
+
+def test_what_does_not_fit_takes_other_kernels() -> None:
+    wide = layer(Conv2d, "a", INPUT, (8, 64, 1, 1), seed=1)
+    network = chain(wide, replace(wide, name="b", source="a", fires=False, codes=wide.codes[:, :8]), shape=(64, 2, 2))
+    assert NativeEngine(network, instructions="amx", path="event").matrices == 0
+    assert NativeEngine(network, instructions="avx512", path="dense").matrices == 0
+    assert_equal(network, spikes(3, (64, 2, 2)), matrices=0, path="event")
+
+
+def test_the_codes_come_back(tmp_path: Path) -> None:
+    first = layer(Conv2d, "a", INPUT, (21, 50, 3, 2), seed=1)
+    second = layer(Linear, "b", "f", (5, 21 * 6), seed=2, fires=False)
+    save(chain(first, Flatten(name="f", source="a"), second, shape=(50, 4, 3)), tmp_path / "net.safetensors")
+    network = load(tmp_path / "net.safetensors")
+    engine = NativeEngine(network, instructions="amx", path="dense", owned=True)
+    assert engine.matrices == 2
+    for kept, made in zip(network.synaptic, (first, second), strict=True):
+        assert np.array_equal(kept.codes, made.codes)
