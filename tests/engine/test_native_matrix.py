@@ -117,7 +117,7 @@ def test_what_does_not_fit_takes_other_kernels() -> None:
 
 def test_the_codes_come_back(tmp_path: Path) -> None:
     first = layer(Conv2d, "a", INPUT, (21, 50, 3, 2), seed=1)
-    second = layer(Linear, "b", "f", (5, 21 * 6), seed=2, fires=False)
+    second = layer(Linear, "b", "f", (5, 21 * 4), seed=2, fires=False)
     save(chain(first, Flatten(name="f", source="a"), second, shape=(50, 4, 3)), tmp_path / "net.safetensors")
     network = load(tmp_path / "net.safetensors")
     engine = NativeEngine(network, instructions="amx", path="dense", owned=True)
