@@ -58,6 +58,7 @@ def test_a_chain_is_sequential_and_its_record_is_whole() -> None:
         run(network, int8=("tvm",))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore::DeprecationWarning")  # PyTorch's own exporter
 @pytest.mark.parametrize(
     ("name", "packages"), [("openvino_int8", ("openvino", "nncf")), ("onnxruntime_int8", ("onnxruntime",))]
