@@ -94,22 +94,65 @@ void look_up(const MatrixValues& values, const uint8_t* const* times, int count,
     }
 }
 
+// Lines of 64 bytes of weights from packed codes: four rows of 16 output channels.
+struct Lines {
+    const uint8_t* codes;
+    int bytes;
+    __m512i spread, shift, plane[planes];
+
+    Lines(const MatrixWeights& tables, const uint8_t* codes, int bits)
+        : codes(codes), bytes(8 * bits), spread(_mm512_loadu_si512(tables.spread)), shift(_mm512_loadu_si512(tables.shift)) {
+        for (int i = 0; i < planes; ++i) plane[i] = _mm512_loadu_si512(tables.plane[i]);
+    }
+    __m512i next() {
+        constexpr int64_t ahead = 8192;  // the codes come from far away
+        _mm_prefetch(reinterpret_cast<const char*>(codes) + ahead, _MM_HINT_T0);
+        const __m512i packed = _mm512_maskz_loadu_epi8((uint64_t(1) << bytes) - 1, codes);
+        codes += bytes;
+        return _mm512_multishift_epi64_epi8(shift, _mm512_permutexvar_epi8(spread, packed));
+    }
+    __m512i weights(int number, __m512i code) const { return _mm512_permutexvar_epi8(code, plane[number]); }
+};
+
 void unpack(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further, int8_t* weights,
             int8_t* more) {
-    constexpr int64_t ahead = 8192;  // the codes come from far away
-    const __m512i spread = _mm512_loadu_si512(tables.spread), shift = _mm512_loadu_si512(tables.shift);
-    __m512i plane[planes];
-    for (int i = 0; i < planes; ++i) plane[i] = _mm512_loadu_si512(tables.plane[i]);
-    const __mmask64 bytes = (uint64_t(1) << (8 * bits)) - 1;
+    Lines lines(tables, codes, bits);
     for (int64_t tile = 0; tile < tiles; ++tile, weights += tile_bytes, more += further[tile] * tile_bytes)
-        for (int line = 0; line < tile_bytes; line += 64, codes += 8 * bits) {
-            _mm_prefetch(reinterpret_cast<const char*>(codes) + ahead, _MM_HINT_T0);
-            const __m512i groups = _mm512_permutexvar_epi8(spread, _mm512_maskz_loadu_epi8(bytes, codes));
-            const __m512i code = _mm512_multishift_epi64_epi8(shift, groups);
-            _mm512_storeu_si512(weights + line, _mm512_permutexvar_epi8(code, plane[0]));
+        for (int line = 0; line < tile_bytes; line += 64) {
+            const __m512i code = lines.next();
+            _mm512_storeu_si512(weights + line, lines.weights(0, code));
             for (int i = 0; i < further[tile]; ++i)
-                _mm512_storeu_si512(more + i * tile_bytes + line, _mm512_permutexvar_epi8(code, plane[1 + i]));
+                _mm512_storeu_si512(more + i * tile_bytes + line, lines.weights(1 + i, code));
         }
+}
+
+template <int rows>
+void multiply_rows(const MatrixWeights& tables, const MatrixFew& few) {
+    Lines lines(tables, few.codes, few.bits);
+    __m512i sums[rows], more[rows];  // two chains hide each other's latency
+    for (int row = 0; row < rows; ++row) sums[row] = more[row] = _mm512_setzero_si512();
+    const auto four = [](const uint8_t* at) {
+        int32_t values;
+        __builtin_memcpy(&values, at, 4);
+        return _mm512_set1_epi32(values);
+    };
+    for (int64_t tile = 0; tile < few.tiles; ++tile)
+        for (int line = 0; line < tile_depth; line += 4) {
+            const uint8_t* inputs = few.inputs + tile * block_bytes + line;
+            const __m512i code = lines.next(), first = lines.weights(0, code);
+            for (int row = 0; row < rows; ++row) sums[row] = _mm512_dpbusd_epi32(sums[row], four(inputs + row * tile_depth), first);
+            for (int i = 0; i < few.further[tile]; ++i) {
+                const __m512i next = lines.weights(1 + i, code);
+                for (int row = 0; row < rows; ++row)
+                    more[row] = _mm512_dpbusd_epi32(more[row], four(inputs + few.scaled + row * tile_depth), next);
+            }
+        }
+    for (int row = 0; row < rows; ++row)
+        _mm512_storeu_si512(few.sums + row * block_columns, _mm512_add_epi32(sums[row], more[row]));
+}
+
+void multiply_few(const MatrixWeights& tables, const MatrixFew& few) {
+    few.rows == 1 ? multiply_rows<1>(tables, few) : multiply_rows<few_rows>(tables, few);
 }
 
 // One half of a row of membranes.
@@ -157,6 +200,6 @@ void fire(const MatrixEnd& end, const OctaveTable& table, const int32_t* sums, i
 
 extern const MatrixKernels matrix_table;
 constinit const MatrixKernels matrix_table = {
-    begin, end, {{multiply<1, 1>, multiply<1, 2>}, {multiply<2, 1>, multiply<2, 2>}}, look_up, unpack, membranes, fire};
+    begin, end, {{multiply<1, 1>, multiply<1, 2>}, {multiply<2, 1>, multiply<2, 2>}}, multiply_few, look_up, unpack, membranes, fire};
 
 }  // namespace firstspike::amx

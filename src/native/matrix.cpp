@@ -41,6 +41,17 @@ public:
         }
     }
 
+    // Sums of a block of few rows with all weights.
+    void multiply_few(const MatrixBlock& block, int64_t scaled, int32_t* sums) const {
+        const MatrixPlan& plan = call_.plan();
+        for (int t = 0; t < tiles; ++t) {
+            const int64_t tile = first_ + int64_t(t) * plan.row_tiles;
+            const uint8_t* codes = call_.step.packed.data() + tile * tile_bytes / 8 * common_.weight_bits;
+            call_.k.multiply_few(plan.weights, {codes, common_.weight_bits, block.rows, plan.row_tiles, plan.further.data() + tile,
+                                                block.inputs, scaled, sums + t * tile_columns});
+        }
+    }
+
     int group, tiles, channel, count;
     int8_t* weights[2];
     std::vector<uint8_t> further;  // of the tiles unpacked: planes besides the first
@@ -108,12 +119,18 @@ void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logit
     const int64_t part = (rows.blocks() + shares - 1) / shares, parts = (rows.blocks() + part - 1) / part;
     // one block alone keeps its sums in the tiles while weights come bit by bit; else all weights of the columns come first
     const int most_tiles = part == 1 ? std::min(few_tiles, plan.row_tiles) : plan.row_tiles;
+    const bool few = rows.blocks() == 1 && Rows::holds_all_taps && rows.block(0, 0).rows <= few_rows;
     team.parallel(parts * pairs, [&](int64_t item, Workspace& own) {
         Columns columns(common_, call, static_cast<int>(item / parts), most_tiles, own);
         std::vector<int64_t> offsets;
         std::vector<MatrixTerm> terms;
         const Tiles tiles(call.k);
         auto* sums = reinterpret_cast<int32_t*>(own.membranes.get(block_sums * int64_t(sizeof(int32_t))));
+        if (few) {
+            const MatrixBlock block = rows.block(0, columns.group);
+            columns.multiply_few(block, rows.scaled(), sums);
+            return finish_block(columns, block, sums);
+        }
         const int64_t first = item % parts * part, last = std::min(rows.blocks(), first + part);
         for (int from = 0; from < plan.row_tiles; from += most_tiles) {
             const int to = std::min(plan.row_tiles, from + most_tiles);

@@ -16,6 +16,7 @@ constexpr int tile_depth = 64;    // values in a row of inputs
 constexpr int tile_columns = 16;  // output channels
 static_assert(tile_rows * tile_depth == 1024 && tile_depth * tile_columns == 1024);
 constexpr int tile_bytes = 1024;  // of inputs and of weights
+constexpr int64_t block_bytes = 2 * tile_bytes;  // of inputs of two tiles of rows
 constexpr int planes = 4;
 
 constexpr int block_rows = 2 * tile_rows;
@@ -58,6 +59,19 @@ struct MatrixTask {
     int32_t* sums;  // [block_rows][block_columns], when it ends
 };
 
+constexpr int few_rows = 4;
+
+// Sums of at most few_rows rows with one tile of columns, straight from packed codes: so few rows are not worth unpacking for.
+struct MatrixFew {
+    const uint8_t* codes;
+    int bits, rows;
+    int64_t tiles;           // of a row, block_bytes from one to the next
+    const uint8_t* further;  // planes of each tile besides the first
+    const uint8_t* inputs;
+    int64_t scaled;  // bytes from a value to the scaled one
+    int32_t* sums;   // [row][block_columns]
+};
+
 // What is to be done with the sums of a block.
 struct MatrixEnd {
     uint32_t factor;
@@ -70,6 +84,8 @@ struct MatrixKernels {
     void (*begin)();
     void (*end)();
     void (*multiply[2][2])(const MatrixTask& task);  // [two tiles of rows][two tiles of columns]
+
+    void (*multiply_few)(const MatrixWeights& tables, const MatrixFew& few);
 
     // Two tiles of rows from up to 64 spike times each, zeros for null and behind them; scaled: null if it is not wanted.
     void (*look_up)(const MatrixValues& values, const uint8_t* const* times, int count, uint8_t* plain, uint8_t* scaled);

@@ -38,8 +38,6 @@ struct MatrixBlock {
     int64_t image, pixel;
 };
 
-constexpr int64_t block_bytes = 2 * tile_bytes;  // of one tile of the row
-
 // Values and, behind them, scaled ones where the layer wants them.
 class MatrixInputs {
 public:
@@ -64,6 +62,8 @@ private:
 // pixel; its inputs are found pixel by pixel, [input pixel][32 images][group][64 channels].
 class ImageRows {
 public:
+    static constexpr bool holds_all_taps = false;
+
     ImageRows(const MatrixCall& call, Team& team)
         : call_(call), across_((call.n + block_rows - 1) / block_rows),
           group_tiles_((call.step.group_inputs() + tile_depth - 1) / tile_depth),
@@ -121,6 +121,8 @@ private:
 // [32 positions][group][tile of the row].
 class PositionRows {
 public:
+    static constexpr bool holds_all_taps = true;
+
     PositionRows(const MatrixCall& call, int64_t first, int64_t count, Team& team)
         : call_(call), first_(first), count_(count), inputs_(call, blocks() * call.step.groups * group_bytes()) {
         team.parallel(blocks(), [&](int64_t block, Workspace& own) {
