@@ -60,6 +60,7 @@ def main() -> None:
                 peers=tuple(PEERS) if options.peers else (),
                 images=images,
                 int8=tuple(RUNTIMES) if options.int8 else (),
+                processor_time=options.processor_time,
             )
             measurements.append(r | {"network": str(network)})
             print(

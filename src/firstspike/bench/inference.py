@@ -35,6 +35,7 @@ def run(
     steps: int = 24,
     images: np.ndarray | None = None,
     int8: tuple[str, ...] = (),
+    processor_time: bool = False,
 ) -> Record:
     """Measure one network at one batch size.
 
@@ -50,6 +51,8 @@ def run(
         peers: time-stepped simulators to run too, of `PEERS`; each is an optional dependency (extra "bench").
         steps: time steps of the simulators.
         images: images to run, uint8 or float ``[n, *input_shape]``, n >= batch; None for random ones.
+        processor_time: measure the time of the processor, of all threads, in place of the time that passes: on a machine
+            that others use, with one thread, it says more.
         int8: int8 runtimes to run too, of `int8.RUNTIMES`; each is an optional dependency (extra "bench").
 
     Returns:
@@ -80,10 +83,11 @@ def run(
     calls |= {f"torch_{name}": _torch_call(twin, pixels, dtype) for name, dtype in DTYPES.items()}
     calls |= {name: runtime(name, twin, pixels, threads=threads) for name in int8}
     calls |= {name: peer(name, twin, (batch, *network.input_shape), steps) for name in peers}
-    milliseconds = interleaved(calls, rounds, batch)
+    milliseconds = interleaved(calls, rounds, batch, time.process_time if processor_time else time.perf_counter)
     share, per_neuron = densities(network, inputs[:16], engine)
     record = _summary(milliseconds, (*int8, *peers))
     record |= {"density": share, "spikes_per_neuron": per_neuron, "threads": threads, "batch": batch, "rounds": rounds}
+    record |= {"clock": "processor" if processor_time else "wall"}
     record |= {"path": path, "instructions": engine.instructions, "weight_bytes": engine.weight_bytes}
     record |= {"torch": torch.__version__, "processor": platform.processor() or platform.machine()}
     record |= {package: version(package) for package in (name.removesuffix("_int8") for name in int8)}
@@ -110,7 +114,12 @@ REST_SECONDS = 0.05
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def interleaved(calls: dict[str, Callable[[], object]], rounds: int, images: int) -> dict[str, list[float]]:
+def interleaved(
+    calls: dict[str, Callable[[], object]],
+    rounds: int,
+    images: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Milliseconds per image of every call in every round, after one warm-up round.
 
     Between two calls is a rest: idle threads of one library spin for a while, and would slow the next one down.
@@ -119,10 +128,10 @@ def interleaved(calls: dict[str, Callable[[], object]], rounds: int, images: int
     for turn in range(rounds + 1):
         for name, call in calls.items():
             time.sleep(REST_SECONDS)
-            start = time.perf_counter()
+            start = clock()
             call()
             if turn:
-                found[name].append((time.perf_counter() - start) * 1000 / images)
+                found[name].append((clock() - start) * 1000 / images)
     return found
 
 
