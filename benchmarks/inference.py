@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of all threads, where others use the machine too"
+    )
     parser.add_argument("--int8", action="store_true")
     parser.add_argument(
         "--images", type=Path, help="uint8 or float images [n, *shape], an .npy file; none for random ones"
