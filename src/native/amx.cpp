@@ -117,7 +117,7 @@ struct Lines {
 void unpack(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further, int8_t* weights,
             int8_t* more) {
     Lines lines(tables, codes, bits);
-    for (int64_t tile = 0; tile < tiles; ++tile, weights += tile_bytes, more += further[tile] * tile_bytes)
+    for (int64_t tile = 0; tile < tiles; weights += tile_bytes, more += further[tile] * tile_bytes, ++tile)
         for (int line = 0; line < tile_bytes; line += 64) {
             const __m512i code = lines.next();
             _mm512_storeu_si512(weights + line, lines.weights(0, code));

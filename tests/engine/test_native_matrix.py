@@ -82,6 +82,27 @@ def test_convolutions(case: tuple, n: int) -> None:
         assert_equal(network, spikes(n, (inputs, height, width)), matrices=3, threads=threads)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.0002, 0.002])
+@pytest.mark.parametrize("n", [1, 5, 16, 35])
+def test_large_weights_in_some_tiles(n: int, share: float) -> None:
+    """As in trained networks: some tiles of weights need further planes, others do not."""
+    rng = np.random.default_rng(n)
+
+    def rare(made: Conv2d | Linear) -> Conv2d | Linear:
+        largest = rng.random(made.codes.shape) < share
+        small = rng.integers(3, 16, made.codes.shape) + 16 * rng.integers(0, 2, made.codes.shape)
+        return replace(
+            made, codes=np.where(largest, rng.choice([0, 1, 2, 16, 17, 18], small.shape), small).astype(np.uint8)
+        )
+
+    first = rare(layer(Conv2d, "a", INPUT, (96, 128, 3, 3), seed=n, padding=(1, 1)))
+    same = rare(layer(Conv2d, "b", "a", (64, 96, 3, 3), seed=1, padding=(1, 1)))
+    last = rare(layer(Linear, "d", "c", (40, 64 * 16), seed=2, fires=False))
+    network = chain(first, same, Flatten(name="c", source="b"), last, shape=(128, 4, 4))
+    for threads in (1, 3):
+        assert_equal(network, spikes(n, (128, 4, 4)), matrices=3, threads=threads)
+
+
 @pytest.mark.parametrize("n", [2, 33])
 def test_planes_pools_and_parts(n: int) -> None:
     first = layer(Conv2d, "a", INPUT, (64, 3, 3, 3), seed=1, padding=(1, 1), planes=True)
