@@ -98,9 +98,9 @@ def main() -> int:
         found[Path(options.checkpoint).parent.name] = compare(prepared, snn, images, "checkpoint")
     else:
         for name in options.networks or zoo.names():
-            data = next((data for data in DATA if name.endswith(f"-{data}")), None)
+            data = next((data for data in DATA if f"-{data}-" in f"{name}-"), None)
             if data is None:
-                parser.error(f"network {name!r} must end in one of {', '.join(DATA)}, its data set")
+                parser.error(f"network {name!r} must name one of {', '.join(DATA)}, its data set")
             images = load_images(data, split="test", data_root=options.data_root).limit(options.limit)
             snn = load(zoo.path(name))
             found[name] = compare(rebuild(snn.network), snn, images, name)
