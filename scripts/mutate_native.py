@@ -20,7 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "native"
 BUILD = ROOT / "build" / "mutants"
-TESTS = ["test_native.py", "test_native_binding.py", "test_native_memory.py", "test_native_activation.py"]
+TESTS = [
+    "test_native.py",
+    "test_native_matrix.py",
+    "test_native_binding.py",
+    "test_native_memory.py",
+    "test_native_activation.py",
+]
 STRESS = {"threads.cpp": ("interrupts", "forks"), "workspace.hpp": ("memory",), "engine.cpp": ("in_flight",)}
 
 CHANGES = [
