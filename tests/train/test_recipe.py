@@ -35,6 +35,8 @@ hidden = [64, 32]
 dropout = 0.1
 model = ""
 weights = ""
+mean = []
+std = []
 
 [training]
 epochs = 3
