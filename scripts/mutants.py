@@ -45,7 +45,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         *HARDWARE,
     ),
     "firstspike/rtl": HARDWARE,
-    "firstspike/verify": ("tests/verify/test_simulator.py", *HARDWARE),
+    "firstspike/verify": ("tests/verify/test_simulator.py", "tests/verify/test_board.py", *HARDWARE),
     "firstspike/cat/calibrate.py": ("tests/cat/test_calibrate.py", "tests/cat/test_structures.py"),
     "firstspike/cat/ties.py": ("tests/cat/test_ties.py", "tests/cat/test_calibrate.py"),
     "firstspike/cat/rounding.py": ("tests/cat/test_rounding.py", "tests/cat/test_calibrate.py"),
