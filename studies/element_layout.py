@@ -19,8 +19,8 @@ from firstspike.gates.layout import flow, pdk
 from firstspike.gates.liberty import Library
 from studies.elements.compare import driven, smallest
 from studies.elements.stimulus import Stimulus
+from studies.elements.trained import layer_arguments, trained_stimulus
 from studies.elements.variants import VARIANTS, Variant
-from studies.pe_variants import real_stimulus
 
 CHOSEN = (
     "ours, 5 mantissa bits",
@@ -36,20 +36,13 @@ def arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", help="model file with 5-bit weights, T=24, tau=4")
-    parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
-    parser.add_argument("--data-root", help="where named data sets lie")
-    parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
-    parser.add_argument("--layer", default="conv2_1", help="layer (%(default)s)")
-    parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
-    parser.add_argument("--cycles", type=int, default=2000, help="about how many (%(default)s)")
+    layer_arguments(parser, data="cifar10", layer="conv2_1", cycles=2000)
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file of the kit's cells")
     parser.add_argument("--pdk", type=Path, required=True, help="checkout of IHP-Open-PDK")
     parser.add_argument("--utilisation", type=float, default=0.7, help="of the core (%(default)s)")
     parser.add_argument("--only", action="append", choices=CHOSEN, metavar="NAME", help="an element (all)")
     parser.add_argument("--json", help="file for the record")
-    options = parser.parse_args()
-    options.zeros = 0.0
-    return options
+    return parser.parse_args()
 
 
 def laid_out(variant: Variant, library: Library, stimulus: Stimulus, options: argparse.Namespace) -> dict[str, Any]:
@@ -73,7 +66,7 @@ def laid_out(variant: Variant, library: Library, stimulus: Stimulus, options: ar
 def main() -> None:
     """Lay out the elements and print what wires add to each."""
     options = arguments()
-    stimulus, source = real_stimulus(options)
+    stimulus, source = trained_stimulus(options)
     library = Library(options.liberty)
     print(f"{source}: {len(stimulus.times)} cycles of {stimulus.lanes} lanes, {stimulus.operations} operations")
     elements = {}

@@ -26,7 +26,6 @@ from typing import Any
 
 from firstspike import records
 from firstspike.arith import Code, LogWeights
-from firstspike.data import load as load_images
 from firstspike.gates import activity, power, scaling
 from firstspike.gates.layout import estimate, flow, lef, parasitics
 from firstspike.gates.liberty import Library
@@ -34,9 +33,8 @@ from firstspike.gates.netlist import Netlist
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import ProcessorSpec
-from firstspike.spec.network import INPUT, Synaptic
-from firstspike.spiking import load
-from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
+from studies.elements.stimulus import random_stimulus
+from studies.elements.trained import layer_arguments, trained_stimulus
 
 KINDS = ("without_wires", "neighbours_far", "with_wires", "neighbours_against")
 """Of wires."""
@@ -82,17 +80,6 @@ class Wires:
         return cls(nets=nets, ground=1.0, critical_ns=paths)
 
 
-def real(options: argparse.Namespace) -> Stimulus:
-    """What the first lanes see of a layer on an image."""
-    snn = load(options.network)
-    images = load_images(options.data, split="test", data_root=options.data_root)
-    times = snn.encode(images.pixels(options.image, options.image + 1))
-    outputs = {INPUT: times, **snn.engine.layers(times)}
-    layer = next(layer for layer in snn.network.synaptic if layer.name == options.layer)
-    assert isinstance(layer, Synaptic)
-    return layer_stimulus(layer, outputs[layer.source][0], lanes=options.lanes, cycles=options.cycles)
-
-
 def arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,12 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--utilisation", type=float, default=0.7, help="of the core (%(default)s)")
     parser.add_argument("--liberty", action="append", required=True, help="Liberty file of the layout")
     parser.add_argument("--network", help="model file; without one: random spikes")
-    parser.add_argument("--data", default="cifar10", help="test images (%(default)s)")
-    parser.add_argument("--data-root", help="where named data sets lie")
-    parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
-    parser.add_argument("--layer", default="conv2_1", help="layer (%(default)s)")
-    parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
-    parser.add_argument("--cycles", type=int, default=2000, help="about how many (%(default)s)")
+    layer_arguments(parser, data="cifar10", layer="conv2_1", cycles=2000)
     parser.add_argument("--json", help="file for the record")
     return parser.parse_args()
 
@@ -156,7 +138,7 @@ def main() -> None:
     """Print and write the energies."""
     options = arguments()
     stimulus = (
-        real(options)
+        trained_stimulus(options)[0]
         if options.network
         else random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles)
     )

@@ -11,19 +11,16 @@ Needs: pip install 'firstspike[rtl]', OpenSTA for delays (apt-get install openst
 """
 
 import argparse
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 
 from firstspike import records
 from firstspike.arith import Code, LogWeights
-from firstspike.data import load as load_images
 from firstspike.gates.liberty import Library
-from firstspike.spec.network import INPUT, Synaptic
-from firstspike.spiking import load
 from studies.elements.compare import measure, table
-from studies.elements.stimulus import Stimulus, layer_stimulus, random_stimulus
+from studies.elements.stimulus import random_stimulus
+from studies.elements.trained import layer_arguments, trained_stimulus
 from studies.elements.variants import VARIANTS
 
 
@@ -33,12 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "network", nargs="?", help="model file with 5-bit weights, T=24, tau=4; without one: random spikes"
     )
-    parser.add_argument("--data", default="digits", help="test images (%(default)s)")
-    parser.add_argument("--data-root", help="where named data sets lie")
-    parser.add_argument("--image", type=int, default=0, help="which test image (%(default)s)")
-    parser.add_argument("--layer", help="a convolution or linear layer; without one: the one of most operations")
-    parser.add_argument("--lanes", type=int, default=16, help="output channels (%(default)s)")
-    parser.add_argument("--cycles", type=int, default=3000, help="about how many (%(default)s)")
+    layer_arguments(parser, data="digits", layer=None, cycles=3000)
     parser.add_argument(
         "--zeros", type=float, default=0.0, help="share of weights, the least, set to zero (%(default)s)"
     )
@@ -54,40 +46,11 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def real_stimulus(options: argparse.Namespace) -> tuple[Stimulus, str]:
-    """Spikes and weights of the chosen layer on the chosen image."""
-    snn = load(options.network)
-    net = snn.network
-    if (net.code.T, net.code.tau, net.weights.bits, net.weights.levels_per_octave) != (24, 4, 5, 2):
-        raise SystemExit("the comparison is for T=24, tau=4, 5-bit weights of 2 levels per octave")
-    images = load_images(options.data, split="test", data_root=options.data_root)
-    times = snn.encode(images.pixels(options.image, options.image + 1))
-    outputs = {INPUT: times, **snn.engine.layers(times)}
-    synaptic = {layer.name: layer for layer in net.synaptic}
-    trace = snn.trace(images.pixels(options.image, options.image + 1))
-    name = options.layer or max(synaptic, key=lambda key: int(trace.layers[key].sops.sum()))
-    layer = synaptic[name]
-    assert isinstance(layer, Synaptic)
-    if options.zeros:
-        layer = thinned(layer, net.weights.zero_level, options.zeros)
-    lanes = min(options.lanes, layer.outputs)
-    made = layer_stimulus(layer, outputs[layer.source][0], lanes=lanes, cycles=options.cycles)
-    return made, f"{Path(options.network).name}, layer {name}, image {options.image} of {images.name}"
-
-
-def thinned(layer: Synaptic, zero: int, share: float) -> Synaptic:
-    """The layer with a share of its weights zero: those of least magnitude, which are the highest levels."""
-    codes = layer.codes.copy()
-    least = np.argsort(-(codes & zero).astype(int), axis=None, kind="stable")[: round(share * codes.size)]
-    codes.reshape(-1)[least] = zero
-    return replace(layer, codes=codes)
-
-
 def main() -> None:
     """Measure the elements and print one table."""
     options = arguments()
     if options.network:
-        stimulus, source = real_stimulus(options)
+        stimulus, source = trained_stimulus(options, zeros=options.zeros)
     else:
         stimulus = random_stimulus(Code(), LogWeights(), lanes=options.lanes, cycles=options.cycles)
         source = "random spikes and weights"

@@ -4,7 +4,6 @@ import functools
 import json
 import queue
 import runpy
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,21 +16,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 import firstspike
+from tests.pages.browser import CHROMIUM, FLAGS, needs_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-)
 WIDTHS = (1280, 420)
 
 PATIENCE = 300
@@ -199,7 +186,7 @@ def test_doctests_are_blocks_of_code() -> None:
     assert fenced(text) == "The sum.\n\n```pycon\n>>> x = (\n...     1\n... )\n>>> x + 1\n2\n```\n\nMore.\n"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_browser
 def test_a_browser_shows_every_page_wide_and_narrow(
     site: Path, pages: dict[Path, Links], server: Server, tmp_path: Path
 ) -> None:
@@ -210,7 +197,14 @@ def test_a_browser_shows_every_page_wide_and_narrow(
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     # The page hands in what it saw; --dump-dom would need virtual time, which stands still where the machine is busy.
     with log.open("w", encoding="utf-8") as stream:
-        command = [str(CHROMIUM), *FLAGS, profile, "--window-size=1400,1000", f"{server.address}look.html"]
+        command = [
+            str(CHROMIUM),
+            *FLAGS,
+            "--enable-logging=stderr",
+            profile,
+            "--window-size=1400,1000",
+            f"{server.address}look.html",
+        ]
         browser = subprocess.Popen(command, stdout=stream, stderr=stream, cwd=tmp_path)
         try:
             seen = json.loads(server.handed_in.get(timeout=PATIENCE))

@@ -21,8 +21,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--allow-file-access-from-files",
 )
+"""Of every run: no network of its own, nothing on the screen."""
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 FRAMES = """<!doctype html><pre id="seen"></pre><script>
@@ -46,7 +46,7 @@ def browse(folder: Path, target: Path, *arguments: str) -> str:
     profile = folder / f"profile-{len(list(folder.glob('profile-*')))}"
     profile.mkdir()
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *arguments, target.as_uri()],
+        [CHROMIUM, *FLAGS, "--allow-file-access-from-files", f"--user-data-dir={profile}", *arguments, target.as_uri()],
         capture_output=True,
         timeout=120,
         check=True,
