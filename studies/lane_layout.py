@@ -33,7 +33,7 @@ from firstspike.gates.netlist import Netlist
 from firstspike.gates.synthesise import design, synthesise
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import ProcessorSpec
-from studies.elements.stimulus import random_stimulus
+from studies.elements.stimulus import Stimulus, random_stimulus
 from studies.elements.trained import layer_arguments, trained_stimulus
 
 KINDS = ("without_wires", "neighbours_far", "with_wires", "neighbours_against")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from firstspike import zoo
-from firstspike.cli import shared
+from firstspike.cli import workers
 from firstspike.cli.main import main
 from firstspike.cluster import Cluster
 from firstspike.data import load
@@ -19,21 +19,21 @@ from firstspike.spec.trace import Sums, join
 IMAGES = 120
 
 
-def parts() -> list[shared.Part]:
+def parts() -> list[workers.Part]:
     images = load("digits", split="test").limit(IMAGES)
     return [(images.pixels(i, i + 20), np.asarray(images.labels[i : i + 20])) for i in range(0, IMAGES, 20)]
 
 
 def test_parts_add_up_to_the_whole() -> None:
     network = zoo.find("digits")
-    job = shared.Job(key="a", network=network, engine="reference")
-    traces = [shared.trace(job, part) for part in parts()]
+    job = workers.Job(key="a", network=network, engine="reference")
+    traces = [workers.trace(job, part) for part in parts()]
     whole = (np.concatenate([pixels for pixels, _ in parts()]), np.concatenate([labels for _, labels in parts()]))
-    expected = shared.trace(job, whole)
+    expected = workers.trace(job, whole)
     assert np.array_equal(join(traces).logits, expected.logits)
-    total = shared.sums(job, parts()[0])
+    total = workers.sums(job, parts()[0])
     for part in parts()[1:]:
-        total = total + shared.sums(job, part)
+        total = total + workers.sums(job, part)
     assert total == Sums.of(expected, whole[1])
 
 
@@ -70,20 +70,20 @@ def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="the extra 'explore' is not installed")
     from ray.cluster_utils import Cluster as Nodes
 
-    def work(job: tuple[str, shared.Job], part: shared.Part) -> Sums:
+    def work(job: tuple[str, workers.Job], part: workers.Part) -> Sums:
         import uuid
         from pathlib import Path
 
         import ray
 
-        from firstspike.cli import shared
+        from firstspike.cli import workers
 
         node = ray.get_runtime_context().get_node_id()
         (Path(job[0]) / f"{node}_{uuid.uuid4().hex}").touch()
         time.sleep(0.5)
-        return shared.sums(job[1], part)
+        return workers.sums(job[1], part)
 
-    job = shared.Job(key="b", network=zoo.find("digits"), engine="reference")
+    job = workers.Job(key="b", network=zoo.find("digits"), engine="reference")
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20})
     found: dict[int, Any] = {}
     try:
@@ -105,4 +105,4 @@ def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
         ray.shutdown()
         nodes.shutdown()
     assert len(list(tmp_path.iterdir())) > len(found) == len(parts())  # the kill hit a part at work, which ran again
-    assert [found[number] for number in range(len(found))] == [shared.sums(job, part) for part in parts()]
+    assert [found[number] for number in range(len(found))] == [workers.sums(job, part) for part in parts()]

@@ -14,7 +14,7 @@ import numpy as np
 from rich.table import Table
 
 from firstspike import records, zoo
-from firstspike.cli import shared
+from firstspike.cli import workers
 from firstspike.cluster import Cluster
 from firstspike.data import ImageSet, load
 from firstspike.data.arrays import is_array, random_images
@@ -113,7 +113,7 @@ def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
 def run_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Trace:
     """Trace all images with a progress bar; spike times of all of them are kept."""
     if places.elsewhere:
-        found = dict(_shared(snn, images, label, places, shared.trace))
+        found = dict(_shared(snn, images, label, places, workers.trace))
         return join([found[number] for number in range(len(found))])
     return join([trace for trace, _ in _traced(snn, images, label)])
 
@@ -121,7 +121,7 @@ def run_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = 
 def sum_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Sums:
     """Run all images with a progress bar and keep sums only: the memory does not grow with their number."""
     if places.elsewhere:
-        return reduce(operator.add, (sums for _, sums in _shared(snn, images, label, places, shared.sums)))
+        return reduce(operator.add, (sums for _, sums in _shared(snn, images, label, places, workers.sums)))
     return reduce(operator.add, (Sums.of(trace, labels) for trace, labels in _traced(snn, images, label)))
 
 
@@ -130,7 +130,7 @@ def _shared(
     images: ImageSet,
     label: str,
     places: Places,
-    function: Callable[[shared.Job, shared.Part], Item],
+    function: Callable[[workers.Job, workers.Part], Item],
 ) -> Iterator[tuple[int, Item]]:
     """Number and result of every part of the images, as workers give them."""
     starts = range(0, len(images), CHUNK)
@@ -138,7 +138,7 @@ def _shared(
         (images.pixels(start, stop), np.asarray(images.labels[start:stop]))
         for start, stop in ((start, min(start + CHUNK, len(images))) for start in starts)
     )
-    job = shared.Job(key=uuid4().hex, network=snn.network, engine=snn.engine.name)
+    job = workers.Job(key=uuid4().hex, network=snn.network, engine=snn.engine.name)
     with Cluster(job, function, workers=places.workers, address=places.address) as cluster:
         yield from track(cluster.run(parts), label, len(starts))
 
