@@ -43,8 +43,8 @@ def test_parts_add_up_to_the_whole() -> None:
 def test_workers_change_no_number(command: str, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra 'explore' is not installed")
     records = []
-    for workers in ("1", "2"):
-        path = tmp_path / f"{workers}.json"
+    for count in ("1", "2"):
+        path = tmp_path / f"{count}.json"
         words = [
             command,
             "digits",
@@ -53,7 +53,7 @@ def test_workers_change_no_number(command: str, tmp_path: Path) -> None:
             "--limit",
             str(IMAGES),
             "--workers",
-            workers,
+            count,
             "--json",
             str(path),
         ]
@@ -70,7 +70,7 @@ def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="the extra 'explore' is not installed")
     from ray.cluster_utils import Cluster as Nodes
 
-    def work(job: tuple[str, workers.Job], part: workers.Part) -> Sums:
+    def work(job: tuple[str, str, workers.Job], part: workers.Part) -> Sums:
         import uuid
         from pathlib import Path
 
@@ -80,8 +80,8 @@ def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
 
         node = ray.get_runtime_context().get_node_id()
         (Path(job[0]) / f"{node}_{uuid.uuid4().hex}").touch()
-        time.sleep(0.5)
-        return workers.sums(job[1], part)
+        time.sleep(60 if node == job[1] else 0.5)  # until it is killed; so that it gets work too
+        return workers.sums(job[2], part)
 
     job = workers.Job(key="b", network=zoo.find("digits"), engine="reference")
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20})
@@ -98,7 +98,7 @@ def test_a_killed_node_loses_no_image(tmp_path: Path) -> None:
 
         killer = threading.Thread(target=kill)
         killer.start()
-        with Cluster((str(tmp_path), job), work, workers=2) as cluster:
+        with Cluster((str(tmp_path), second.node_id, job), work, workers=2) as cluster:
             found = dict(cluster.run(parts()))
         killer.join()
     finally:
