@@ -1,10 +1,10 @@
-"""VGG networks with plain ReLU, to be prepared for conversion-aware training."""
+"""Networks with plain ReLU, to be prepared for conversion-aware training: VGG, ResNet-20, a MobileNet."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from firstspike.arith import checks
 
@@ -101,3 +101,57 @@ def vgg16(
 ) -> nn.Sequential:
     """VGG-16 for images of 32x32 or 64x64: 13 convolutions, two hidden layers of 512 and the read-out."""
     return vgg(VGG16, classes=classes, in_channels=in_channels, image_size=image_size, width=width, dropout=dropout)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut, projected by a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+        self.shortcut = nn.Sequential()
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``[n, outputs, H / stride, W / stride]`` of maps ``[n, inputs, H, W]``."""
+        y = self.relu1(self.norm1(self.conv1(x)))
+        result: Tensor = self.relu2(self.norm2(self.conv2(y)) + self.shortcut(x))
+        return result
+
+
+def resnet20(classes: int = 10) -> nn.Sequential:
+    """ResNet-20 for images of 32x32 (He et al. 2016, arXiv 1512.03385, section 4.2), with projection shortcuts."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    inputs = 16
+    for outputs, stride in ((16, 1), (32, 2), (64, 2)):
+        for index in range(3):
+            layers.append(Block(inputs, outputs, stride if index == 0 else 1))
+            inputs = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
+MOBILENET: Plan = (64, "M", 128, 128, "M", 256, 256, "M", 512, 512)
+"""Pairs of a depthwise and a pointwise convolution by the channels of the latter, and poolings."""
+
+
+def mobilenet(classes: int = 10) -> nn.Sequential:
+    """A small MobileNet for images of 32x32: depthwise 3x3 and pointwise convolutions (Howard et al. 2017, arXiv 1704.04861).
+
+    Unlike theirs it is no deeper than 15 convolutions and shrinks maps by 2x2 max pooling instead of strides.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
+    inputs = 32
+    for outputs in MOBILENET:
+        if outputs == "M":
+            layers.append(nn.MaxPool2d(2))
+            continue
+        depthwise = nn.Conv2d(inputs, inputs, 3, 1, 1, groups=inputs, bias=False)
+        pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        layers += [depthwise, nn.BatchNorm2d(inputs), nn.ReLU(), pointwise, nn.BatchNorm2d(outputs), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
