@@ -1,6 +1,8 @@
 """One trained ReLU network through three converters: `firstspike.calibrate`, SpikingJelly's ann2snn and sinabs' from_model.
 
     python -m studies.converters --model resnet:resnet20 --weights FILE --mean M,M,M --std S,S,S --data-root FOLDER
+    python -m studies.converters --model studies.relu_networks:vgg16_cifar100 --weights FILE --data cifar100 --limit 0 \
+        --only firstspike --data-root FOLDER
 
 All three see the same calibration images and the same test images. The rivals keep float32 weights and analogue, normalised
 pixels, repeated in every step, and get the network written with modules, which they need. Their neurons fire by rate,
@@ -10,8 +12,8 @@ sinabs' several times a step; their logits are summed over the steps, and read a
 SpikingJelly: `RateCodingRecipe` with modes "Max" and "99.9%", `LocalThresholdBalancingRecipe`. sinabs takes what
 `from_model` takes, once with its lower bound of a membrane and once without.
 
-Number: accuracy in % on CIFAR-10 test images, and points lost to the ReLU network on the same images.
-n: --limit test images, spread evenly over the set. Machine and versions: printed with the table.
+Number: accuracy in % on test images, and points lost to the ReLU network on the same images.
+n: --limit test images, spread evenly over the set, or 0 for all. Machine and versions: printed with the table.
 """
 
 import argparse
@@ -159,7 +161,9 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--mean", type=numbers)
     parser.add_argument("--std", type=numbers)
+    parser.add_argument("--data", default="cifar10", help="name of a data set")
     parser.add_argument("--data-root", required=True)
+    parser.add_argument("--only", default="", help="names of converters begin with this")
     parser.add_argument("--limit", type=int, default=500)
     parser.add_argument("--images", type=int, default=512, help="for calibration")
     parser.add_argument("--steps", type=lambda text: [*map(int, text.split(","))], default=[8, 16, 32, 64, 128, 256])
@@ -168,9 +172,10 @@ def main() -> None:
     options = parser.parse_args()
     plain = own.load_weights(own.build(options.model), options.weights).eval()
     network = own.normalised(plain, options.mean, options.std).eval()
-    test = load("cifar10", split="test", data_root=options.data_root).limit(options.limit)
+    test = load(options.data, split="test", data_root=options.data_root)
+    test = test.limit(options.limit or len(test))
     x, labels = torch.from_numpy(test.pixels()), torch.from_numpy(test.labels)
-    training = load("cifar10", split="train", data_root=options.data_root).limit(options.images)
+    training = load(options.data, split="train", data_root=options.data_root).limit(options.images)
     calibration = torch.from_numpy(training.pixels())
     spread = [
         torch.tensor(values or default)[:, None, None]
@@ -193,9 +198,12 @@ def main() -> None:
             "sinabs, no lower bound": lambda: sinabs(plain, normal, None, max(options.steps)),
             "SpikingJelly, Max": lambda: spikingjelly(plain, "Max", normal),
         }
-        rows["firstspike"] = firstspike(network, calibration, x, labels, options.windows)
-        show("firstspike", rows["firstspike"], relu)
+        if "firstspike".startswith(options.only):
+            rows["firstspike"] = firstspike(network, calibration, x, labels, options.windows)
+            show("firstspike", rows["firstspike"], relu)
         for name, made in rivals.items():
+            if not name.startswith(options.only):
+                continue
             batch = 2 if name.startswith("sinabs") else BATCH
             rows[name] = accuracies(options.steps, normal_x, labels, batch, made())
             show(name, rows[name], relu)
