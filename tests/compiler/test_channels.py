@@ -148,3 +148,10 @@ def test_no_image() -> None:
     resolved = resolve(network)
     moved = moved_times(resolved, {INPUT: times, **ReferenceEngine(network).layers(times)})
     assert {name: len(values) for name, values in moved.items()} == dict.fromkeys(moved, 0)
+
+
+def test_no_image_of_a_flattened_concatenation() -> None:
+    network = residual_network()
+    times = np.empty((0, 2, 5, 5), dtype=np.uint8)
+    moved = moved_times(resolve(network), {INPUT: times, **ReferenceEngine(network).layers(times)})
+    assert {name: moved[name].shape for name in ("c@flat", "b@flat")} == {"c@flat": (0, 54), "b@flat": (0, 72)}

@@ -21,4 +21,5 @@ def test_products_in_pieces_are_exact(exact: int, monkeypatch: pytest.MonkeyPatc
         place = counter.places[connection.name]
         expected = np.stack([spikes.astype(np.int64) @ every, spikes.astype(np.int64) @ nonzero], axis=1)
         assert np.array_equal(counter.count(spikes)[:, place : place + 2], expected)
+        assert counter.piece * network.planes(connection.source) * int(counter.table.max()) < exact
         assert counter.count(spikes[:0]).shape == (0, counter.table.shape[1])
