@@ -22,6 +22,7 @@ import operator
 import platform
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -188,7 +189,7 @@ def main() -> None:
             right(network(part), wanted) for part, wanted in zip(x.split(BATCH), labels.split(BATCH), strict=True)
         ) / len(x)  # fmt: skip
         machine = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-        names = ("torch", "spikingjelly", "sinabs", "firstspike")
+        names = ["torch", "firstspike", *(name for name in ("spikingjelly", "sinabs") if find_spec(name))]
         print(f"{len(x)} test images, ReLU {relu:.2f} %; {machine.partition(': ')[2] or platform.machine()}; "
               f"{', '.join(f'{name} {version(name)}' for name in names)}", flush=True)  # fmt: skip
         rivals: dict[str, Callable[[], Callable[[Tensor], Iterator[Tensor]]]] = {

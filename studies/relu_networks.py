@@ -2,10 +2,9 @@
 
     python -m studies.relu_networks NAME --data-root FOLDER --out FOLDER
 
-NAME is resnet20-cifar10, mobilenet-cifar10, vgg16-cifar10 or vgg16-cifar100. The first two are those of
-`firstspike.cat.models`; VGG-16 as in Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm
-and one linear layer. Pixels in [0, 1]; nothing of it knows of spikes. 2,000 training images are held out. Smaller crops
-come first, because they cost less.
+NAME is resnet20-cifar10, vgg16-cifar10 or vgg16-cifar100. ResNet-20 is that of `firstspike.cat.models`; VGG-16 is as in
+Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm and one linear layer. Pixels in [0, 1]; nothing
+of it knows of spikes. 2,000 training images are held out. Smaller crops come first, because they cost less.
 
 Number: accuracy on the 2,000 held-out images, printed while it trains; test images are not looked at.
 n: one run a network, seed 0. Machine: any; with bfloat16 instructions an epoch takes 45 to 230 s of one core.
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstspike.cat.convolution import convolve
-from firstspike.cat.models import mobilenet, resnet20
+from firstspike.cat.models import resnet20
 from firstspike.data import load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
@@ -92,7 +91,6 @@ class Plan:
 
 PLANS = {
     "resnet20-cifar10": Plan(network=resnet20, data="cifar10", small_epochs=24, epochs=36, learning_rate=0.2),
-    "mobilenet-cifar10": Plan(network=mobilenet, data="cifar10", small_epochs=11, epochs=16, learning_rate=0.2),
     "vgg16-cifar10": Plan(
         network=vgg16_cifar10, data="cifar10", small_epochs=9, epochs=13, learning_rate=0.1, smoothing=0.1
     ),

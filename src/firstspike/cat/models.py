@@ -68,13 +68,18 @@ def vgg(
     if dropout:
         layers["dropout"] = nn.Dropout(dropout)
     layers["logits"] = nn.Linear(features, classes)
-    for layer in layers.values():
+    return _begun(nn.Sequential(OrderedDict(layers)))
+
+
+def _begun(network: nn.Sequential) -> nn.Sequential:
+    """The network with weights to begin a training with activations in [0, 1]."""
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         # with 1, a sixth of all neurons saturate: it does not train
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.constant_(layer.weight, 0.5)
-    return nn.Sequential(OrderedDict(layers))
+    return network
 
 
 def _convolutions(plan: Plan, channels: int, width: float) -> tuple[dict[str, nn.Module], int]:
@@ -154,4 +159,4 @@ def mobilenet(classes: int = 10) -> nn.Sequential:
         pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
         layers += [depthwise, nn.BatchNorm2d(inputs), nn.ReLU(), pointwise, nn.BatchNorm2d(outputs), nn.ReLU()]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+    return _begun(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)))
