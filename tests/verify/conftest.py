@@ -92,6 +92,8 @@ SETS = {
 }
 """Parameter sets of the random networks: word widths, array sizes, memories, codes, weight formats."""
 
+SETS["fpga"] = SETS["sources"].on_fpga()
+
 
 @pytest.fixture(scope="session")
 def simulator() -> Callable[[str], Simulator]:

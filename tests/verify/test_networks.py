@@ -26,6 +26,7 @@ QUICK = [
     ("wide", range(0, 10)),
     ("planes", range(0, 15)),
     ("sources", range(0, 20)),
+    ("fpga", range(0, 20)),
     ("packed", range(0, 9)),
     ("packed-narrow", range(0, 15)),
 ]

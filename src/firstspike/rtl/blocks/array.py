@@ -73,7 +73,7 @@ class Array(wiring.Component):
             ("spike_clear",): times.clear,
             ("spike_load",): times.load & (times.index == word),
             ("spike_data",): times.word.word_select(byte, 8),
-            **{("sweep", name): getattr(sweep, name) for name in ("step", "theta", "add", "compare")},
+            **{("sweep", name): getattr(sweep, name) for name in sweep.signature.members},
         }
         outputs: dict[tuple[str, ...], Value] = {
             ("sums", "membranes"): self.registers.membranes.word_select(index, accumulator),

@@ -1,6 +1,6 @@
 """Executor: runs one operation after the other, pixel by pixel, and commands all other blocks."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, PureInterface
@@ -77,6 +77,7 @@ class Executor(wiring.Component):
             *(getattr(cursor.strides, name).eq(getattr(d, name)) for name in STRIDES),
         ]
         self._broadcast(m, d, slot, index, cursor)
+        self._words(m, index, cursor)
         m.d.sync += self.window.start.eq(0)  # a register beside the state PIXEL: the way from it is long
         with m.FSM(name="executor"):
             with m.State("TAKE"):
@@ -99,7 +100,7 @@ class Executor(wiring.Component):
                             m.d.comb += self.halted.eq(1)
             with m.State("TRANSFER"), m.If(self.transfer.done):
                 m.next = "TAKE"
-            self._window(m, d, index)
+            self._window(m, d, index, cursor)
             self._residual(m, d, index, cursor)
             self._fire(m)
             with m.State("WRITE"):
@@ -135,11 +136,9 @@ class Executor(wiring.Component):
             sums.address.eq(cursor.pixel),
             self.sweep.slot.eq(slot),
             self.times.word.eq(self.buffer.read_data),
-            self.times.index.eq(index - 1),
             self.result.pool.eq(d.kind == POOL),
             self.result.fires.eq(d.fires),
             self.result.index.eq(index),
-            self.buffer.address.eq(cursor.target + index),
             self.buffer.write_data.eq(self.result.word),
             self.transfer.store.eq(d.kind == STORE),
             self.transfer.address.eq(cursor.source),
@@ -147,7 +146,19 @@ class Executor(wiring.Component):
             self.transfer.words.eq(d.dram_words),
         ]
 
-    def _window(self, m: Module, d: PureInterface, index: Signal) -> None:
+    def _words(self, m: Module, index: Signal, cursor: Cursor) -> None:
+        """Which word of a residual or of the result is read or written, and which lanes take a residual's."""
+        buffer, times = self.buffer, self.times
+        if not self.parameters.long_wires:
+            m.d.comb += [buffer.address.eq(cursor.target + index), times.index.eq(index - 1)]
+            return
+        # Registers: the address counts along, and a residual's word finds its lanes chosen.
+        m.d.sync += [buffer.address.eq(cursor.target), times.load.eq(0), times.index.eq(index)]
+        m.d.sync += self.sweep.start.eq(0)
+        with m.If(buffer.enable):
+            m.d.sync += buffer.address.eq(buffer.address + 1)
+
+    def _window(self, m: Module, d: PureInterface, index: Signal, cursor: Cursor) -> None:
         """PIXEL, WALK, DRAIN: all spikes of a window into the membranes, or all words into the pool unit."""
         with m.State("PIXEL"):
             m.d.comb += self.sums.enable.eq((d.kind == CONVOLVE) & ~d.first)
@@ -162,21 +173,28 @@ class Executor(wiring.Component):
             m.next = "DRAINED"
         with m.State("DRAINED"):
             self._after_walk(m, d)
+            if self.parameters.long_wires:
+                with m.If(d.residual):
+                    m.d.sync += self.buffer.address.eq(cursor.residual)
 
     def _residual(self, m: Module, d: PureInterface, index: Signal, cursor: Cursor) -> None:
         """RESIDUAL, ADD: spike times of another map into the lanes, then a sweep that adds their thresholds."""
         with m.State("RESIDUAL"):
-            m.d.comb += [
-                self.buffer.enable.eq(1 if self.parameters.long_wires else index != d.residual_words),
-                self.buffer.address.eq(cursor.residual + index),
-                self.times.load.eq(index != 0),
-            ]
+            more = index != d.residual_words
+            if self.parameters.long_wires:
+                m.d.comb += self.buffer.enable.eq(1)
+                m.d.sync += self.times.load.eq(more)
+            else:
+                m.d.comb += [self.buffer.enable.eq(more), self.buffer.address.eq(cursor.residual + index)]
+                m.d.comb += self.times.load.eq(index != 0)
             m.d.sync += index.eq(index + 1)
             with m.If(index == d.residual_words):
                 m.d.sync += index.eq(0)
+                self._announce(m, 1)
                 m.next = "ADD_START"
         with m.State("ADD_START"):
-            m.d.comb += [self.sweep.start.eq(1), self.sweep.add.eq(1)]
+            m.d.comb += self.sweep.add.eq(1)
+            self._start(m)
             m.next = "ADD"
         with m.State("ADD"):
             m.d.comb += self.sweep.add.eq(1)
@@ -189,7 +207,8 @@ class Executor(wiring.Component):
             m.d.comb += [self.sums.enable.eq(1), self.sums.write.eq(1)]
             m.next = "NEXT"
         with m.State("FIRE_START"):
-            m.d.comb += [self.sweep.start.eq(1), self.times.clear.eq(1), self.sweep.compare.eq(1)]
+            m.d.comb += [self.times.clear.eq(1), self.sweep.compare.eq(1)]
+            self._start(m)
             m.next = "FIRE"
         with m.State("FIRE"):
             m.d.comb += self.sweep.compare.eq(1)
@@ -201,11 +220,23 @@ class Executor(wiring.Component):
         self._after_sums(m, d)
         with m.If(d.residual):
             m.next = "RESIDUAL"
+            self._announce(m, 0)
 
     def _after_sums(self, m: Module, d: PureInterface) -> None:
         """Go on once the membranes are complete, their residual included."""
         m.next = "WRITE"
+        self._announce(m, d.fires & d.last)
         with m.If(d.fires):
             m.next = "FIRE_START"
         with m.If(~d.last):
             m.next = "KEEP"
+
+    def _announce(self, m: Module, sweep: ValueLike) -> None:
+        """A sweep starts in the next cycle: a register beside the state, where the way from it is long."""
+        if self.parameters.long_wires:
+            m.d.sync += self.sweep.start.eq(sweep)
+
+    def _start(self, m: Module) -> None:
+        """A sweep starts in this cycle."""
+        if not self.parameters.long_wires:
+            m.d.comb += self.sweep.start.eq(1)

@@ -62,6 +62,8 @@ class FireUnit(wiring.Component):
             sweep.add.eq(control.add & reading),
             sweep.compare.eq(control.compare & reading),
         ]
+        if self.parameters.long_wires:
+            m.d.comb += sweep.following.eq(Mux(control.start, 0, request))
         with m.If(reading):
             m.d.sync += [
                 request.eq(Mux(control.start, 1, request + 1)),

@@ -227,11 +227,13 @@ class Sweep(Signature):
         theta: ``Theta[t]``.
         add: lanes whose register holds ``t`` add ``theta``.
         compare: silent lanes whose membrane reaches ``theta`` take ``t``.
+        following: with `Parameters.long_wires`, the step of the next cycle.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         accumulator = Shape(parameters.processor.accumulator_bits, signed=True)
-        super().__init__({"step": Out(8), "theta": Out(accumulator), "add": Out(1), "compare": Out(1)})
+        following = {"following": Out(8)} if parameters.long_wires else {}
+        super().__init__({"step": Out(8), "theta": Out(accumulator), "add": Out(1), "compare": Out(1), **following})
 
 
 class Registers(Signature):

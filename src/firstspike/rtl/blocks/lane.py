@@ -1,6 +1,6 @@
 """One output channel: a processing element and the spike time register behind it."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,6 +44,11 @@ class Lane(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         synapses, sums, sweep = self.synapses, self.sums, self.sweep
+        hit: Value = self.spike == sweep.step
+        if self.parameters.long_wires:
+            # Compared a step ahead: the sum itself is long.
+            hit = Signal()
+            m.d.sync += hit.eq(self.spike == sweep.following)
         m.submodules.pe = pe = LogPE(self.parameters)
         m.d.comb += [
             pe.enable.eq(synapses.enable),
@@ -53,7 +58,7 @@ class Lane(wiring.Component):
             *([pe.shift.eq(synapses.shift)] if self.parameters.shift_bits else []),
             pe.load.eq(sums.load),
             pe.initial.eq(sums.initial),
-            pe.add.eq(sweep.add & (self.spike == sweep.step)),
+            pe.add.eq(sweep.add & hit),
             pe.addend.eq(sweep.theta),
             sums.membranes.eq(pe.membrane),
         ]

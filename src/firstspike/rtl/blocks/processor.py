@@ -57,7 +57,9 @@ class ProcessorTop(wiring.Component):
         p, processor, external = self.parameters, self.parameters.processor, self.external
         word_bits = processor.word_bits
         membrane_bits = processor.pes * processor.accumulator_bits
-        activations = Sram(word_bits, processor.activation_words, external=external)
+        # Between a result's last write and the next read lies NEXT, or the end of a transfer.
+        late = {"late_writes": p.long_wires}
+        activations = Sram(word_bits, processor.activation_words, external=external, **late)
         membranes = Sram(membrane_bits, processor.membrane_rows, external=external)
         weights = WeightBuffer(p, external=external)
         widths = activations.address_bits, weights.address_bits, membranes.address_bits

@@ -1,6 +1,6 @@
 """Transfer unit: LOAD and STORE between DRAM and the activation buffer."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,17 +37,23 @@ class TransferUnit(wiring.Component):
         m = Module()
         control, dram, buffer = self.control, self.dram, self.buffer
         index = Signal(24)
-        sending = Signal()
+        sending, moving = Signal(), Signal()
         m.d.comb += [
             dram.request.payload.address.eq(control.dram_address),
             dram.request.payload.words.eq(control.words),
             dram.request.payload.write.eq(control.store),
             dram.write.payload.eq(buffer.read_data),
-            buffer.address.eq(control.address + index),
             buffer.write_data.eq(dram.read.payload),
         ]
+        long_wires = self.parameters.long_wires
+        if long_wires:
+            # A register that counts along.
+            m.d.sync += buffer.address.eq(Mux(moving, buffer.address + buffer.enable, control.address))
+        else:
+            m.d.comb += buffer.address.eq(control.address + index)
         with m.FSM(name="transfer") as states:
             m.d.comb += self.active.eq(~states.ongoing("IDLE"))
+            m.d.comb += moving.eq(states.ongoing("READ") | states.ongoing("SEND"))
             with m.State("IDLE"), m.If(control.start):
                 m.d.sync += [index.eq(0), sending.eq(0)]
                 m.next = "ASK"
@@ -70,7 +76,7 @@ class TransferUnit(wiring.Component):
                     dram.write.valid.eq(sending),
                     more.eq(index != control.words),
                     goes.eq(more & (~sending | dram.write.ready)),
-                    buffer.enable.eq(~sending | dram.write.ready if self.parameters.long_wires else goes),
+                    buffer.enable.eq(~sending | dram.write.ready if long_wires else goes),
                 ]
                 with m.If(goes):
                     m.d.sync += [index.eq(index + 1), sending.eq(1)]

@@ -89,8 +89,11 @@ class Walker(wiring.Component):
         active, issue, within = Signal(), Signal(), Signal()
         last_word, last_x, last_y = (Signal(name=f"last_{name}") for name in ("word", "x", "y"))
         m.d.comb += here.eq(held)
+        long_wires = self.parameters.long_wires
         with m.If(window.start):
-            m.d.comb += [here.eq(0), here.y.eq(window.y), here.x.eq(window.x)]
+            if not long_wires:
+                m.d.comb += here.eq(0)
+            m.d.comb += [here.y.eq(window.y), here.x.eq(window.x)]
             m.d.comb += [getattr(here, name).eq(window.address) for name in ("address", "position", "line")]
         m.d.comb += [
             issue.eq(window.start | (active & room)),
@@ -98,11 +101,12 @@ class Walker(wiring.Component):
             last_word.eq(~within | (here.word == window.words - 1)),
             last_x.eq(here.kernel_x == window.kernel_width - 1),
             last_y.eq(here.kernel_y == window.kernel_height - 1),
-            self.buffer.enable.eq(issue if self.parameters.long_wires else issue & within),
+            self.buffer.enable.eq(issue if long_wires else issue & within),
             self.buffer.address.eq(here.address),
         ]
-        if self.parameters.long_wires:
-            m.d.comb += within.eq(Mux(window.start, self._within(window), self._within(held)))
+        if long_wires:
+            inside = self._inside(m, here, issue & last_word, issue & last_word & last_x)
+            m.d.comb += within.eq(Mux(window.start, self._within(window), inside))
         with m.If(issue):
             m.d.sync += [
                 read.inside.eq(within),
@@ -125,12 +129,34 @@ class Walker(wiring.Component):
                 m.d.sync += [
                     getattr(held, name).eq(here.line + window.in_row) for name in ("line", "position", "address")
                 ]
+                if long_wires:
+                    # The counters stand at 0 when a window starts: nothing waits for whether one does.
+                    with m.If(last_y):
+                        m.d.sync += [held.kernel_y.eq(0), held.rows.eq(0)]
         return issue
 
     def _within(self, here: Any) -> Value:
         """A position is in the map."""
         window = self.window
         return (here.y >= 0) & (here.y < window.in_height) & (here.x >= 0) & (here.x < window.in_width)
+
+    def _inside(self, m: Module, here: View, moves: Value, new_row: Value) -> Value:
+        """The same of the position that is held, from registers, which are compared a step ahead."""
+        window = self.window
+        inside_x, inside_y = Signal(), Signal()
+
+        def next_within(place: Value, size: Value) -> Value:
+            return (place >= -1) & (place < size - 1)
+
+        with m.If(window.start):
+            m.d.sync += inside_x.eq((window.x >= 0) & (window.x < window.in_width))
+            m.d.sync += inside_y.eq((window.y >= 0) & (window.y < window.in_height))
+        with m.If(new_row):
+            m.d.sync += inside_x.eq((window.x >= 0) & (window.x < window.in_width))
+            m.d.sync += inside_y.eq(next_within(here.y, window.in_height))
+        with m.Elif(moves):
+            m.d.sync += inside_x.eq(next_within(here.x, window.in_width))
+        return inside_x & inside_y
 
     def _words(self, m: Module, advance: Signal, comes: Value, tag: View, data: Signal) -> Signal:
         """Word stage: delivers the spikes of a word, and advances to the word that comes; whether it has one."""
@@ -140,6 +166,9 @@ class Walker(wiring.Component):
         waiting = Signal(lanes)  # spikes that are not delivered
         lane = Signal(range(lanes))
         consumed = Signal()
+        rest = waiting & (waiting - 1)
+        if self.parameters.long_wires:
+            rest = Cat(bit & waiting[:index].any() for index, bit in enumerate(waiting))
         for index in reversed(range(lanes)):
             with m.If(waiting[index]):
                 m.d.comb += lane.eq(index)
@@ -147,7 +176,7 @@ class Walker(wiring.Component):
             spike.valid.eq(waiting.any()),
             spike.payload.time.eq(word.word_select(lane, 8)),
             spike.payload.row.eq(Cat(lane, here.rows)),
-            consumed.eq(((waiting & (waiting - 1)) == 0) & (spike.ready | ~waiting.any())),
+            consumed.eq((rest == 0) & (spike.ready | ~waiting.any())),
             advance.eq(~valid | consumed),
             window.done.eq(valid & consumed & here.last),
             words.clear.eq(window.start),
@@ -160,5 +189,5 @@ class Walker(wiring.Component):
             with m.If(comes):
                 m.d.sync += [here.eq(tag), word.eq(data), waiting.eq(Mux(tag.inside & ~window.pool, fires, 0))]
         with m.Elif(spike.ready):
-            m.d.sync += waiting.eq(waiting & (waiting - 1))
+            m.d.sync += waiting.eq(rest)
         return valid

@@ -125,7 +125,7 @@ class Bridge(wiring.Component):
                 m.next = "RESET"
         with m.State("HEAD"):
             m.d.comb += r.take.eq(1)
-            with m.If(r.taken):
+            with m.If(r.waiting.r_rdy):
                 m.d.sync += [r.head.eq(Cat(r.head[BITS:], r.waiting.r_data)), r.index.eq(r.index + 1)]
                 with m.If(r.index == 7):
                     m.d.sync += r.index.eq(0)
@@ -148,7 +148,7 @@ class Bridge(wiring.Component):
         with m.State("GATHER"):
             # A burst that was begun is finished: with what stands in the register, if the host falls silent.
             m.d.comb += r.take.eq(1)
-            with m.If(r.taken | (r.idle == self.patience)):
+            with m.If(r.waiting.r_rdy | (r.idle == self.patience)):
                 m.d.sync += [r.word.eq(Cat(r.word[BITS:], r.waiting.r_data)), r.index.eq(r.index + 1)]
                 with m.If(r.index == r.word_bytes - 1):
                     m.d.sync += r.index.eq(0)

@@ -122,7 +122,8 @@ class _Registers:
         self.column = place[: timing.column_bits]
         self.bank = place[timing.column_bits :][: timing.bank_bits]
         self.row = place[timing.column_bits + timing.bank_bits :]
-        self.wait, self.active, self.gap = Signal(8), Signal(8), Signal(range(beats), name="gap")
+        # Cycles that are left, as so many ones: whether there are any is a bit.
+        self.wait, self.active, self.gap = Signal(16), Signal(16), Signal(beats, name="gap")
         self.opened, self.open_row = Signal(), Signal.like(self.row)
         self.open_bank = Signal.like(self.bank)
         self.owed = Signal(range(DEPTH + 1))  # words of the FIFO and on their way to it
@@ -167,36 +168,34 @@ class SdramController(wiring.Component):
         m.d.sync += [
             *(getattr(self.pins, name).eq(getattr(r.pins, name)) for name in DRIVEN),
             r.owed.eq(r.owed + r.read - (words.r_rdy & words.r_en)),
-            r.wait.eq(Mux(r.wait == 0, 0, r.wait - 1)),
-            r.active.eq(Mux(r.active == 0, 0, r.active - 1)),
-            r.gap.eq(Mux(r.gap == 0, 0, r.gap - 1)),
+            *(left.eq(left >> 1) for left in (r.wait, r.active, r.gap)),
         ]
         self._data(m, r, words, write.payload)
         with m.If(r.read | r.write):
-            m.d.sync += [r.place.eq(r.place + beats), r.left.eq(r.left - 1), r.gap.eq(beats - 1)]
+            m.d.sync += [r.place.eq(r.place + beats), r.left.eq(r.left - 1), r.gap.eq(_ones(beats - 1))]
             m.d.comb += r.pins.address.eq(r.column)
         with m.FSM(name="sdram") as states:
             m.d.comb += self.ready.eq(states.ongoing("RUN") | states.ongoing("CLOSED") | states.ongoing("REFRESH"))
             self._power_up(m, r)
             self._run(m, r, due, request, write)
-            with m.State("CLOSED"), m.If(r.wait == 0):
+            with m.State("CLOSED"), m.If(~r.wait[0]):
                 m.next = "RUN"
                 with m.If(due):
                     m.next = "REFRESH"
             with m.State("REFRESH"):
                 m.d.comb += r.pins.command.eq(REFRESH)
-                m.d.sync += r.wait.eq(timing.cycles(timing.refresh_ns) - 1)
+                m.d.sync += r.wait.eq(_ones(timing.cycles(timing.refresh_ns) - 1))
                 m.next = "RUN"
         return m
 
     def _run(self, m: Module, r: _Registers, due: Signal, request: stream.Interface, write: stream.Interface) -> None:
         """Words of the burst, rows opened and closed for them, and the next request."""
         timing, beats = self.timing, self.beats
-        with m.State("RUN"), m.If((r.wait == 0) & (r.gap == 0)):
+        with m.State("RUN"), m.If(~r.wait[0] & ~r.gap[0]):
             stop = due | ((r.left != 0) & r.opened & ~r.hit)
-            with m.If(stop & r.opened & (r.active == 0)):
+            with m.If(stop & r.opened & ~r.active[0]):
                 m.d.comb += [r.pins.command.eq(PRECHARGE), r.pins.address.eq(1 << 10)]
-                m.d.sync += [r.opened.eq(0), r.wait.eq(timing.cycles(timing.precharge_ns) - 1)]
+                m.d.sync += [r.opened.eq(0), r.wait.eq(_ones(timing.cycles(timing.precharge_ns) - 1))]
                 m.next = "CLOSED"
             with m.Elif(stop & r.opened):
                 pass
@@ -205,14 +204,14 @@ class SdramController(wiring.Component):
             with m.Elif((r.left != 0) & ~r.opened):
                 m.d.comb += [r.pins.command.eq(ACTIVATE), r.pins.address.eq(r.row)]
                 m.d.sync += [r.opened.eq(1), r.open_row.eq(r.row), r.open_bank.eq(r.bank)]
-                m.d.sync += r.wait.eq(timing.cycles(timing.activate_ns) - 1)
-                m.d.sync += r.active.eq(timing.cycles(timing.active_ns) - 1)
+                m.d.sync += r.wait.eq(_ones(timing.cycles(timing.activate_ns) - 1))
+                m.d.sync += r.active.eq(_ones(timing.cycles(timing.active_ns) - 1))
             with m.Elif(r.left != 0):
                 m.d.comb += [r.read.eq(~r.writing & (r.owed != DEPTH)), r.write.eq(r.writing & write.valid)]
                 with m.If(r.write):
                     m.d.comb += [write.ready.eq(1), r.pins.command.eq(WRITE)]
                     # The row may close a while after the last beat; the next word may come at once.
-                    m.d.sync += r.active.eq(beats - 1 + timing.cycles(timing.recover_ns))
+                    m.d.sync += r.active.eq(_ones(beats - 1 + timing.cycles(timing.recover_ns)))
                 with m.If(r.read):
                     m.d.comb += r.pins.command.eq(READ)
             with m.Else():
@@ -246,17 +245,17 @@ class SdramController(wiring.Component):
             m.d.sync += rest.eq(rest + 1)
             with m.If(rest == pause):
                 m.d.comb += [r.pins.command.eq(PRECHARGE), r.pins.address.eq(1 << 10)]
-                m.d.sync += wait.eq(timing.cycles(timing.precharge_ns) - 1)
+                m.d.sync += wait.eq(_ones(timing.cycles(timing.precharge_ns) - 1))
                 m.next = "REFRESHES"
-        with m.State("REFRESHES"), m.If(wait == 0):
+        with m.State("REFRESHES"), m.If(~wait[0]):
             m.d.comb += r.pins.command.eq(REFRESH)
-            m.d.sync += [refreshes.eq(refreshes + 1), wait.eq(timing.cycles(timing.refresh_ns) - 1)]
+            m.d.sync += [refreshes.eq(refreshes + 1), wait.eq(_ones(timing.cycles(timing.refresh_ns) - 1))]
             with m.If(refreshes == 7):
                 m.next = "MODE"
-        with m.State("MODE"), m.If(wait == 0):
+        with m.State("MODE"), m.If(~wait[0]):
             length = self.beats.bit_length() - 1
             m.d.comb += [r.pins.command.eq(MODE), r.pins.address.eq(CAS_CYCLES << 4 | length)]
-            m.d.sync += wait.eq(2)
+            m.d.sync += wait.eq(_ones(2))
             m.next = "RUN"
 
     def _data(self, m: Module, r: _Registers, words: SyncFIFOBuffered, word: Value) -> None:
@@ -275,6 +274,11 @@ class SdramController(wiring.Component):
             coming.eq(Cat(r.read, coming)),
         ]
         m.d.comb += [words.w_data.eq(gathered), words.w_en.eq(coming[DELAY + beats - 1])]
+
+
+def _ones(count: int) -> int:
+    """A number of so many ones."""
+    return (1 << count) - 1
 
 
 def _waiting(m: Module, source: stream.Interface, name: str) -> stream.Interface:
