@@ -19,9 +19,14 @@ class BufferSwitch(wiring.Component):
         executor: reads residuals, writes results.
         transfer: reads or writes a burst.
         memory: the buffer.
+
+    Args:
+        late_writes: what users write comes out of registers, a cycle later than they decide to: the last word of a
+            burst when the transfer unit is done.
     """
 
-    def __init__(self, word_bits: int, address_bits: int) -> None:
+    def __init__(self, word_bits: int, address_bits: int, *, late_writes: bool = False) -> None:
+        self.late_writes = late_writes
         super().__init__(
             {
                 "transferring": In(1),
@@ -36,13 +41,16 @@ class BufferSwitch(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         walker, executor, transfer, memory = self.walker, self.executor, self.transfer, self.memory
+        transferring, writes = self.transferring, [user.enable & user.write for user in (executor, transfer)]
+        if self.late_writes:
+            transferring, writes = transferring | transfer.write, [executor.write, transfer.write]
         m.d.comb += [
             memory.enable.eq(walker.enable | executor.enable | transfer.enable),
-            memory.write.eq((executor.enable & executor.write) | (transfer.enable & transfer.write)),
+            memory.write.eq(writes[0] | writes[1]),
             memory.address.eq(
-                Mux(self.transferring, transfer.address, Mux(executor.enable, executor.address, walker.address))
+                Mux(transferring, transfer.address, Mux(executor.enable, executor.address, walker.address))
             ),
-            memory.write_data.eq(Mux(self.transferring, transfer.write_data, executor.write_data)),
+            memory.write_data.eq(Mux(transferring, transfer.write_data, executor.write_data)),
             *(user.read_data.eq(memory.read_data) for user in (executor, transfer)),
             walker.data.eq(memory.read_data),
         ]

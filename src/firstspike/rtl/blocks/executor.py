@@ -76,6 +76,8 @@ class Executor(wiring.Component):
             *(getattr(cursor.starts, name).eq(new[name]) for name in STARTS),
             *(getattr(cursor.strides, name).eq(getattr(d, name)) for name in STRIDES),
         ]
+        # The states' accesses to the activation buffer.
+        self.reads, self.writes = Signal(name="reads"), Signal(name="writes")
         self._broadcast(m, d, slot, index, cursor)
         self._words(m, index, cursor)
         m.d.sync += self.window.start.eq(0)  # a register beside the state PIXEL: the way from it is long
@@ -104,7 +106,7 @@ class Executor(wiring.Component):
             self._residual(m, d, index, cursor)
             self._fire(m)
             with m.State("WRITE"):
-                m.d.comb += [self.buffer.enable.eq(1), self.buffer.write.eq(1)]
+                m.d.comb += self.writes.eq(1)
                 m.d.sync += index.eq(index + 1)
                 with m.If(index == d.out_words - 1):
                     m.next = "NEXT"
@@ -139,7 +141,6 @@ class Executor(wiring.Component):
             self.result.pool.eq(d.kind == POOL),
             self.result.fires.eq(d.fires),
             self.result.index.eq(index),
-            self.buffer.write_data.eq(self.result.word),
             self.transfer.store.eq(d.kind == STORE),
             self.transfer.address.eq(cursor.source),
             self.transfer.dram_address.eq(d.dram_address),
@@ -149,10 +150,14 @@ class Executor(wiring.Component):
     def _words(self, m: Module, index: Signal, cursor: Cursor) -> None:
         """Which word of a residual or of the result is read or written, and which lanes take a residual's."""
         buffer, times = self.buffer, self.times
+        m.d.comb += buffer.enable.eq(self.reads | buffer.write)
         if not self.parameters.long_wires:
             m.d.comb += [buffer.address.eq(cursor.target + index), times.index.eq(index - 1)]
+            m.d.comb += [buffer.write.eq(self.writes), buffer.write_data.eq(self.result.word)]
             return
-        # Registers: the address counts along, and a residual's word finds its lanes chosen.
+        # Registers: a word is written a cycle later, the last one in NEXT; the address counts along; a residual's word
+        # finds its lanes chosen.
+        m.d.sync += [buffer.write.eq(self.writes), buffer.write_data.eq(self.result.word)]
         m.d.sync += [buffer.address.eq(cursor.target), times.load.eq(0), times.index.eq(index)]
         m.d.sync += self.sweep.start.eq(0)
         with m.If(buffer.enable):
@@ -182,10 +187,10 @@ class Executor(wiring.Component):
         with m.State("RESIDUAL"):
             more = index != d.residual_words
             if self.parameters.long_wires:
-                m.d.comb += self.buffer.enable.eq(1)
+                m.d.comb += self.reads.eq(1)
                 m.d.sync += self.times.load.eq(more)
             else:
-                m.d.comb += [self.buffer.enable.eq(more), self.buffer.address.eq(cursor.residual + index)]
+                m.d.comb += [self.reads.eq(more), self.buffer.address.eq(cursor.residual + index)]
                 m.d.comb += self.times.load.eq(index != 0)
             m.d.sync += index.eq(index + 1)
             with m.If(index == d.residual_words):

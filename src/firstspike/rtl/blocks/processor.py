@@ -57,9 +57,7 @@ class ProcessorTop(wiring.Component):
         p, processor, external = self.parameters, self.parameters.processor, self.external
         word_bits = processor.word_bits
         membrane_bits = processor.pes * processor.accumulator_bits
-        # Between a result's last write and the next read lies NEXT, or the end of a transfer.
-        late = {"late_writes": p.long_wires}
-        activations = Sram(word_bits, processor.activation_words, external=external, **late)
+        activations = Sram(word_bits, processor.activation_words, external=external)
         membranes = Sram(membrane_bits, processor.membrane_rows, external=external)
         weights = WeightBuffer(p, external=external)
         widths = activations.address_bits, weights.address_bits, membranes.address_bits
@@ -74,7 +72,9 @@ class ProcessorTop(wiring.Component):
         m.submodules.pool = pool = PoolUnit(p)
         m.submodules.transfer = transfer = TransferUnit(p, activations.address_bits)
         m.submodules.dram_switch = dram = PortSwitch(word_bits)
-        m.submodules.buffer_switch = buffer = BufferSwitch(word_bits, activations.address_bits)
+        m.submodules.buffer_switch = buffer = BufferSwitch(
+            word_bits, activations.address_bits, late_writes=p.long_wires
+        )
 
         # Operations, and their payloads into the slot that the executor does not use.
         operation, spikes = self._held(m, loader.operation, walker.spikes)

@@ -1,17 +1,13 @@
 """On-chip memories: a single-port macro and a two-port register file, as Amaranth memories or Verilog instances."""
 
 from importlib.resources import files
-from typing import Any
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal
+from amaranth.hdl import ClockSignal, Const, Instance, Module
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
 NAMES = ("firstspike_sram", "firstspike_register_file")
 """Verilog modules that stand for both memories; a synthesis flow replaces their files by macros."""
-
-LATE = ("write", "address", "data")
-"""Registers of a late write."""
 
 
 def verilog() -> dict[str, str]:
@@ -78,12 +74,10 @@ class Sram(wiring.Component):
         width: bits of a word.
         depth: words.
         external: an instance of the Verilog module ``firstspike_sram`` instead of an Amaranth memory.
-        late_writes: a word is written a cycle later, out of registers. Nothing is read in that cycle, and what was read is
-            not held over a write: for FPGAs, whose block RAMs are far apart and have two ports.
     """
 
-    def __init__(self, width: int, depth: int, *, external: bool = False, late_writes: bool = False) -> None:
-        self.width, self.depth, self.external, self.late_writes = width, depth, external, late_writes
+    def __init__(self, width: int, depth: int, *, external: bool = False) -> None:
+        self.width, self.depth, self.external = width, depth, external
         self.address_bits = max(1, (depth - 1).bit_length())
         super().__init__({"port": In(SramPort(width, self.address_bits))})
 
@@ -91,12 +85,6 @@ class Sram(wiring.Component):
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         port = self.port
-        reads, writes = port.enable & ~port.write, port.enable & port.write
-        late: list[Any] = [writes, port.address, port.write_data]
-        if self.late_writes:
-            late = [Signal(len(value), name=f"late_{name}") for value, name in zip(late, LATE, strict=True)]
-            m.d.sync += [late[0].eq(writes), late[1].eq(port.address), late[2].eq(port.write_data)]
-            reads = port.enable & ~late[0]
         if self.external:
             m.submodules.macro = Instance(
                 "firstspike_sram",
@@ -104,23 +92,23 @@ class Sram(wiring.Component):
                 p_DEPTH=self.depth,
                 p_ADDRESS=self.address_bits,
                 i_clk=ClockSignal(),
-                i_enable=reads | late[0] if self.late_writes else port.enable,
-                i_write=late[0] if self.late_writes else port.write,
+                i_enable=port.enable,
+                i_write=port.write,
                 i_byte_enable=Const(-1, -(-self.width // 8)),
-                i_address=Mux(late[0], late[1], port.address) if self.late_writes else port.address,
-                i_write_data=late[2],
+                i_address=port.address,
+                i_write_data=port.write_data,
                 o_read_data=port.read_data,
             )
             return m
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[])
         read, write = words.read_port(), words.write_port()
         m.d.comb += [
-            read.en.eq(reads),
+            read.en.eq(port.enable & ~port.write),
             read.addr.eq(port.address),
+            write.en.eq(port.enable & port.write),
+            write.addr.eq(port.address),
+            write.data.eq(port.write_data),
             port.read_data.eq(read.data),
-            write.en.eq(late[0]),
-            write.addr.eq(late[1]),
-            write.data.eq(late[2]),
         ]
         return m
 

@@ -37,20 +37,24 @@ class TransferUnit(wiring.Component):
         m = Module()
         control, dram, buffer = self.control, self.dram, self.buffer
         index = Signal(24)
-        sending, moving = Signal(), Signal()
+        sending = Signal()
         m.d.comb += [
             dram.request.payload.address.eq(control.dram_address),
             dram.request.payload.words.eq(control.words),
             dram.request.payload.write.eq(control.store),
             dram.write.payload.eq(buffer.read_data),
-            buffer.write_data.eq(dram.read.payload),
         ]
         long_wires = self.parameters.long_wires
+        comes, moving = Signal(), Signal()
         if long_wires:
-            # A register that counts along.
+            # Registers: the address counts along, and a word is written a cycle later.
+            m.d.sync += [buffer.write.eq(comes), buffer.write_data.eq(dram.read.payload)]
             m.d.sync += buffer.address.eq(Mux(moving, buffer.address + buffer.enable, control.address))
         else:
+            m.d.comb += [buffer.write.eq(comes), buffer.write_data.eq(dram.read.payload)]
             m.d.comb += buffer.address.eq(control.address + index)
+        reads = Signal()
+        m.d.comb += buffer.enable.eq(reads | buffer.write)
         with m.FSM(name="transfer") as states:
             m.d.comb += self.active.eq(~states.ongoing("IDLE"))
             m.d.comb += moving.eq(states.ongoing("READ") | states.ongoing("SEND"))
@@ -64,7 +68,7 @@ class TransferUnit(wiring.Component):
                     with m.If(control.store):
                         m.next = "SEND"
             with m.State("READ"):
-                m.d.comb += [dram.read.ready.eq(1), buffer.enable.eq(dram.read.valid), buffer.write.eq(1)]
+                m.d.comb += [dram.read.ready.eq(1), comes.eq(dram.read.valid)]
                 with m.If(dram.read.valid):
                     m.d.sync += index.eq(index + 1)
                     with m.If(index == control.words - 1):
@@ -76,7 +80,7 @@ class TransferUnit(wiring.Component):
                     dram.write.valid.eq(sending),
                     more.eq(index != control.words),
                     goes.eq(more & (~sending | dram.write.ready)),
-                    buffer.enable.eq(~sending | dram.write.ready if long_wires else goes),
+                    reads.eq(~sending | dram.write.ready if long_wires else goes),
                 ]
                 with m.If(goes):
                     m.d.sync += [index.eq(index + 1), sending.eq(1)]
