@@ -21,7 +21,7 @@ from firstspike.processor import cycles, designs
 from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, Network
 from firstspike.spiking import SpikingNetwork, load
 
-SIZES = ((16, 50.0, 20), (16, 60.0, 20), (64, 80.0, 80))
+SIZES = ((16, 60.0, 20), (64, 80.0, 80))
 """Processing elements, MHz, KiB of weights: 1,024 rows a bank each."""
 
 

@@ -24,8 +24,9 @@ PROOFS: dict[str, tuple[Parameters, int, bool]] = {
     "WeightsComeAsTheyWent": (DEFAULT, 8, False),
     "LoaderDeliversThePayload": (WIDE, 2, True),
     "WalkerWalksTheWindow": (SMALL, 8, False),
+    "WalkerWalksTheWindow/fpga": (SMALL.on_fpga(), 8, False),
 }
-"""By property: parameters, cycles, and whether induction makes it a proof of all cycles."""
+"""By property and variant: parameters, cycles, and whether induction makes it a proof of all cycles."""
 
 FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("PoolTakesTheEarliest", pool, "new < old", "new > old"),
@@ -41,13 +42,14 @@ FAULTS: list[tuple[str, types.ModuleType, str, str]] = [
     ("WalkerWalksTheWindow", walker, "window.position_rows >> self.lane_bits", "0"),
     ("WalkerWalksTheWindow", walker, "(active & room)", "active"),
     ("WalkerWalksTheWindow", walker, "held.x.eq(window.x)", "held.x.eq(here.x)"),
+    ("WalkerWalksTheWindow/fpga", walker, "(place >= -1)", "(place >= 0)"),
 ]
 
 
 def _holds(name: str) -> bool:
     parameters, steps, induction = PROOFS[name]
     try:
-        prop = getattr(functional, name)(parameters)
+        prop = getattr(functional, name.split("/")[0])(parameters)
         holds, log = formal.prove(prop, steps=steps) if induction else formal.bounded(prop, steps=steps)
     except ToolMissing as error:
         pytest.skip(str(error))

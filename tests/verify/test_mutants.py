@@ -87,8 +87,8 @@ MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     "pooling takes the latest": (pool, "new < old", "new > old"),
     "spike times are not cleared": (
         executor,
-        "self.sweep.start.eq(1), self.times.clear.eq(1)",
-        "self.sweep.start.eq(1)",
+        "self.times.clear.eq(1), self.sweep.compare",
+        "self.sweep.compare",
     ),
     "partial sums are not kept": (executor, "self.sums.write.eq(1)", "self.sums.write.eq(0)"),
     "residual stays at its first pixel": (cursor, "strides.residual_pixel", "0"),
@@ -122,6 +122,20 @@ BATCH_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     ),
 }
 """Faults in what batches need: run in batches of two images."""
+FPGA_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
+    "a burst's last word is written elsewhere": (buffer_switch, "transferring | transfer.write", "transferring"),
+    "a result's address counts before its write": (executor, "m.If(buffer.enable)", "m.If(self.reads | self.writes)"),
+    "residual is read where results go": (executor, "address.eq(cursor.residual)", "address.eq(cursor.target)"),
+    "a residual's words find the next lanes": (executor, "times.index.eq(index)", "times.index.eq(index + 1)"),
+    "a residual's threshold a step late": (lane, "self.spike == sweep.following", "self.spike == sweep.step"),
+    "columns beyond the map are inside": (walker, "(place < size - 1)", "(place < size)"),
+    "rows are counted on from window to window": (
+        walker,
+        "held.kernel_y.eq(0), held.rows.eq(0)",
+        "held.kernel_y.eq(0)",
+    ),
+}
+"""Faults in what only FPGAs have (`Parameters.on_fpga`)."""
 QUICK = ("a tie does not fire", "stale bias", "spike dropped while held back")
 
 
@@ -150,9 +164,10 @@ def injected(module: types.ModuleType, old: str, new: str) -> Iterator[None]:
 
 def _caught(simulator: Simulator, images: int = 1) -> str | None:
     """How the comparison catches the fault in batches of some images, or None."""
-    processor = replace(SETS["small"].processor, images=images)
+    parameters = simulator.parameters
+    processor = replace(parameters.processor, images=images)
     for seed in range(30 if images == 1 else 60):
-        network, times = draw(seed, SETS["small"])
+        network, times = draw(seed, parameters)
         for stalls in (Stalls(), Stalls(per_mille=400, seed=seed), Stalls(inside=400, seed=seed)):
             try:
                 record = run(network, times, processor, simulator=simulator, stalls=stalls)
@@ -163,10 +178,10 @@ def _caught(simulator: Simulator, images: int = 1) -> str | None:
     return None
 
 
-def _check(name: str, images: int = 1) -> None:
-    with injected(*(MUTANTS | BATCH_MUTANTS)[name]):
+def _check(name: str, images: int = 1, parameters: str = "small") -> None:
+    with injected(*(MUTANTS | BATCH_MUTANTS | FPGA_MUTANTS)[name]):
         try:
-            simulator = Simulator(SETS["small"], holds=True, limit=images * 200_000)
+            simulator = Simulator(SETS[parameters], holds=True, limit=images * 200_000)
         except ToolMissing as error:
             pytest.skip(str(error))
     how = _caught(simulator, images)
@@ -200,6 +215,19 @@ def test_every_mutant_of_batches_is_caught(name: str) -> None:
     _check(name, images=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FPGA_MUTANTS)
+def test_every_mutant_of_fpgas_is_caught(name: str) -> None:
+    """Faults that the design for FPGAs alone can show."""
+    _check(name, parameters="fpga")
+
+
 def test_sound_design_is_not_caught(simulator: Callable[[str], Simulator]) -> None:
     """The check itself passes the design as it is."""
     assert _caught(simulator("small")) is None
+
+
+@pytest.mark.slow
+def test_sound_design_for_fpgas_is_not_caught() -> None:
+    """Neither that for FPGAs."""
+    assert _caught(Simulator(SETS["fpga"], holds=True)) is None

@@ -24,8 +24,9 @@ class Parameters:
         late_shift: the processing element shifts behind its pipeline register, not before it: for FPGAs, whose memories
             answer late and whose adders are quick. Same results in the same cycles.
         long_wires: what goes to the activation buffer waits for little: it is read where nothing uses the word (outside
-            the map, behind the last word), and the walker compares the window's position beside its own: for FPGAs,
-            where the way to all block RAMs takes half a cycle. Same results in the same cycles.
+            the map, behind the last word), addresses of results and bursts count in registers, words are written a cycle
+            later, out of registers, and positions and steps are compared one ahead: for FPGAs, where the way to all
+            block RAMs takes half a cycle. Same results in the same cycles.
 
     Raises:
         ValueError: a row of membranes is wider than a wire may be.
