@@ -19,37 +19,49 @@ void begin() { _tile_loadconfig(&config); }
 void end() { _tile_release(); }
 
 // Tiles 0..3 are sums [row tile][column tile], 4 and 5 inputs, 6 and 7 weights.
+template <int rows>
+void multiply_left(const int8_t* weights) {
+    _tile_loadd(6, weights, tile_depth);
+    _tile_dpbusd(0, 4, 6);
+    if constexpr (rows == 2) _tile_dpbusd(2, 5, 6);
+}
+
+template <int rows>
+void multiply_right(const int8_t* weights) {
+    _tile_loadd(7, weights, tile_depth);
+    _tile_dpbusd(1, 4, 7);
+    if constexpr (rows == 2) _tile_dpbusd(3, 5, 7);
+}
+
 template <int rows, int columns>
 void multiply(const MatrixTask& task) {
-    if (task.begins) {
-        _tile_zero(0);
-        if constexpr (columns == 2) _tile_zero(1);
-        if constexpr (rows == 2) _tile_zero(2);
-        if constexpr (rows == 2 && columns == 2) _tile_zero(3);
+    if (task.start != nullptr) {  // one row for all
+        _tile_loadd(0, task.start, 0);
+        if constexpr (columns == 2) _tile_loadd(1, task.start + tile_columns, 0);
+        if constexpr (rows == 2) _tile_loadd(2, task.start, 0);
+        if constexpr (rows == 2 && columns == 2) _tile_loadd(3, task.start + tile_columns, 0);
     }
+    const int64_t pitch = task.pitch;
     for (int64_t i = 0; i < task.count; ++i) {
-        const uint8_t* inputs = task.inputs + task.terms[i].inputs;
-        const int64_t weights = task.terms[i].weights;
-        _tile_loadd(4, inputs, tile_depth);
-        _tile_loadd(6, task.weights[0] + weights, tile_depth);
-        _tile_dpbusd(0, 4, 6);
-        if constexpr (rows == 2) {
-            _tile_loadd(5, inputs + tile_bytes, tile_depth);
-            _tile_dpbusd(2, 5, 6);
-        }
-        if constexpr (columns == 2) {
-            _tile_loadd(7, task.weights[1] + weights, tile_depth);
-            _tile_dpbusd(1, 4, 7);
-            if constexpr (rows == 2) _tile_dpbusd(3, 5, 7);
-        }
+        const MatrixTerm& term = task.terms[i];
+        const uint8_t* inputs = task.inputs + term.inputs;
+        _tile_loadd(4, inputs, pitch);
+        if constexpr (rows == 2) _tile_loadd(5, inputs + tile_rows * pitch, pitch);
+        const int8_t* weights = task.weights[0] + term.weights[0];
+        multiply_left<rows>(weights);
+        if constexpr (columns == 2) multiply_right<rows>(task.weights[1] + term.weights[1]);
+        for (int plane = 1; plane < term.planes[0]; ++plane) multiply_left<rows>(weights + plane * tile_bytes);
+        if constexpr (columns == 2)
+            for (int plane = 1; plane < term.planes[1]; ++plane)
+                multiply_right<rows>(task.weights[1] + term.weights[1] + plane * tile_bytes);
     }
-    if (!task.ends) return;
-    constexpr int64_t pitch = block_columns * sizeof(int32_t);
+    if (task.sums == nullptr) return;
+    constexpr int64_t line = block_columns * sizeof(int32_t);
     int32_t* lower = task.sums + tile_rows * block_columns;
-    _tile_stored(0, task.sums, pitch);
-    if constexpr (columns == 2) _tile_stored(1, task.sums + tile_columns, pitch);
-    if constexpr (rows == 2) _tile_stored(2, lower, pitch);
-    if constexpr (rows == 2 && columns == 2) _tile_stored(3, lower + tile_columns, pitch);
+    _tile_stored(0, task.sums, line);
+    if constexpr (columns == 2) _tile_stored(1, task.sums + tile_columns, line);
+    if constexpr (rows == 2) _tile_stored(2, lower, line);
+    if constexpr (rows == 2 && columns == 2) _tile_stored(3, lower + tile_columns, line);
 }
 
 // A table of 256 bytes in registers.
@@ -66,32 +78,21 @@ struct Table {
     }
 };
 
-struct Pair {
-    const uint8_t* table;
-    uint8_t* to;
-};
-
 template <class Look>
-void look_up_rows(const uint8_t* const* times, int count, uint8_t* values, const Look& look) {
+void look_up_rows(const uint8_t* const* times, int rows, int count, uint8_t* values, const Look& look) {
     const __mmask64 valid = count >= 64 ? ~__mmask64(0) : (__mmask64(1) << count) - 1;
-    for (int row = 0; row < block_rows; ++row) {
+    for (int row = 0; row < rows; ++row) {
         const __mmask64 there = times[row] == nullptr ? 0 : valid;
         const __m512i found = look(_mm512_maskz_loadu_epi8(there, times[row]));
         _mm512_storeu_si512(values + row * tile_depth, _mm512_maskz_mov_epi8(there, found));
     }
 }
 
-void look_up(const MatrixValues& values, const uint8_t* const* times, int count, uint8_t* plain, uint8_t* scaled) {
-    const Pair both[] = {{values.plain, plain}, {values.scaled, scaled}};
-    for (const auto& [table, to] : both) {
-        if (to == nullptr) continue;
-        if (values.brief) {
-            const __m512i brief = _mm512_loadu_si512(table), last = _mm512_set1_epi8(63);
-            look_up_rows(times, count, to, [&](__m512i t) { return _mm512_permutexvar_epi8(_mm512_min_epu8(t, last), brief); });
-        } else {
-            look_up_rows(times, count, to, Table(table));
-        }
-    }
+void look_up(const MatrixValues& values, const uint8_t* const* times, int rows, int count, uint8_t* to) {
+    if (!values.brief) return look_up_rows(times, rows, count, to, Table(values.byte));
+    const __m512i brief = _mm512_loadu_si512(values.byte), last = _mm512_set1_epi8(63);
+    const auto look = [&](__m512i t) { return _mm512_permutexvar_epi8(_mm512_min_epu8(t, last), brief); };
+    look_up_rows(times, rows, count, to, look);
 }
 
 // Lines of 64 bytes of weights from packed codes: four rows of 16 output channels.
@@ -114,15 +115,13 @@ struct Lines {
     __m512i weights(int number, __m512i code) const { return _mm512_permutexvar_epi8(code, plane[number]); }
 };
 
-void unpack(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further, int8_t* weights,
-            int8_t* more) {
+void unpack(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further, int8_t* weights) {
     Lines lines(tables, codes, bits);
-    for (int64_t tile = 0; tile < tiles; weights += tile_bytes, more += further[tile] * tile_bytes, ++tile)
+    for (int64_t tile = 0; tile < tiles; weights += (1 + further[tile]) * tile_bytes, ++tile)
         for (int line = 0; line < tile_bytes; line += 64) {
             const __m512i code = lines.next();
-            _mm512_storeu_si512(weights + line, lines.weights(0, code));
-            for (int i = 0; i < further[tile]; ++i)
-                _mm512_storeu_si512(more + i * tile_bytes + line, lines.weights(1 + i, code));
+            for (int plane = 0; plane <= further[tile]; ++plane)
+                _mm512_storeu_si512(weights + plane * tile_bytes + line, lines.weights(plane, code));
         }
 }
 
@@ -130,7 +129,10 @@ template <int rows>
 void multiply_rows(const MatrixWeights& tables, const MatrixFew& few) {
     Lines lines(tables, few.codes, few.bits);
     __m512i sums[rows], more[rows];  // two chains hide each other's latency
-    for (int row = 0; row < rows; ++row) sums[row] = more[row] = _mm512_setzero_si512();
+    for (int row = 0; row < rows; ++row) {
+        sums[row] = _mm512_loadu_si512(few.start);
+        more[row] = _mm512_setzero_si512();
+    }
     const auto four = [](const uint8_t* at) {
         int32_t values;
         __builtin_memcpy(&values, at, 4);
@@ -144,7 +146,7 @@ void multiply_rows(const MatrixWeights& tables, const MatrixFew& few) {
             for (int i = 0; i < few.further[tile]; ++i) {
                 const __m512i next = lines.weights(1 + i, code);
                 for (int row = 0; row < rows; ++row)
-                    more[row] = _mm512_dpbusd_epi32(more[row], four(inputs + few.scaled + row * tile_depth), next);
+                    more[row] = _mm512_dpbusd_epi32(more[row], four(inputs + row * tile_depth), next);
             }
         }
     for (int row = 0; row < rows; ++row)
@@ -155,44 +157,59 @@ void multiply_few(const MatrixWeights& tables, const MatrixFew& few) {
     few.rows == 1 ? multiply_rows<1>(tables, few) : multiply_rows<few_rows>(tables, few);
 }
 
-// One half of a row of membranes.
-struct Membranes {
-    __m512i factor, bias[2];
-    const int32_t* sums;
+void membranes(const int32_t* factors, const int32_t* bias, int rows, int32_t* sums) {
+    for (int row = 0; row < rows; ++row, sums += block_columns)
+        for (int half = 0; half < block_columns; half += tile_columns) {
+            const __m512i product = _mm512_mullo_epi32(_mm512_loadu_si512(sums + half), _mm512_loadu_si512(factors + half));
+            _mm512_storeu_si512(sums + half, _mm512_add_epi32(_mm512_loadu_si512(bias + half), product));
+        }
+}
 
-    Membranes(const MatrixEnd& end, const int32_t* sums)
-        : factor(_mm512_set1_epi32(static_cast<int>(end.factor))),
-          bias{_mm512_loadu_si512(end.bias), _mm512_loadu_si512(end.bias + tile_columns)}, sums(sums) {}
+// Places of two rows of 32 sums in an octave table. The upper half of a float holds all that counts of it.
+struct Places {
+    const MatrixEnd& end;
+    __m512i upper, start, last;
 
-    __m512i operator()(int row, int half) const {
-        const int64_t at = int64_t(row) * block_columns + half * tile_columns;
-        return _mm512_add_epi32(bias[half], _mm512_mullo_epi32(_mm512_loadu_si512(sums + at), factor));
+    explicit Places(const MatrixEnd& end)
+        : end(end), start(_mm512_set1_epi16(static_cast<int16_t>(end.start))), last(_mm512_set1_epi8(63)) {
+        alignas(64) int16_t odd[32];
+        for (int i = 0; i < 32; ++i) odd[i] = static_cast<int16_t>(2 * i + 1);
+        upper = _mm512_load_si512(odd);
+    }
+
+    static __m512i load(const int32_t* at, uint32_t negated) {
+        const __m512i sums = _mm512_loadu_si512(at);
+        return _mm512_mask_sub_epi32(sums, static_cast<__mmask16>(negated), _mm512_setzero_si512(), sums);
+    }
+
+    __m512i floats(const int32_t* at, uint32_t negated) const {
+        __m512i sums = load(at, negated);
+        for (int map = 1; map < end.maps; ++map) sums = _mm512_max_epi32(sums, load(at + map * block_sums, negated));
+        return _mm512_castps_si512(_mm512_cvt_roundepi32_ps(sums, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+    }
+
+    __m512i row(const int32_t* at) const {
+        const __m512i words = _mm512_permutex2var_epi16(floats(at, end.negated), upper, floats(at + tile_columns, end.negated >> tile_columns));
+        return _mm512_subs_epi16(_mm512_srai_epi16(words, 4), start);
+    }
+
+    // In each 16 bytes eight of the first row and eight of the second.
+    __m512i operator()(int pair) const {
+        const int32_t* at = end.sums + int64_t(pair) * 2 * block_columns;
+        return _mm512_min_epu8(_mm512_packus_epi16(row(at), row(at + block_columns)), last);
     }
 };
 
-void membranes(const MatrixEnd& end, int32_t* sums) {
-    const Membranes at(end, sums);
-    for (int row = 0; row < end.rows; ++row)
-        for (int half = 0; half < 2; ++half)
-            _mm512_storeu_si512(sums + int64_t(row) * block_columns + half * tile_columns, at(row, half));
-}
-
-void fire(const MatrixEnd& end, const OctaveTable& table, const int32_t* sums, int64_t pitch, uint8_t* times) {
-    const Membranes at(end, sums);
-    const __m512i unused = _mm512_set1_epi32(table.unused_bits), start = _mm512_set1_epi32(table.start);
-    const __m512i least = _mm512_setzero_si512(), most = _mm512_set1_epi32(63);
-    const __m256i early = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table.times));
-    const __m256i late = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table.times + 32));
+void fire(const MatrixEnd& end) {
+    const Places places(end);
     const __mmask32 valid = end.columns >= 32 ? ~__mmask32(0) : (__mmask32(1) << end.columns) - 1;
-    const auto place = [&](int row, int half) {
-        const __m512i u = _mm512_srav_epi32(_mm512_sllv_epi32(at(row, half), unused), unused);
-        const __m512i octave = _mm512_castps_si512(_mm512_cvt_roundepi32_ps(u, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
-        const __m512i key = _mm512_sub_epi32(_mm512_srai_epi32(octave, 20), start);
-        return _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(key, least), most));
-    };
-    for (int row = 0; row < end.rows; ++row, times += pitch) {
-        const __m256i places = _mm256_set_m128i(place(row, 1), place(row, 0));
-        _mm256_mask_storeu_epi8(times, valid, _mm256_permutex2var_epi8(early, places, late));
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i bytes = _mm512_loadu_si512(end.bytes);
+    for (int row = 0; row < end.rows; row += 2) {
+        const __m512i both = _mm512_permutexvar_epi8(_mm512_permutexvar_epi64(order, places(row / 2)), bytes);
+        uint8_t* to = end.to + row * end.pitch;
+        _mm256_mask_storeu_epi8(to, valid, _mm512_castsi512_si256(both));
+        if (row + 1 < end.rows) _mm256_mask_storeu_epi8(to + end.pitch, valid, _mm512_extracti64x4_epi64(both, 1));
     }
 }
 

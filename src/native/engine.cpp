@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t group_images = 32;          // images in flight per thread
 constexpr int64_t group_bytes = 64ll << 20;   // or as many as have activations of this size
+constexpr int most_maps = 16;                 // blocks of sums whose greatest count, where a pool follows
 
 void to_channels_last(const uint8_t* in, Shape shape, uint8_t* out) {
     const int pixels = shape.pixels();
@@ -164,15 +165,17 @@ int64_t Engine::weight_bytes() const {
 
 Engine::Schedule Engine::schedule() const {
     const int steps = static_cast<int>(steps_.size());
-    std::vector<int> last(steps + 1, 0);
+    std::vector<int> last(steps + 1, 0), readers(steps + 1, 0);
     for (int s = 0; s < steps; ++s) {
+        const auto read = [&](int number) { last[number] = s, ++readers[number]; };
         last[s + 1] = s;
-        last[steps_[s].source] = s;
-        for (int source : steps_[s].sources) last[source] = s;
-        for (int part : steps_[s].parts) last[part] = s;
-        for (int residual : steps_[s].residuals) last[residual] = s;
+        if (steps_[s].sources.empty()) read(steps_[s].source);
+        for (int source : steps_[s].sources) read(source);
+        for (int part : steps_[s].parts) read(part);
+        for (int residual : steps_[s].residuals) read(residual);
     }
-    Schedule schedule{std::vector<std::vector<int>>(steps), 0};
+    Schedule schedule{std::vector<std::vector<int>>(steps), 0, {}};
+    for (int s = 0; s < steps; ++s) schedule.links.push_back(link(s, readers));
     for (int number = 0; number <= steps; ++number) schedule.done[last[number]].push_back(number);
     int64_t live = input_.size();
     for (int s = 0; s < steps; ++s) {
@@ -181,6 +184,29 @@ Engine::Schedule Engine::schedule() const {
         for (int number : schedule.done[s]) live -= number == 0 ? input_.size() : steps_[number - 1].activation_bytes();
     }
     return schedule;
+}
+
+// Readers: how often each activation is read.
+Engine::Link Engine::link(int number, const std::vector<int>& readers) const {
+    const Step& step = steps_[number];
+    if (step.kind != Step::Kind::matrix || !step.matrix.direct || !(step.matrix.by_tap || step.matrix.strips)) return {};
+    Link link;
+    for (int to = number + 1; to < static_cast<int>(steps_.size()); ++to) {
+        const Step& reader = steps_[to];
+        const Geometry& g = reader.geometry;
+        if (reader.source != to || readers[to] != 1) return {};
+        if (reader.kind == Step::Kind::matrix) {
+            link.to = to;
+            const bool fits = reader.matrix.by_tap && (reader.groups == 1 || reader.group_inputs() % tile_depth == 0);
+            return fits ? link : Link{};
+        }
+        const bool parted = g.stride_h == g.kernel_h && g.stride_w == g.kernel_w && g.pad_h == 0 && g.pad_w == 0;
+        if (reader.kind == Step::Kind::pool && link.pool < 0 && step.matrix.by_tap && parted && g.kernel_h * g.kernel_w <= most_maps)
+            link.pool = to;
+        else if (reader.kind != Step::Kind::flatten || reader.in.pixels() != 1)
+            return {};
+    }
+    return {};
 }
 
 void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads,
@@ -221,12 +247,23 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
     team.parallel(n, [&](int64_t i, Workspace&) {
         to_channels_last(times + (first + i) * input_.size(), input_, input + i * input_.size());
     });
-    for (size_t s = 0; s < steps_.size(); ++s) {
+    const bool links = n >= tile_rows && traces.empty();
+    int next = -1;  // a matrix whose tiles are filled
+    const int steps = static_cast<int>(steps_.size());
+    for (int s = 0; s < steps; ++s) {
         const Step& step = steps_[s];
-        const int output = static_cast<int>(s) + 1;
-        const bool readout = s + 1 == steps_.size();
-        const uint8_t* out = readout ? nullptr : take(output, n * step.activation_bytes());
-        run_step(step, n, readout ? logits + first * step.out.size() : nullptr, team, output);
+        const Link link = links ? schedule.links[s] : Link{};
+        const bool readout = s + 1 == steps, passed = s < next;
+        const uint8_t* out = readout || passed || link.to >= 0 ? nullptr : take(s + 1, n * step.activation_bytes());
+        int64_t* own_logits = readout ? logits + first * step.out.size() : nullptr;
+        if (step.kind == Step::Kind::matrix)
+            run_matrix(step, n, own_logits, team, s + 1, link, s == next);
+        else if (!passed)
+            run_step(step, n, own_logits, team, s + 1);
+        if (link.to >= 0) {
+            next = link.to;
+            std::swap(team.home().values, team.home().next);
+        }
         if (!traces.empty() && !readout && !step.partial)
             team.parallel(n, [&](int64_t i, Workspace&) {
                 to_channels_first(out + i * step.out.size(), step.out, traces[s] + (first + i) * step.out.size());
@@ -239,7 +276,7 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
 void Engine::run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
     switch (step.kind) {
         case Step::Kind::synaptic: run_synaptic(step, n, logits, team, output); break;
-        case Step::Kind::matrix: run_matrix(step, n, logits, team, output); break;
+        case Step::Kind::matrix: break;  // run_matrix()
         case Step::Kind::depthwise: run_depthwise(step, n, logits, team, output); break;
         case Step::Kind::pool: run_pool(step, n, team, output); break;
         case Step::Kind::channels: run_channels(step, n, team, output); break;

@@ -10,7 +10,9 @@
 
 namespace firstspike {
 
-struct MatrixCall;  // matrix_rows.hpp
+struct MatrixBlock;  // matrix_rows.hpp
+struct MatrixCall;
+class Columns;  // matrix_columns.hpp
 
 // Steps are added in order; the first run or read of codes ends that. Whatever does not fit together is refused with
 // std::invalid_argument: see check.hpp. One thread adds; any number of threads run at once.
@@ -42,10 +44,17 @@ public:
     int64_t weight_bytes() const;
 
 private:
-    // Which activations each step is the last to read (or to write), and the most bytes of them at once, of one image.
+    // A matrix whose spikes go straight into the tiles of the matrix `to`: steps between do nothing, the pool is done on the way.
+    struct Link {
+        int to = -1, pool = -1;
+    };
+
+    // Which activations each step is the last to read (or to write), and the most bytes of them at once, of one image; and
+    // the links of matrices whose rows are images.
     struct Schedule {
         std::vector<std::vector<int>> done;
         int64_t live_bytes;
+        std::vector<Link> links;
     };
 
     void check_source(int source, const Shape& in) const;
@@ -56,11 +65,17 @@ private:
     Schedule schedule() const;
     void run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
                    const Schedule& schedule, Team& team) const;
+    Link link(int number, const std::vector<int>& readers) const;
     void run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
     void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;   // synaptic.cpp
-    void run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;     // matrix.cpp
+    class MatrixSpikes;
+    void run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output, const Link& link,
+                    bool ready) const;  // matrix.cpp
     template <class Rows>
-    void run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, int output) const;
+    void run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, uint8_t* out) const;
+    void run_strips(const MatrixCall& call, int64_t* logits, Team& team, uint8_t* out) const;
+    void finish_rows(const MatrixCall& call, const Columns& columns, const MatrixBlock& block, bool by_image, int32_t* sums,
+                     int64_t* logits, uint8_t* out) const;
     void run_depthwise(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;  // channelwise.cpp
     void run_pool(const Step& step, int64_t n, Team& team, int output) const;                        // channelwise.cpp
     void finish(const Step& step, const Workspace& home, const void* membranes, int64_t image, int position, int channel,

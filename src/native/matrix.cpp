@@ -1,164 +1,162 @@
 // Layers that are matrices of bytes: rows of inputs (matrix_rows.hpp), then sums of 32 rows by 32 output channels at once.
 #include <algorithm>
 
-#include "matrix_rows.hpp"
+#include "matrix_columns.hpp"
 
 namespace firstspike {
 namespace {
 
 constexpr int64_t gathered_bytes = 1 << 20;  // inputs of positions at once
 constexpr int few_tiles = 16;                // of a row: their weights stay in the level-1 cache
-
-// Two tiles of output channels of one group, and those of their weights that are unpacked.
-class Columns {
-public:
-    Columns(const Common& common, const MatrixCall& call, int number, int most_tiles, Workspace& own)
-        : common_(common), call_(call) {
-        const MatrixPlan& plan = call.plan();
-        const int pairs = (plan.column_tiles + 1) / 2, column = number % pairs * 2, outputs = call.step.group_outputs();
-        group = number / pairs;
-        tiles = std::min(2, plan.column_tiles - column);
-        channel = group * outputs + column * tile_columns;
-        count = std::min(block_columns, (group + 1) * outputs - channel);
-        for (int c = 0; c < count; ++c) bias[c] = static_cast<int32_t>(call.step.bias[channel + c]);
-        first_ = (int64_t(group) * plan.column_tiles + column) * plan.row_tiles;
-        column_bytes_ = int64_t(most_tiles) * (plan.scaled ? planes : 1) * tile_bytes;
-        weights[0] = reinterpret_cast<int8_t*>(own.panel.get(2 * column_bytes_));
-        weights[1] = weights[0] + column_bytes_;
-        further.resize(most_tiles);
-    }
-
-    // Weights of tiles from..to-1 of the row: the first planes, then the further ones.
-    void unpack(int from, int to) {
-        const MatrixPlan& plan = call_.plan();
-        const uint8_t* wanted = plan.further.data() + first_;
-        for (int tile = from; tile < to; ++tile)
-            further[tile - from] = std::max(wanted[tile], tiles == 2 ? wanted[tile + plan.row_tiles] : uint8_t(0));
-        for (int t = 0; t < tiles; ++t) {
-            const int64_t code = (first_ + int64_t(t) * plan.row_tiles + from) * tile_bytes;
-            call_.k.unpack(plan.weights, call_.step.packed.data() + code / 8 * common_.weight_bits, common_.weight_bits, to - from,
-                           further.data(), weights[t], weights[t] + int64_t(to - from) * tile_bytes);
-        }
-    }
-
-    // Sums of a block of few rows with all weights.
-    void multiply_few(const MatrixBlock& block, int64_t scaled, int32_t* sums) const {
-        const MatrixPlan& plan = call_.plan();
-        for (int t = 0; t < tiles; ++t) {
-            const int64_t tile = first_ + int64_t(t) * plan.row_tiles;
-            const uint8_t* codes = call_.step.packed.data() + tile * tile_bytes / 8 * common_.weight_bits;
-            call_.k.multiply_few(plan.weights, {codes, common_.weight_bits, block.rows, plan.row_tiles, plan.further.data() + tile,
-                                                block.inputs, scaled, sums + t * tile_columns});
-        }
-    }
-
-    int group, tiles, channel, count;
-    int8_t* weights[2];
-    std::vector<uint8_t> further;  // of the tiles unpacked: planes besides the first
-    alignas(64) int32_t bias[block_columns] = {};
-
-private:
-    const Common& common_;
-    const MatrixCall& call_;
-    int64_t first_, column_bytes_;
-};
-
-// The tiles of a thread while it works on an item.
-class Tiles {
-public:
-    explicit Tiles(const MatrixKernels& k) : k_(k) { k_.begin(); }
-    ~Tiles() { k_.end(); }
-    Tiles(const Tiles&) = delete;
-
-private:
-    const MatrixKernels& k_;
-};
-
-// The products of a block with the weights of tiles from..to-1 of its rows. Offsets: see Rows.
-void list_terms(const std::vector<int64_t>& offsets, int64_t scaled, const Columns& columns, int from, int to,
-                std::vector<MatrixTerm>& terms) {
-    terms.clear();
-    const int period = static_cast<int>(offsets.size());
-    int64_t further = int64_t(to - from) * tile_bytes, beyond = from / period * block_bytes;
-    int at = from % period;
-    for (int tile = 0; tile < to - from; ++tile) {
-        const int64_t inputs = offsets[at] + beyond;
-        const int more = columns.further[tile];
-        if (offsets[at] >= 0) {
-            terms.push_back({inputs, int64_t(tile) * tile_bytes});
-            for (int i = 0; i < more; ++i) terms.push_back({inputs + scaled, further + i * tile_bytes});
-        }
-        further += more * tile_bytes;
-        if (++at < period) continue;
-        at = 0;
-        beyond += block_bytes;
-    }
-}
+constexpr int watched_blocks = 32;           // from one look at the watch to the next
+constexpr int64_t kept_weights = 512 << 10, kept_inputs = 256 << 10;  // of the level-2 cache
 
 }  // namespace
 
-template <class Rows>
-void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, int output) const {
-    const Step& step = call.step;
-    const MatrixPlan& plan = call.plan();
-    uint8_t* out = logits != nullptr ? nullptr : team.home().activations[output].data();
-    const bool direct = plan.octaves.exact && step.residuals.empty() && step.parts.empty();
-    const auto finish_block = [&](const Columns& columns, const MatrixBlock& block, int32_t* sums) {
-        const MatrixEnd end{plan.factor, columns.bias, block.rows, columns.count};
-        const int64_t at = (block.image * step.out.pixels() + block.pixel) * step.out.channels + columns.channel;
-        if (direct) return call.k.fire(end, plan.octaves, sums, rows.row_stride(), out + at);
-        call.k.membranes(end, sums);
-        for (int row = 0; row < block.rows; ++row) {
-            const int64_t position = (at + row * rows.row_stride()) / step.out.channels, pixels = step.out.pixels();
-            finish(step, team.home(), sums + int64_t(row) * block_columns, position / pixels, static_cast<int>(position % pixels),
-                   columns.channel, columns.count, logits, out);
+// Where the spikes of a layer that is a matrix go: as times into its activation, or as values into the next one's tiles.
+class Engine::MatrixSpikes {
+public:
+    MatrixSpikes(const MatrixCall& call, uint8_t* out) : call_(call), out_(out), tiles_(call.next ? *call.next : call.step, call.n) {
+        const MatrixPlan& plan = call.plan();
+        std::copy_n(plan.octaves.times, 64, bytes_);
+        if (call.next == nullptr) return;
+        for (uint8_t& byte : bytes_) byte = call.next->matrix.values.byte[byte];
+        out_ = call.home.next.get(call.next->in.pixels() * tiles_.pixel_bytes());
+    }
+
+    void operator()(const Columns& columns, const MatrixBlock& block, bool by_image, int maps, const int32_t* sums) const {
+        const Shape& shape = call_.step.out;
+        int64_t at = (block.image * shape.pixels() + block.pixel) * shape.channels + columns.channel;
+        int64_t pitch = by_image ? shape.size() : shape.channels;
+        if (call_.next != nullptr) {
+            at = tiles_.at(block.pixel, block.image, columns.channel);
+            pitch = by_image ? tile_depth : tiles_.pixel_bytes();
         }
+        call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, call_.plan().octaves.start, bytes_, out_ + at, pitch});
+    }
+
+private:
+    const MatrixCall& call_;
+    uint8_t* out_;
+    ImageTiles tiles_;
+    uint8_t bytes_[64];
+};
+
+// Rows of a block that need their membranes: parts and residuals are added, or it is the read-out.
+void Engine::finish_rows(const MatrixCall& call, const Columns& columns, const MatrixBlock& block, bool by_image, int32_t* sums,
+                         int64_t* logits, uint8_t* out) const {
+    const int64_t pixels = call.step.out.pixels(), position = block.image * pixels + block.pixel;
+    call.k.membranes(columns.factor, columns.bias, block.rows, sums);
+    for (int row = 0; row < block.rows; ++row, sums += block_columns) {
+        const int64_t at = position + row * (by_image ? pixels : 1);
+        finish(call.step, call.home, sums, at / pixels, static_cast<int>(at % pixels), columns.channel, columns.count, logits, out);
+    }
+}
+
+template <class Rows>
+void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, uint8_t* out) const {
+    const MatrixPlan& plan = call.plan();
+    const MatrixSpikes spikes(call, out);
+    const auto finish_block = [&](const Columns& columns, const MatrixBlock& block, int32_t* sums) {
+        if (plan.direct) return spikes(columns, block, Rows::by_image, rows.maps(), sums);
+        finish_rows(call, columns, block, Rows::by_image, sums, logits, out);
     };
-    const int pairs = step.groups * ((plan.column_tiles + 1) / 2);
-    const int64_t shares = team.threads == 1 ? 1 : (2 * team.threads + pairs - 1) / pairs;
+    // where all weights fit the level-2 cache and all inputs do not, an item has all columns of a group; else two tiles of them
+    const int group_pairs = (plan.column_tiles + 1) / 2, maps = rows.maps();
+    const bool all = group_pairs * Columns::bytes(plan, plan.row_tiles) <= kept_weights && rows.bytes() > kept_inputs;
+    const int own_pairs = all ? group_pairs : 1, items = call.step.groups * group_pairs / own_pairs;
+    const int64_t shares = team.threads == 1 ? 1 : (2 * team.threads + items - 1) / items;
     const int64_t part = (rows.blocks() + shares - 1) / shares, parts = (rows.blocks() + part - 1) / part;
     // one block alone keeps its sums in the tiles while weights come bit by bit; else all weights of the columns come first
-    const int most_tiles = part == 1 ? std::min(few_tiles, plan.row_tiles) : plan.row_tiles;
+    const int most_tiles = part * maps * own_pairs == 1 ? std::min(few_tiles, plan.row_tiles) : plan.row_tiles;
     const bool few = rows.blocks() == 1 && Rows::holds_all_taps && rows.block(0, 0).rows <= few_rows;
-    team.parallel(parts * pairs, [&](int64_t item, Workspace& own) {
-        Columns columns(common_, call, static_cast<int>(item / parts), most_tiles, own);
-        std::vector<int64_t> offsets;
-        std::vector<MatrixTerm> terms;
+    team.parallel(parts * items, [&](int64_t item, Workspace& own) {
+        std::vector<Columns> columns;
+        const int64_t bytes = Columns::bytes(plan, most_tiles), first = item % parts * part, last = std::min(rows.blocks(), first + part);
+        char* panel = own.panel.get(own_pairs * bytes);
+        for (int pair = 0; pair < own_pairs; ++pair)
+            columns.emplace_back(common_, call, static_cast<int>(item / parts) * own_pairs + pair, most_tiles, panel + pair * bytes);
+        std::vector<MatrixField> fields(maps);
         const Tiles tiles(call.k);
-        auto* sums = reinterpret_cast<int32_t*>(own.membranes.get(block_sums * int64_t(sizeof(int32_t))));
-        if (few) {
-            const MatrixBlock block = rows.block(0, columns.group);
-            columns.multiply_few(block, rows.scaled(), sums);
-            return finish_block(columns, block, sums);
-        }
-        const int64_t first = item % parts * part, last = std::min(rows.blocks(), first + part);
-        for (int from = 0; from < plan.row_tiles; from += most_tiles) {
+        auto* sums = reinterpret_cast<int32_t*>(own.membranes.get(maps * block_sums * int64_t(sizeof(int32_t))));
+        for (int from = 0; from < plan.row_tiles && !few; from += most_tiles) {
             const int to = std::min(plan.row_tiles, from + most_tiles);
-            columns.unpack(from, to);
+            for (Columns& c : columns) c.unpack(from, to);
             for (int64_t number = first; number < last; ++number) {
-                own.check();
-                const MatrixBlock block = rows.block(number, columns.group);
-                rows.offsets(block, offsets);
-                list_terms(offsets, rows.scaled(), columns, from, to, terms);
-                call.k.multiply[block.rows > tile_rows][columns.tiles - 1](
-                    {block.inputs, {columns.weights[0], columns.weights[1]}, terms.data(), static_cast<int64_t>(terms.size()),
-                     from == 0, to == plan.row_tiles, sums});
-                if (to == plan.row_tiles) finish_block(columns, block, sums);
+                if (number % watched_blocks == 0) own.check();
+                const MatrixBlock block = rows.block(number, columns[0].group);
+                for (int map = 0; map < maps; ++map) fields[map] = rows.field(block, map);
+                for (Columns& c : columns) {
+                    for (int map = 0; map < maps; ++map) {
+                        const std::vector<MatrixTerm>& terms = c.terms(rows, fields[map]);
+                        call.k.multiply[block.rows > tile_rows][c.tiles - 1](
+                            {block.inputs + fields[map].inputs, tile_depth, {c.weights[0], c.weights[1]}, terms.data(),
+                             static_cast<int64_t>(terms.size()), from == 0 ? c.start : nullptr,
+                             to == plan.row_tiles ? sums + map * block_sums : nullptr});
+                    }
+                    if (to == plan.row_tiles) finish_block(c, block, sums);
+                }
             }
+        }
+        if (!few) return;
+        const MatrixBlock block = rows.block(0, columns[0].group);
+        for (const Columns& c : columns) {
+            c.multiply_few(block, sums);
+            finish_block(c, block, sums);
         }
     });
 }
 
-void Engine::run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const {
-    const MatrixCall call{step, n, team.home(), *matrix_kernels(common_.isa)};
-    if (step.matrix.by_tap && n >= tile_rows) {
-        run_blocks(call, ImageRows(call, team), logits, team, output);
-        return;
-    }
+void Engine::run_strips(const MatrixCall& call, int64_t* logits, Team& team, uint8_t* out) const {
+    const MatrixPlan& plan = call.plan();
+    const MatrixSpikes spikes(call, out);
+    const Strips strips(call, team);
+    const int pairs = (plan.column_tiles + 1) / 2, width = call.step.geometry.out_width;
+    const int64_t bytes = Columns::bytes(plan, plan.row_tiles);
+    const bool by_image = call.n >= tile_rows;
+    team.parallel(call.step.geometry.out_height, [&](int64_t y, Workspace& own) {
+        std::vector<Columns> columns;
+        std::vector<std::vector<MatrixTerm>> terms(pairs);
+        char* panel = own.panel.get(pairs * bytes);
+        for (int pair = 0; pair < pairs; ++pair) {
+            columns.emplace_back(common_, call, pair, plan.row_tiles, panel + pair * bytes);
+            columns[pair].unpack(0, plan.row_tiles);
+            terms[pair] = columns[pair].list({0}, tile_depth);
+        }
+        const Tiles tiles(call.k);
+        auto* sums = reinterpret_cast<int32_t*>(own.membranes.get(block_sums * int64_t(sizeof(int32_t))));
+        const int64_t together = by_image ? block_rows : 1;
+        for (int64_t image = 0; image < call.n; image += together) {
+            own.check();
+            const int images = static_cast<int>(std::min(together, call.n - image));
+            const uint8_t* from = strips.rows(image, images, y, own);
+            for (int x = 0; x < width; x += by_image ? 1 : block_rows)
+                for (int pair = 0; pair < pairs; ++pair) {
+                    const Columns& c = columns[pair];
+                    const int rows = by_image ? images : std::min(block_rows, width - x);
+                    const MatrixBlock block{from + x * strips.step(), rows, image, y * width + x};
+                    call.k.multiply[rows > tile_rows][c.tiles - 1](
+                        {block.inputs, by_image ? strips.pitch() : strips.step(), {c.weights[0], c.weights[1]}, terms[pair].data(),
+                         static_cast<int64_t>(terms[pair].size()), c.start, sums});
+                    if (plan.direct)
+                        spikes(c, block, by_image, 1, sums);
+                    else
+                        finish_rows(call, c, block, by_image, sums, logits, out);
+                }
+        }
+    });
+}
+
+void Engine::run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output, const Link& link, bool ready) const {
+    const MatrixCall call{step, n, team.home(), *matrix_kernels(common_.isa), link.to < 0 ? nullptr : &steps_[link.to],
+                          link.pool < 0 ? nullptr : &steps_[link.pool], ready};
+    uint8_t* out = logits != nullptr ? nullptr : team.home().activations[output].data();
+    if (step.matrix.strips) return run_strips(call, logits, team, out);
+    if (step.matrix.by_tap && n >= tile_rows) return run_blocks(call, ImageRows(call, team), logits, team, out);
     const int64_t row_bytes = int64_t(step.matrix.row_tiles) * tile_depth * step.groups, positions = n * step.out.pixels();
     const int64_t most = std::max<int64_t>(1, gathered_bytes / row_bytes / block_rows) * block_rows;
     for (int64_t first = 0; first < positions; first += most)
-        run_blocks(call, PositionRows(call, first, std::min(most, positions - first), team), logits, team, output);
+        run_blocks(call, PositionRows(call, first, std::min(most, positions - first), team), logits, team, out);
 }
 
 }  // namespace firstspike

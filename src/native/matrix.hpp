@@ -1,8 +1,8 @@
 // Layers whose operands fit bytes, as products of matrices of bytes on the processor's tiles (AMX).
 //
-// u = bias + factor * sum of (w0 + scale (w1 + w2 + w3)) x, modulo 2^32: x is a spike's value as an unsigned byte, scale * x one too,
-// and w0 .. w3 are signed bytes of a weight, its planes. A tile of inputs is 16 rows of 64 values, a tile of weights 64 rows for
-// 16 output channels: the bytes of four rows lie side by side.
+// u = bias + factor * sum of (w0 + w1 + ...) x, modulo 2^32: x is a spike's value as an unsigned byte, and w0, w1, ... are signed bytes
+// of a weight, its planes. A tile of inputs is 16 rows of 64 values, a tile of weights 64 rows for 16 output channels: the bytes of
+// four rows lie side by side.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ constexpr int tile_columns = 16;  // output channels
 static_assert(tile_rows * tile_depth == 1024 && tile_depth * tile_columns == 1024);
 constexpr int tile_bytes = 1024;  // of inputs and of weights
 constexpr int64_t block_bytes = 2 * tile_bytes;  // of inputs of two tiles of rows
-constexpr int planes = 4;
+constexpr int planes = 12;  // at most
 
 constexpr int block_rows = 2 * tile_rows;
 constexpr int block_columns = 2 * tile_columns;
@@ -29,34 +29,36 @@ struct MatrixWeights {
     uint8_t spread[64], shift[64];
 };
 
-// x and scale * x by the source's byte.
+// x by the source's byte.
 struct MatrixValues {
-    uint8_t plain[256], scaled[256];
+    uint8_t byte[256];
     bool brief;  // zero from 63 on
 };
 
-// Spike times of membranes u > 0 by octave and the three bits behind the leading one: bits 20.. of u as a float rounded
+// Spike times of sums > 0 by octave and the three bits behind the leading one: bits 20.. of the sum as a float rounded
 // towards zero. times[i] holds for start + i, the ends for all beyond.
 struct OctaveTable {
     uint8_t times[64];
     int32_t start;
-    int unused_bits;  // of 32: a membrane has fewer
-    bool exact;       // false: the thresholds have more bits
+    bool exact;  // false: the thresholds have more bits
 };
 
-// One tile of inputs and the tile of weights that it is multiplied with, as offsets in bytes.
+// One tile of inputs and the tiles of weights that it is multiplied with in both tiles of columns, as offsets in bytes: planes of the
+// same weights lie one behind the other.
 struct MatrixTerm {
-    int64_t inputs, weights;
+    int64_t inputs, weights[2];
+    int planes[2];
 };
 
 // Sums of one or two tiles of rows and of columns over all terms. They stay in the thread's tiles from task to task until one ends.
 struct MatrixTask {
     const uint8_t* inputs;  // two tiles of rows lie one behind the other
+    int64_t pitch;          // bytes from row to row
     const int8_t* weights[2];
     const MatrixTerm* terms;
     int64_t count;
-    bool begins, ends;
-    int32_t* sums;  // [block_rows][block_columns], when it ends
+    const int32_t* start;  // [block_columns], where every row's sums begin; null: go on
+    int32_t* sums;         // [block_rows][block_columns], where they end; null: they do not
 };
 
 constexpr int few_rows = 4;
@@ -68,15 +70,19 @@ struct MatrixFew {
     int64_t tiles;           // of a row, block_bytes from one to the next
     const uint8_t* further;  // planes of each tile besides the first
     const uint8_t* inputs;
-    int64_t scaled;  // bytes from a value to the scaled one
-    int32_t* sums;   // [row][block_columns]
+    const int32_t* start;  // [tile_columns]
+    int32_t* sums;         // [row][block_columns]
 };
 
-// What is to be done with the sums of a block.
+// A block of sums that ends in spikes, a byte for each: that of its place in an octave table.
 struct MatrixEnd {
-    uint32_t factor;
-    const int32_t* bias;  // [block_columns]
-    int rows, columns;
+    const int32_t* sums;  // of `maps` blocks one behind the other: the greatest counts
+    int maps, rows, columns;
+    uint32_t negated;      // bit by bit the columns that hold sums of -w x
+    int32_t start;         // OctaveTable's
+    const uint8_t* bytes;  // [64]
+    uint8_t* to;
+    int64_t pitch;         // bytes from row to row
 };
 
 struct MatrixKernels {
@@ -87,18 +93,16 @@ struct MatrixKernels {
 
     void (*multiply_few)(const MatrixWeights& tables, const MatrixFew& few);
 
-    // Two tiles of rows from up to 64 spike times each, zeros for null and behind them; scaled: null if it is not wanted.
-    void (*look_up)(const MatrixValues& values, const uint8_t* const* times, int count, uint8_t* plain, uint8_t* scaled);
+    // Rows of a tile from up to 64 spike times each, zeros for null and behind them.
+    void (*look_up)(const MatrixValues& values, const uint8_t* const* times, int rows, int count, uint8_t* to);
 
-    // First planes of `tiles` tiles from packed codes into weights, and tile after tile as many further ones as it needs into more.
-    void (*unpack)(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further,
-                   int8_t* weights, int8_t* more);
+    // All planes of `tiles` tiles from packed codes, those of a tile one behind the other.
+    void (*unpack)(const MatrixWeights& tables, const uint8_t* codes, int bits, int64_t tiles, const uint8_t* further, int8_t* weights);
 
-    // Membranes in place of sums.
-    void (*membranes)(const MatrixEnd& end, int32_t* sums);
+    // Membranes bias + factor * sum of each column, modulo 2^32, in place of a block's sums.
+    void (*membranes)(const int32_t* factors, const int32_t* bias, int rows, int32_t* sums);
 
-    // Spike times of sums, `pitch` bytes from row to row.
-    void (*fire)(const MatrixEnd& end, const OctaveTable& table, const int32_t* sums, int64_t pitch, uint8_t* times);
+    void (*fire)(const MatrixEnd& end);
 };
 
 // Null where the instruction set has no tiles.

@@ -1,12 +1,40 @@
-// Rows of inputs of layers that are matrices (matrix.hpp), in blocks of 32: [block][tile of the row][32 rows][64 values].
+// Rows of inputs of layers that are matrices (matrix.hpp), in blocks of 32.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "engine.hpp"
 
 namespace firstspike {
+
+// Inputs of a matrix whose rows are images: [pixel][block of images][group][tile of 64 channels][image][64 channels].
+struct ImageTiles {
+    int rows;  // images of a block
+    int group_inputs, group_tiles;
+    int64_t tiles, across;  // tiles of a row in all groups, blocks of images
+
+    ImageTiles(const Step& step, int64_t n)
+        : rows(n > tile_rows ? block_rows : tile_rows), group_inputs(step.group_inputs()),
+          group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(int64_t(step.groups) * group_tiles),
+          across((n + rows - 1) / rows) {}
+
+    int64_t tile_bytes() const { return int64_t(rows) * tile_depth; }
+    int64_t pixel_bytes() const { return across * tiles * tile_bytes(); }
+    int64_t at(int64_t pixel, int64_t image, int channel) const {
+        const int group = channel / group_inputs, c = channel % group_inputs;
+        const int64_t tile = (image / rows * tiles) + int64_t(group) * group_tiles + c / tile_depth;
+        return pixel * pixel_bytes() + tile * tile_bytes() + image % rows * tile_depth + c % tile_depth;
+    }
+};
+
+// What a row of inputs reads: the bytes from the block's inputs to those of its first tap, and which taps there are, rows from
+// 0 to 1 and columns from 2 to 3.
+struct MatrixField {
+    int64_t inputs;
+    std::array<int, 4> taps;
+};
 
 // A layer and the images that it runs on.
 struct MatrixCall {
@@ -14,10 +42,21 @@ struct MatrixCall {
     int64_t n;
     Workspace& home;
     const MatrixKernels& k;
+    const Step* next = nullptr;  // whose tiles take the spikes: the only reader, a matrix whose rows are images
+    const Step* pool = nullptr;  // on the way there
+    bool ready = false;          // the layer before has filled the tiles
 
     const MatrixPlan& plan() const { return step.matrix; }
     int taps() const { return step.geometry.kernel_h * step.geometry.kernel_w; }
     const uint8_t* times(int64_t image) const { return home.activations[step.source].data() + image * step.in.size(); }
+
+    // Taps of an output pixel that lie on the map, and the input pixel of the first of them.
+    MatrixField field(int64_t pixel) const {
+        const Geometry& g = step.geometry;
+        const auto [y0, y1, y] = taps(static_cast<int>(pixel / g.out_width) * g.stride_h - g.pad_h, g.kernel_h, g.dilation_h, g.height);
+        const auto [x0, x1, x] = taps(static_cast<int>(pixel % g.out_width) * g.stride_w - g.pad_w, g.kernel_w, g.dilation_w, g.width);
+        return {int64_t(y) * g.width + x, {y0, y1, x0, x1}};
+    }
 
     // Input pixels of the taps of an output pixel, or -1 beside the map.
     void sources(int64_t pixel, int64_t* taps) const {
@@ -29,6 +68,14 @@ struct MatrixCall {
                 *taps++ = y < 0 || y >= g.height || x < 0 || x >= g.width ? -1 : y * g.width + x;
             }
     }
+
+private:
+    // Taps first..last-1 of an axis that lie on the map, and where the first of them is.
+    static std::array<int, 3> taps(int start, int kernel, int dilation, int size) {
+        const int first = start < 0 ? (dilation - 1 - start) / dilation : 0;
+        const int last = start < size ? std::min(kernel, (size - 1 - start) / dilation + 1) : 0;
+        return {first, std::max(first, last), std::min(start + first * dilation, size - 1)};
+    }
 };
 
 // Where the inputs of a block lie, and its first row's image and output pixel.
@@ -38,110 +85,102 @@ struct MatrixBlock {
     int64_t image, pixel;
 };
 
-// Values and, behind them, scaled ones where the layer wants them.
-class MatrixInputs {
-public:
-    MatrixInputs(const MatrixCall& call, int64_t size)
-        : call_(call), scaled_(call.plan().scaled ? size : 0), bytes_(call.home.values.get(size + scaled_)) {}
-
-    const uint8_t* at(int64_t offset) const { return bytes_ + offset; }
-    int64_t scaled() const { return scaled_; }  // bytes from a value to the scaled one
-
-    void look_up(const uint8_t* const* times, int count, int64_t offset) const {
-        uint8_t* to = bytes_ + offset;
-        call_.k.look_up(call_.plan().values, times, count, to, scaled_ > 0 ? to + scaled_ : nullptr);
-    }
-
-private:
-    const MatrixCall& call_;
-    int64_t scaled_;
-    uint8_t* bytes_;
-};
-
 // Rows are images of one pixel: nothing is copied more than once, and taps beside the map are left out. A block is 32 images of one
-// pixel; its inputs are found pixel by pixel, [input pixel][32 images][group][64 channels].
+// pixel; where a pool follows, those of the pixels of its window are its maps.
 class ImageRows {
 public:
-    static constexpr bool holds_all_taps = false;
+    static constexpr bool holds_all_taps = false, by_image = true;
 
     ImageRows(const MatrixCall& call, Team& team)
-        : call_(call), across_((call.n + block_rows - 1) / block_rows),
-          group_tiles_((call.step.group_inputs() + tile_depth - 1) / tile_depth),
-          inputs_(call, call.step.in.pixels() * pixel_bytes()) {
+        : call_(call), tiles_(call.step, call.n), inputs_(call.ready ? call.home.values.data() : call.home.values.get(call.step.in.pixels() * tiles_.pixel_bytes())) {
+        if (call.ready) return;
         team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
-            for (int64_t image = 0; image < call.n; image += block_rows) copy(pixel, image);
+            for (int64_t image = 0; image < call.n; image += tiles_.rows) copy(pixel, image);
         });
     }
 
-    int64_t blocks() const { return call_.step.out.pixels() * across_; }
-    int64_t row_stride() const { return call_.step.out.size(); }  // of spike times
-    int64_t scaled() const { return inputs_.scaled(); }
+    int maps() const { return call_.pool == nullptr ? 1 : call_.pool->geometry.kernel_h * call_.pool->geometry.kernel_w; }
+    int64_t blocks() const { return (call_.pool == nullptr ? call_.step : *call_.pool).out.pixels() * tiles_.across; }
+    int64_t tile_bytes() const { return tiles_.tile_bytes(); }
+    int64_t bytes() const { return call_.step.in.pixels() * tiles_.pixel_bytes(); }
 
     MatrixBlock block(int64_t number, int group) const {
-        const int64_t image = number % across_ * block_rows;
-        const int rows = static_cast<int>(std::min<int64_t>(block_rows, call_.n - image));
-        return {inputs_.at(offset(image, group)), rows, image, number / across_};
+        const int64_t image = number % tiles_.across * tiles_.rows;
+        const int rows = static_cast<int>(std::min<int64_t>(tiles_.rows, call_.n - image));
+        return {inputs_ + tiles_.at(0, image, group * tiles_.group_inputs), rows, image, number / tiles_.across};
     }
 
-    // Bytes from the block's inputs to the first tiles of the row, or -1: beside the map. From there on they repeat, each one
-    // block_bytes further.
-    void offsets(const MatrixBlock& block, std::vector<int64_t>& tiles) const {
-        tiles.resize(call_.taps());
-        call_.sources(block.pixel, tiles.data());
-        for (int64_t& tile : tiles)
-            if (tile > 0) tile *= pixel_bytes();
+    MatrixField field(const MatrixBlock& block, int map) const {
+        int64_t pixel = block.pixel;
+        if (call_.pool != nullptr) {
+            const Geometry& g = call_.pool->geometry;
+            pixel = (pixel / g.out_width * g.kernel_h + map / g.kernel_w) * g.width + pixel % g.out_width * g.kernel_w + map % g.kernel_w;
+        }
+        MatrixField field = call_.field(pixel);
+        field.inputs *= tiles_.pixel_bytes();
+        return field;
+    }
+
+    // Bytes from the first tap's inputs to those of each tap of a field, or -1: beside the map. From there on they repeat, each one
+    // tile_bytes further.
+    std::vector<int64_t> offsets(const MatrixField& field) const {
+        const auto [y0, y1, x0, x1] = field.taps;
+        const Geometry& g = call_.step.geometry;
+        std::vector<int64_t> offsets(call_.taps(), -1);
+        for (int y = y0; y < y1; ++y)
+            for (int x = x0; x < x1; ++x) {
+                const int64_t pixels = int64_t(y - y0) * g.dilation_h * g.width + int64_t(x - x0) * g.dilation_w;
+                offsets[int64_t(y) * g.kernel_w + x] = pixels * tiles_.pixel_bytes();
+            }
+        return offsets;
     }
 
 private:
-    int64_t pixel_bytes() const { return across_ * call_.step.groups * group_tiles_ * block_bytes; }
-    int64_t offset(int64_t image, int group) const {
-        return (image / block_rows * call_.step.groups + group) * group_tiles_ * block_bytes;
-    }
-
     void copy(int64_t pixel, int64_t image) {
         const Step& step = call_.step;
         const int inputs = step.group_inputs();
         const uint8_t* times[block_rows] = {};
         for (int group = 0; group < step.groups; ++group)
             for (int c = 0; c < inputs; c += tile_depth) {
-                for (int64_t i = image; i < std::min(call_.n, image + block_rows); ++i)
+                for (int64_t i = image; i < std::min(call_.n, image + tiles_.rows); ++i)
                     times[i - image] = call_.times(i) + pixel * step.in.channels + int64_t(group) * inputs + c;
-                const int64_t to = pixel * pixel_bytes() + offset(image, group) + c / tile_depth * block_bytes;
-                inputs_.look_up(times, std::min(tile_depth, inputs - c), to);
+                const int64_t to = tiles_.at(pixel, image, group * inputs + c);
+                call_.k.look_up(call_.plan().values, times, tiles_.rows, std::min(tile_depth, inputs - c), inputs_ + to);
             }
     }
 
     const MatrixCall& call_;
-    int64_t across_;
-    int group_tiles_;
-    MatrixInputs inputs_;
+    ImageTiles tiles_;
+    uint8_t* inputs_;
 };
 
 // Rows are output positions, image after image, first..first+count-1 of them: receptive fields are copied,
 // [32 positions][group][tile of the row].
 class PositionRows {
 public:
-    static constexpr bool holds_all_taps = true;
+    static constexpr bool holds_all_taps = true, by_image = false;
 
     PositionRows(const MatrixCall& call, int64_t first, int64_t count, Team& team)
-        : call_(call), first_(first), count_(count), inputs_(call, blocks() * call.step.groups * group_bytes()) {
+        : call_(call), first_(first), count_(count), inputs_(call.home.values.get(blocks() * call.step.groups * group_bytes())) {
         team.parallel(blocks(), [&](int64_t block, Workspace& own) {
             for (int group = 0; group < call.step.groups; ++group)
                 call.plan().by_tap ? copy_taps(block, group, own) : copy_fields(block, group, own);
         });
     }
 
+    int maps() const { return 1; }
     int64_t blocks() const { return (count_ + block_rows - 1) / block_rows; }
-    int64_t row_stride() const { return call_.step.out.channels; }
-    int64_t scaled() const { return inputs_.scaled(); }
+    int64_t tile_bytes() const { return block_bytes; }
+    int64_t bytes() const { return blocks() * call_.step.groups * group_bytes(); }
 
     MatrixBlock block(int64_t number, int group) const {
         const int64_t row = number * block_rows;
-        return {inputs_.at(offset(number, group)), static_cast<int>(std::min<int64_t>(block_rows, count_ - row)),
+        return {inputs_ + offset(number, group), static_cast<int>(std::min<int64_t>(block_rows, count_ - row)),
                 (first_ + row) / pixels(), (first_ + row) % pixels()};
     }
 
-    void offsets(const MatrixBlock&, std::vector<int64_t>& tiles) const { tiles.assign(1, 0); }
+    MatrixField field(const MatrixBlock&, int) const { return {}; }
+    std::vector<int64_t> offsets(const MatrixField&) const { return {0}; }
 
 private:
     int64_t pixels() const { return call_.step.out.pixels(); }
@@ -170,7 +209,8 @@ private:
         for (int tap = 0; tap < taps; ++tap, times += block_rows)
             for (int c = 0; c < inputs; c += tile_depth) {
                 const int64_t tile = int64_t(c / tile_depth) * taps + tap;
-                inputs_.look_up(times, std::min(tile_depth, inputs - c), offset(block, group) + tile * block_bytes);
+                uint8_t* to = inputs_ + offset(block, group) + tile * block_bytes;
+                call_.k.look_up(call_.plan().values, times, block_rows, std::min(tile_depth, inputs - c), to);
                 for (int row = 0; row < block_rows; ++row)
                     if (times[row] != nullptr) times[row] += tile_depth;
             }
@@ -178,23 +218,92 @@ private:
 
     // Few channels: the times of a whole field first, silence behind them.
     void copy_fields(int64_t block, int group, Workspace& own) const {
-        const int inputs = call_.step.group_inputs(), depth = call_.plan().row_tiles * tile_depth;
-        uint8_t* fields = own.rows.get(int64_t(block_rows) * depth);
-        std::memset(fields, 255, int64_t(block_rows) * depth);
+        const int inputs = call_.step.group_inputs();
+        const int64_t depth = int64_t(call_.plan().row_tiles) * tile_depth;
+        uint8_t* fields = own.rows.get(block_rows * depth);
+        std::memset(fields, 255, block_rows * depth);
         const uint8_t** times = sources(block, group, own);
-        for (int tap = 0; tap < call_.taps(); ++tap, times += block_rows)
+        const Geometry& g = call_.step.geometry;
+        for (int tap = 0; tap < call_.taps(); ++tap, times += block_rows) {
+            const int64_t place = tap % g.kernel_w * g.kernel_h + tap / g.kernel_w;  // column by column
             for (int row = 0; row < block_rows; ++row)
-                if (times[row] != nullptr) std::memcpy(fields + int64_t(row) * depth + int64_t(tap) * inputs, times[row], inputs);
+                if (times[row] != nullptr) std::memcpy(fields + row * depth + place * inputs, times[row], inputs);
+        }
         for (int tile = 0; tile < call_.plan().row_tiles; ++tile) {
             const uint8_t* rows[block_rows];
-            for (int row = 0; row < block_rows; ++row) rows[row] = fields + int64_t(row) * depth + tile * tile_depth;
-            inputs_.look_up(rows, tile_depth, offset(block, group) + tile * block_bytes);
+            for (int row = 0; row < block_rows; ++row) rows[row] = fields + row * depth + tile * tile_depth;
+            call_.k.look_up(call_.plan().values, rows, block_rows, tile_depth, inputs_ + offset(block, group) + tile * block_bytes);
         }
     }
 
     const MatrixCall& call_;
     int64_t first_, count_;
-    MatrixInputs inputs_;
+    uint8_t* inputs_;
+};
+
+// Few channels: receptive fields overlap in memory. A strip holds what a row of the output reads, [column][kernel row][channel], so that
+// a receptive field is a run of bytes, and the next one begins `step()` further. Rows are positions of one image or, with many
+// images, a position of each: strips of images lie `pitch()` apart.
+class Strips {
+public:
+    Strips(const MatrixCall& call, Team& team)
+        : call_(call), g_(call.step.geometry), channels_(call.step.in.channels), column_(g_.kernel_h * channels_),
+          values_(call.home.values.get(call.n * call.step.in.size() + spare)) {
+        team.parallel(call.n, [&](int64_t image, Workspace&) {
+            const uint8_t* times = call.times(image);
+            uint8_t* to = values_ + image * call.step.in.size();
+            for (int64_t i = 0; i < call.step.in.size(); ++i) to[i] = call.plan().values.byte[times[i]];
+        });
+    }
+
+    int64_t step() const { return int64_t(g_.stride_w) * column_; }
+
+    // An odd number of cache lines. The last rows of tiles end behind the map: what they read is multiplied with zeros, or no output.
+    int64_t pitch() const {
+        const int64_t read = (g_.width + 2 * g_.pad_w) * column_ + block_rows * step() + call_.plan().row_tiles * int64_t(tile_depth);
+        return (read + spare + 127) / 128 * 128 + 64;
+    }
+
+    // Strips of `count` images from `image` on, for row y of the output.
+    const uint8_t* rows(int64_t image, int64_t count, int64_t y, Workspace& own) const {
+        const int64_t line = int64_t(g_.width) * channels_;
+        uint8_t* strips = own.rows.get(block_rows * pitch() + line + spare);
+        uint8_t* silent = strips + block_rows * pitch();
+        std::memset(silent, 0, line + spare);
+        std::vector<const uint8_t*> rows(g_.kernel_h);
+        for (int64_t i = 0; i < count; ++i) {
+            for (int ky = 0; ky < g_.kernel_h; ++ky) {
+                const int64_t from = y * g_.stride_h - g_.pad_h + int64_t(ky) * g_.dilation_h;
+                rows[ky] = from < 0 || from >= g_.height ? silent : values_ + ((image + i) * g_.height + from) * line;
+            }
+            if (channels_ <= spare)  // of known length: one move
+                fill(rows, strips + i * pitch(), [](uint8_t* to, const uint8_t* from, int) { std::memcpy(to, from, spare); });
+            else
+                fill(rows, strips + i * pitch(), [](uint8_t* to, const uint8_t* from, int n) { std::memcpy(to, from, n); });
+        }
+        return strips;
+    }
+
+private:
+    static constexpr int spare = 4;  // bytes that a copy may be too long
+
+    template <class Copy>
+    void fill(const std::vector<const uint8_t*>& rows, uint8_t* to, const Copy& copy) const {
+        std::memset(to, 0, g_.pad_w * column_);
+        to += g_.pad_w * column_;
+        for (int64_t at = 0; at < int64_t(g_.width) * channels_; at += channels_)
+            for (const uint8_t* row : rows) {
+                copy(to, row + at, channels_);
+                to += channels_;
+            }
+        std::memset(to, 0, g_.pad_w * column_ + spare);
+    }
+
+    const MatrixCall& call_;
+    const Geometry& g_;
+    int channels_;
+    int64_t column_;  // bytes of a column of a strip
+    uint8_t* values_;
 };
 
 }  // namespace firstspike

@@ -28,14 +28,18 @@ struct Common {
 
 // A layer whose operands fit bytes (matrix.hpp). A row of inputs is the receptive field of one output position in one group.
 struct MatrixPlan {
-    bool by_tap = false;   // tiles of the row are [64 channels][tap], zeros behind the channels; else channels of tap after tap
+    bool by_tap = false;   // tiles of the row are [64 channels][tap], zeros behind the channels; else [column of taps][row][channel]
+    bool strips = false;   // rows of inputs overlap in memory: matrix_strips.cpp
+    bool direct = false;   // spikes come from sums without membranes
     int row_tiles = 0;     // of a row
     int column_tiles = 0;  // of one group
     uint32_t factor = 1;
-    bool scaled = false;  // some weight has a second plane
+    int planes = 1;  // of weights at most
     MatrixValues values{};
     MatrixWeights weights{};
     OctaveTable octaves{};
+    std::vector<uint8_t> negated;  // [out.channels]: the packed codes are those of -w
+    std::vector<int32_t> starts;   // [out.channels], of sums: the bias in units of the sums if direct, else 0
     std::vector<uint8_t> further;  // [group][column tile][tile of the row]: planes there besides the first
 };
 

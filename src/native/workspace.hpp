@@ -52,7 +52,7 @@ struct Workspace {
     Scratch<uint32_t> offsets, starts;          // spike lists, or
     Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile
     Scratch<int64_t> counts;
-    Scratch<uint8_t> values, rows;              // of layers that are matrices, with
+    Scratch<uint8_t> values, next, rows;        // of layers that are matrices and of the one behind, with
     Scratch<const uint8_t*> sources;            // what their rows read
     Scratch<char> panel, membranes;
     Watch* watch = nullptr;

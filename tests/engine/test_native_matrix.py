@@ -54,6 +54,8 @@ def assert_equal(network: Network, times: np.ndarray, *, matrices: int, path: st
     assert list(found) == list(expected)
     for name, values in expected.items():
         assert np.array_equal(found[name], values), f"{name}: {threads} threads"
+    # where nobody asks for spike times, they go from layer to layer as values
+    assert np.array_equal(engine.logits(times), expected[network.layers[-1].name]), f"{threads} threads"
 
 
 SHAPES = [
@@ -118,9 +120,33 @@ def test_planes_pools_and_parts(n: int) -> None:
         assert_equal(network, spikes(n, (3, 8, 8), planes=True), matrices=4, path=path, threads=2)
 
 
-@pytest.mark.parametrize(
-    ("bits", "matrices"), [(2, 2), (3, 2), (4, 2), (6, 1)]
-)  # 6 bits: one position in the octave fits
+@pytest.mark.parametrize(("height", "width"), [(13, 20), (12, 35), (12, 9)])  # 9: too narrow for strips
+@pytest.mark.parametrize("n", [3, 16, 37])
+def test_layers_that_feed_the_next(n: int, height: int, width: int) -> None:
+    """A chain: few channels first, pools with and without rows left over, one pixel that is flattened."""
+    layers: list[Layer] = [
+        layer(Conv2d, "a", INPUT, (50, 3, 3, 2), seed=1, padding=(1, 0), stride=(1, 1), planes=True),
+        layer(Conv2d, "b", "a", (128, 50, 3, 3), seed=2, padding=(1, 1)),
+        MaxPool2d(name="p", source="b", kernel=(2, 2), stride=(2, 2)),
+        layer(Conv2d, "c", "p", (128, 64, 3, 3), seed=3, padding=(1, 1), groups=2),
+        MaxPool2d(name="q", source="c", kernel=(3, 2), stride=(3, 2)),
+        layer(Conv2d, "d", "q", (64, 64, 2, 1), seed=4, stride=(2, 1), groups=2),
+        MaxPool2d(name="r", source="d", kernel=(1, 2), stride=(1, 2)),
+    ]
+    shape = after = (3, height, width)
+    for made in layers:
+        after = made.output_shape(after)
+    layers += [
+        Flatten(name="f", source="r"),
+        layer(Linear, "g", "f", (112, math.prod(after)), seed=5),
+        layer(Linear, "l", "g", (10, 112), seed=6, fires=False),
+    ]
+    network = chain(*layers, shape=shape, code=replace(CODE, input="planes"))
+    for threads in (1, 2):
+        assert_equal(network, spikes(n, shape, planes=True), matrices=6, threads=threads)
+
+
+@pytest.mark.parametrize(("bits", "matrices"), [(2, 2), (3, 2), (4, 2), (6, 2)])  # 6 bits: eleven planes at most
 def test_other_formats(bits: int, matrices: int) -> None:
     weights = LogWeights(bits=bits, levels_per_octave=4, mantissa_bits=3)
     first = layer(Conv2d, "a", INPUT, (24, 64, 3, 3), seed=1, padding=(1, 1), weights=weights)
