@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from rtl.vgg import random_vgg
 
+from firstspike.compiler import mapping
+from firstspike.compiler.image import assemble
 from firstspike.rtl.fpga.system import SystemParameters
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import Network, ProcessorSpec
@@ -90,6 +92,18 @@ def test_a_wrong_network_is_refused(program: Path) -> None:
     with pytest.raises(board.BoardError, match="bitstream must be built for this network"):
         board.run(_network(), times, np.zeros(1, dtype=np.int64), other, line)
     line.close()
+
+
+def test_a_long_run_is_waited_for(program: Path) -> None:
+    """The simulation waits for its input 20,000 cycles after the last news, but never while the processor runs."""
+    network = random_vgg((24, 24, "M", 24, "M"), (1, 16, 16))
+    times = SpikingNetwork(network).encode(np.random.default_rng(1).random((1, 1, 16, 16)))
+    image = assemble(network, mapping.program(network, PROCESSOR), PROCESSOR)
+    line = fpga.SimulatedBoard(program, 4, timeout=100, image=image.data)
+    record = board.run(network, times, np.zeros(1, dtype=np.int64), PROCESSOR, line, loaded=True)
+    line.close()
+    assert record.images == 1 and record.differences == []
+    assert record.cycles[0] > 20_000
 
 
 @pytest.mark.slow

@@ -104,10 +104,11 @@ int main(int argc, char** argv) {
         if (receiver.step(board.transmit, byte)) {
             if (write(line, &byte, 1) != 1) break;
             quiet = 0;
-        } else if (!receiver.left) {
+        } else {
             ++quiet;
         }
-        if (sender.left) quiet = 0;
+        // An answer may begin long after the last byte, when a run ends.
+        if (sender.left || receiver.left || board.running) quiet = 0;
         ++cycle;
     }
     std::fprintf(stderr, "cycles %llu\n", static_cast<unsigned long long>(cycle));

@@ -146,7 +146,7 @@ class SimulatedBoard:
         image: contents of the SDRAM at power-up.
     """
 
-    def __init__(self, program: Path, divider: int, *, timeout: float = 600, image: bytes = b"") -> None:
+    def __init__(self, program: Path, divider: int, *, timeout: float = 3600, image: bytes = b"") -> None:
         self.timeout = timeout
         self.cycles = 0
         self._work = tempfile.TemporaryDirectory()
