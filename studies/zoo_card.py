@@ -1,6 +1,7 @@
 """Card of a network in zoo/: accuracy on a full test set by the integer engine, spikes, operations, cost, and how it was trained.
 
     python -m studies.zoo_card vgg16-cifar10 --data FOLDER_OR_ZIP --training training.md
+    python -m studies.zoo_card vgg16-cifar10 --data FOLDER_OR_ZIP --cost     # the row of its energy alone, after another price
 
 The section "Training" (data split, epochs, machine, hours, in short; each step stands in log/) is that file's text; without
 --training it stays as it is.
@@ -23,6 +24,7 @@ from firstspike import files, zoo
 from firstspike.spec.file import read_notes
 
 ROOT = Path(__file__).resolve().parents[1]
+ENERGY = "| energy per image |"
 
 
 def record(*arguments: str) -> dict[str, object]:
@@ -44,17 +46,34 @@ def section(card: Path, title: str) -> str:
     return rest.partition("\n## ")[0]
 
 
+def energy(cost: dict[str, object]) -> str:
+    """The row of the energy, from the record of ``firstspike cost``."""
+    return (
+        f"{ENERGY} {cost['energy_uj_per_image']:.1f} µJ ({cost['energy_uj_per_image_low']:.1f} to "
+        f"{cost['energy_uj_per_image_high']:.1f}), {float(cost['cycles_per_image']) / 1e6:.3f} million cycles; "  # type: ignore[arg-type]
+        f"mean of {cost['images']} images, DRAM {cost['dram']} |"
+    )
+
+
 def main() -> None:
     """Evaluate, price, write ``zoo/NAME.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", required=True)
     parser.add_argument("--training", type=Path, help="Markdown file: how it was trained (default: as the card says)")
+    parser.add_argument("--cost", action="store_true", help="make only the row of the energy anew")
     options = parser.parse_args()
     model, card = zoo.path(options.name), ROOT / "zoo" / f"{options.name}.md"
+    priced = ("cost", str(model), "--data", options.data, "--limit", "50")
+    if options.cost:
+        row = energy(record(*priced))
+        shown = card.read_text(encoding="utf-8").splitlines()
+        files.write(card, "\n".join([row if line.startswith(ENERGY) else line for line in shown]) + "\n")
+        print(row)
+        return
     training = options.training.read_text(encoding="utf-8") if options.training else section(card, "Training")
     result = record("evaluate", str(model), "--data", options.data)
-    cost = record("cost", str(model), "--data", options.data, "--limit", "50")
+    cost = record(*priced)
     layers = record("inspect", str(model))
     zero = {row["name"]: row.get("zero_weights_share") for row in layers["layers"]}  # type: ignore[attr-defined]
     lines = [
@@ -68,9 +87,7 @@ def main() -> None:
         f"| latency | {result['latency_steps']} steps |",
         f"| spikes per neuron | {result['spikes_per_neuron']:.4f} |",
         f"| SOPs per image | {float(result['sops_per_image']) / 1e6:.2f} million, zero weights included |",  # type: ignore[arg-type]
-        f"| energy per image | {cost['energy_uj_per_image']:.1f} µJ ({cost['energy_uj_per_image_low']:.1f} to "
-        f"{cost['energy_uj_per_image_high']:.1f}), {float(cost['cycles_per_image']) / 1e6:.3f} million cycles; "  # type: ignore[arg-type]
-        f"mean of {cost['images']} images, DRAM {cost['dram']} |",
+        energy(cost),
         f"| file | {model.stat().st_size:,} bytes |",
         *(f"| {key} | {value} |" for key, value in read_notes(model).items()),
         f"| evaluated | {date.today().isoformat()}, {platform.machine()} |",
