@@ -24,7 +24,7 @@ The records, for each library, PES in 16 and 128:
         "ours, 5 mantissa bits" --liberty FILE ... --json studies/records/zeros-as-trained-NODE.json
     the same with --zeros 0.8, to studies/records/zeros-thinned-NODE.json
     python -m studies.unpacker --liberty FILE ... --json studies/records/unpacker-130.json
-    studies.lane_layout, as its head says
+    studies.lane_layout, studies.element_formats, as their heads say
 """
 
 import argparse
@@ -120,6 +120,29 @@ def zero_fj(node: int, bound: int) -> float:
     return float(energies[1] + slope * (1 - more) - scaled[1]["idle_fj"])
 
 
+def formats(node: int, per_lane_um2: float) -> dict[str, list[float]]:
+    """What a bit of product and of membrane is of the default element, for each layer and image (element_formats.py)."""
+    rows = json.loads((RECORDS / f"formats-{node}.json").read_text())["elements"]
+    on = {}
+    for row in rows:
+        if row["network"] == "vgg16-cifar10-narrow":
+            on.setdefault((row["layer"], row["image"]), {})[row["format"]] = row
+    found: dict[str, list[float]] = {}
+    for one in on.values():
+        steps = [one[name] for name in ("default", "narrow", "narrow, 24-bit membranes")]
+        for key, bits, (wide, slim) in (
+            ("product", "product_bits", steps[:2]),
+            ("membrane", "accumulator_bits", steps[1:]),
+        ):
+            fewer = wide[bits] - slim[bits]
+            energy, whole = wide["energy_fj"][1] - slim["energy_fj"][1], steps[0]["energy_fj"][1]
+            found.setdefault(f"logic.{key}_bit", []).append(energy / fewer / whole)
+            found.setdefault(f"logic.{key}_area", []).append(
+                (wide["area_um2"] - slim["area_um2"]) / fewer / per_lane_um2
+            )
+    return found
+
+
 def interval(values: list[float]) -> Interval:
     """Lowest, highest and their geometric mean, to three digits."""
     low, high = min(values), max(values)
@@ -160,6 +183,8 @@ def constants() -> dict[str, Interval]:
         slope = growth(small.area_um2(), large.area_um2())
         add("logic.control_area", now.area_um2() - now.pes * slope)
         add("logic.pe_area", slope)
+        for key, shares in formats(node, slope).items():
+            found.setdefault(key, []).extend(shares)
         add("logic.leakage", large.leakage_mw_per_mm2)
         for key, name in (
             ("add", "adder, 8-bit weight"),

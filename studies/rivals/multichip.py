@@ -461,7 +461,8 @@ def _price(
 ) -> dict[str, Any]:
     """Energy by component, area, and weight bits from DRAM."""
     processor = work.processor
-    chosen = rates(processor, work.network.weights.bits, technology, dram)
+    bits, product = work.network.weights.bits, work.network.product_bits
+    chosen = rates(processor, bits, technology, dram, product_bits=product)
     dealt: list[LayerCounts] = []
     fetched = 0.0
     by_name = {layer.name: layer for layer in work.counts.layers}

@@ -102,7 +102,8 @@ def test_a_design_costs_what_the_processor_says_and_is_traced_once(digits_model:
     flat = Processor(pes=64, clock_mhz=100.0).run(snn, images.limit(5).pixels())
     assert result["energy_uj_flat-4pj"] == flat.energy_uj
     assert all(result[f"{key}_uj"] == part.value for key, part in cost.components.items())
-    assert result["memory_ns"] is result["meets_clock"] is None
+    assert result["memory_ns"] < 10
+    assert result["meets_clock"]
     assert result["latency_us"] == cost.latency_us
     assert result["area_mm2"] == cost.area.value
     assert result["frames_per_second"] == cost.frames_per_second
@@ -141,7 +142,7 @@ def test_cells_say_whether_memories_meet_the_clock(digits_model: Path, tmp_path:
     assert other.digest != job.digest
     assert Evaluator(other).evaluate({**design, "processor.clock_mhz": 500.0})["meets_clock"]
     assert defaults(job)[str(digits_model)]["energy_uj"] > 0
-    with pytest.raises(space.SpaceError, match="cells must be one of lstp, lop, hp, not 'sram'"):
+    with pytest.raises(space.SpaceError, match="cells must be one of lstp, lstp-hp, lop, hp, not 'sram'"):
         space.parse(text.replace("lstp", "sram"), name="space.yaml")
 
 

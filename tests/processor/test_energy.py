@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from firstspike import spec
-from firstspike.arith import Code, LogWeights, encode
+from firstspike.arith import Code, LogWeights, encode, product_table
 from firstspike.engine.events import trace as trace_events
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.processor import COMPONENTS, GROUPS, Processor, energy, rates, technology
@@ -112,7 +112,9 @@ def test_wires_are_in_the_lanes_and_nowhere_else() -> None:
 def test_a_cell_family_brings_energy_leakage_and_time_that_belong_together() -> None:
     """Low-leakage cells come in banks of 32 KiB; the slowest path is a memory's access and the logic behind that memory."""
     processor = spec.ProcessorSpec()
-    assert rates.memory_ns(processor, 5, TECHNOLOGY) is None
+    assert rates.memory_ns(processor, 5, TECHNOLOGY) == pytest.approx(2.513 + LOGIC.behind_memory.value)
+    unknown = replace(TECHNOLOGY.sram, macros=tuple(replace(m, access_ns=None) for m in TECHNOLOGY.sram.macros))
+    assert rates.memory_ns(processor, 5, replace(TECHNOLOGY, sram=unknown)) is None
     low, high = (TECHNOLOGY.of_cells(name) for name in ("lstp", "hp"))
     slow = rates.memory_ns(processor, 5, low)
     assert slow == pytest.approx(2.070 + LOGIC.behind_memory.value)
@@ -129,8 +131,45 @@ def test_a_cell_family_brings_energy_leakage_and_time_that_belong_together() -> 
     counts = Counts(layers=(layer_counts(cycles=[1000, 1000]),), processor=processor)
     costs = [energy.cost(counts, weight_bits=5, technology=t).components["leakage"].value for t in (low, high)]
     assert costs[0] < 0.05 * costs[1]
-    with pytest.raises(ValueError, match="cells must be one of lstp, lop, hp, not 'none'"):
+    with pytest.raises(ValueError, match="cells must be one of lstp, lstp-hp, lop, hp, not 'none'"):
         TECHNOLOGY.of_cells("none")
+
+
+def test_a_narrower_format_costs_less_bit_by_bit() -> None:
+    """Products of 16 bits and membranes of 24: each bit fewer is a share of the measured element, in every bound."""
+    layers = (layer_counts(lane_adds=[8, 8], nonzero_adds=[6, 6]),)
+    slim = spec.ProcessorSpec(accumulator_bits=24)
+    whole, narrow = (
+        energy.cost(Counts(layers=layers, processor=processor, product_bits=bits), weight_bits=5, technology=TECHNOLOGY)
+        for processor, bits in ((spec.ProcessorSpec(), 23), (slim, 16))
+    )
+    gone = [7 * LOGIC.product_bit.value + 8 * LOGIC.membrane_bit.value]
+    gone += [7 * getattr(LOGIC.product_bit, end) + 8 * getattr(LOGIC.membrane_bit, end) for end in ("high", "low")]
+    parts = [cost.components["pe"] for cost in (whole, narrow)]
+    fetched = LOGIC.lane_fetch.times(8e-6)
+    for end, share in zip(("value", "low", "high"), gone, strict=True):
+        wide, thin = (getattr(part, end) - getattr(fetched, end) for part in parts)
+        assert thin == pytest.approx(wide * (1 - share)), end
+        assert 0.6 < thin / wide < 0.8
+    area = whole.area.value - narrow.area.value
+    lanes = 128 * LOGIC.pe_area.value * (7 * LOGIC.product_area.value + 8 * LOGIC.membrane_area.value) * 1e-6
+    row = [TECHNOLOGY.sram.buffer(capacity_kib=128 * bits * 64 / 8192, width_bits=128 * bits) for bits in (32, 24)]
+    assert area == pytest.approx(lanes + row[0].area_mm2.value - row[1].area_mm2.value)
+    plain = replace(TECHNOLOGY, logic=replace(LOGIC, product_bit=None, membrane_bit=None))
+    unknown = energy.cost(
+        Counts(layers=layers, processor=slim, product_bits=16), weight_bits=5, technology=plain
+    ).components
+    assert unknown["pe"] == whole.components["pe"]
+
+
+@pytest.mark.parametrize("code", [Code(), Code(T=16, mantissa_bits=3), Code(T=9, tau=2, mantissa_bits=4)])
+@pytest.mark.parametrize("weights", [LogWeights(), LogWeights(bits=4, mantissa_bits=2)])
+def test_bits_of_a_product_are_those_that_hold_the_largest(code: Code, weights: LogWeights) -> None:
+    layer = spec.Linear(
+        name="a", source="input", codes=np.zeros((1, 1), np.uint8), bias=np.zeros(1, np.int64), scale=0, fires=False
+    )
+    network = spec.Network(code=code, weights=weights, input_shape=(1,), layers=(layer,))
+    assert network.product_bits == int(product_table(code, weights, 0).max()).bit_length()
 
 
 def test_written_bytes_are_encoded_and_pooled_bytes_compared() -> None:

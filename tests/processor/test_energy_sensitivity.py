@@ -60,5 +60,7 @@ def test_wrong_asks_are_refused() -> None:
 
 
 def test_leakage_at_its_low_end_is_lstp() -> None:
-    macros = sensitivity.at(TECHNOLOGY, "sram.leakage", "low").sram.macros
-    assert {macro.leakage_mw for macro in macros} == {0.0, 0.001, 0.003}
+    moved = sensitivity.at(TECHNOLOGY, "sram.leakage", "low").sram.buffer(capacity_kib=64, width_bits=64)
+    least = TECHNOLOGY.cells["lstp"].buffer(capacity_kib=64, width_bits=64).leakage_mw
+    assert moved.leakage_mw.value == moved.leakage_mw.low == least.low == pytest.approx(0.001)
+    assert moved.read_pj == TECHNOLOGY.sram.buffer(capacity_kib=64, width_bits=64).read_pj

@@ -162,7 +162,9 @@ BAD = [
     ("sram/rows", [], r"sram\.rows must be a list of rows, not \[\]"),
     ("sram/rows/0", [2, 32], r"sram\.rows\[0\] must hold the 7 columns .*, not \[2, 32\]"),
     ("sram/rows/1/2", -0.7, r"sram\.rows\[1\]\.read must be finite and above 0, not -0\.7"),
-    ("sram/rows/1/4", 9.0, r"sram\.rows\[1\]\.leakage_low must be at most leakage = 0\.122, not 9\.0"),
+    ("sram/rows/1/6", 0, r"sram\.rows\[1\]\.access must be finite and above 0, not 0"),
+    ("sram/low", "none", r"sram\.low must be one of lstp, lstp-hp, lop, hp, not 'none'"),
+    ("sram/columns", ["capacity"], r"sram\.columns must be .*'access'\], not \['capacity'\]"),
     ("sram/rows/1/1", 32.0, r"sram\.rows\[1\]\.width must be an int, not 32\.0"),
     ("sram/rows/1/0", 2, r"sram\.rows must name each capacity and width once, not 2 x 32 twice"),
 ]
@@ -173,6 +175,34 @@ def test_broken_rule_is_named(document, path, value, text) -> None:
     _set(document, path, value)
     with pytest.raises(technology.TechnologyError, match=text):
         technology.parse(dump(document), "x.toml")
+
+
+def test_a_table_with_low_bounds_of_leakage_of_its_own_can_be_read(document) -> None:
+    """As files had it before access times: the same values; the low bound of leakage is the row's."""
+    sram = document["sram"]
+    del sram["low"]
+    sram["columns"], sram["units"] = list(technology.SRAM_COLUMNS), list(technology.SRAM_UNITS)
+    sram["rows"] = [[*row[:4], 0.01, *row[4:6]] for row in sram["rows"]]
+    old = technology.parse(dump(document), "x.toml").sram.buffer(capacity_kib=32, width_bits=64)
+    new = technology.default().sram.buffer(capacity_kib=32, width_bits=64)
+    assert old.access_ns is None
+    assert old.leakage_mw == Interval(low=0.01, value=new.leakage_mw.value, high=new.leakage_mw.high)
+    assert (old.read_pj.value, old.read_pj.low) == (new.read_pj.value, 0.5 * new.read_pj.value)
+    sram["rows"][1][4] = 9.0
+    with pytest.raises(
+        technology.TechnologyError, match=r"sram\.rows\[1\]\.leakage_low must be at most leakage = 0\.122, not 9\.0"
+    ):
+        technology.parse(dump(document), "x.toml")
+
+
+@pytest.mark.parametrize(("kib", "width"), [(2, 128), (23, 640), (128, 64), (256, 4096)])
+def test_low_bounds_are_one_consistent_set(kib: float, width: int) -> None:
+    """Energy, leakage and area at their low bounds are those of low-leakage cells at theirs."""
+    whole = technology.default()
+    ours, least = (table.buffer(capacity_kib=kib, width_bits=width) for table in (whole.sram, whole.cells["lstp"]))
+    for name in ("read_pj", "write_pj", "leakage_mw"):
+        assert getattr(ours, name).low == getattr(least, name).low < getattr(ours, name).value
+    assert ours.area_mm2.low == min(least.area_mm2.low, ours.area_mm2.value)
 
 
 def test_no_toml_no_text_no_file(tmp_path) -> None:

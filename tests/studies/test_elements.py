@@ -8,9 +8,11 @@ import pytest
 from amaranth.lib import wiring
 from amaranth.sim import Simulator, SimulatorContext
 
-from firstspike.arith import Code, LogWeights, product_table
+from firstspike.arith import Code, LogWeights, fire, product_table, thresholds
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec import ProcessorSpec
+from studies.elements.encoders import Encoded
+from studies.elements.formats import FORMATS
 from studies.elements.variants import VARIANTS, KernelDecoder, KernelTable, SingleTablePE, Variant
 
 
@@ -108,3 +110,34 @@ def test_shared_blocks() -> None:
     write = [{"write": 1, "write_time": t, "write_data": int(table[t])} for t in times]
     read = [{"write": 0, "enable": 1, "time": t} for t in times]
     assert drive(KernelTable(24), [*write, *read], "factor")[24:] == [int(v) for v in table]
+
+
+@pytest.mark.parametrize("code", [Code(), Code(T=16, mantissa_bits=3)], ids=["default", "narrow"])
+@pytest.mark.parametrize("exponent", [2, 7, 10])
+def test_a_shared_encoder_fires_as_the_comparators_do(code: Code, exponent: int) -> None:
+    """Every membrane of 12 bits, by its leading one: also where thresholds are below 1, and equal."""
+    values = np.arange(-4, 2048)
+    values = values[: len(values) // 4 * 4].reshape(-1, 4)
+    encoder, found = Encoded(code, 12, pes=4, groups=2), []
+
+    async def bench(ctx: SimulatorContext) -> None:
+        ctx.set(encoder.exponent, exponent)
+        for row in values:
+            ctx.set(encoder.membranes, sum((int(value) & 4095) << (12 * lane) for lane, value in enumerate(row)))
+            for index in (0, 1):
+                ctx.set(encoder.index, index)
+                found.append(ctx.get(encoder.times))
+
+    simulator = Simulator(encoder)
+    simulator.add_testbench(bench)
+    simulator.run()
+    seen = np.array(found).reshape(-1, 2)
+    times = np.stack([seen & 255, seen >> 8], axis=2).reshape(-1, 4)
+    assert np.array_equal(times, fire(values, thresholds(code, exponent)))
+
+
+def test_codes_of_a_wider_format_keep_zero_and_sign() -> None:
+    """Levels below the least become the least; only zero is zero."""
+    four = next(one for one in FORMATS if one.weights.bits == 4)
+    codes = four.codes(np.arange(32, dtype=np.uint8), LogWeights())
+    assert codes.tolist() == [*range(7), *[6] * 8, 7, *range(8, 15), *[14] * 8, 15]

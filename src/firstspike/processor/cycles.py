@@ -18,6 +18,7 @@ import numpy as np
 from firstspike.compiler.channels import moved_times, resolve
 from firstspike.processor import planner
 from firstspike.processor.plan import EVENTS, Plan
+from firstspike.processor.rates import PRODUCT_BITS
 from firstspike.spec.network import INPUT, Channels, Network, PixelShuffle
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Program
@@ -83,11 +84,13 @@ class Counts:
         layers: by execution: ``"input"`` first, then every layer that takes operations (not flattening).
         processor: the processor that was counted.
         images: images of all runs together; None: one a run.
+        product_bits: of the network's format (`firstspike.spec.Network.product_bits`).
     """
 
     layers: Sequence[LayerCounts]
     processor: ProcessorSpec
     images: int | None = None
+    product_bits: int = PRODUCT_BITS
 
     def total(self, event: str) -> np.ndarray:
         """Sum of a field over all layers, int64 ``[n]``.
@@ -143,7 +146,12 @@ def count(
     if whole < images:
         rest = {name: values[whole:] for name, values in times.items()}
         parts.append(_runs(planner.plan(network, replace(processor, images=images - whole)), rest, stall))
-    return Counts(layers=parts[0] if len(parts) == 1 else _join(*parts), processor=processor, images=images)
+    return Counts(
+        layers=parts[0] if len(parts) == 1 else _join(*parts),
+        processor=processor,
+        images=images,
+        product_bits=network.product_bits,
+    )
 
 
 class _Records(Sequence[LayerCounts]):

@@ -260,7 +260,7 @@ def cost(counts: Counts, *, weight_bits: int, technology: Technology, dram: str 
     Raises:
         ValueError: the scenario is unknown, or nothing was counted.
     """
-    chosen = rates(counts.processor, weight_bits, technology, dram)
+    chosen = rates(counts.processor, weight_bits, technology, dram, product_bits=counts.product_bits)
     return price(
         counts.layers,
         chosen,

@@ -75,7 +75,7 @@ def _prices(
     dram: str,
 ) -> list[dict[str, Any]]:
     """Of every layer: its energy in µJ is affine in the events that depend on spikes."""
-    chosen = rates(processor, network.weights.bits, technology, dram)
+    chosen = rates(processor, network.weights.bits, technology, dram, product_bits=network.product_bits)
 
     def price(kind: str, events: dict[str, int]) -> np.ndarray:
         counted = {name: np.array([events.get(name, 0)], dtype=np.int64) for name in EVENTS}

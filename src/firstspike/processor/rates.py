@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from firstspike.arith import checks
 from firstspike.processor.sram import Buffer
-from firstspike.processor.technology import Dram, Technology
+from firstspike.processor.technology import Constant, Dram, Technology
 from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.processor import ProcessorSpec
+
+PRODUCT_BITS, MEMBRANE_BITS = 23, 32
+"""Bits of the largest product and of a membrane in the element that `Logic.pe_operation` and `pe_area` were measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,22 @@ def memories(processor: ProcessorSpec, weight_bits: int, technology: Technology)
     )
 
 
-def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dram: str) -> Rates:
+def rates(
+    processor: ProcessorSpec,
+    weight_bits: int,
+    technology: Technology,
+    dram: str,
+    *,
+    product_bits: int = PRODUCT_BITS,
+) -> Rates:
     """Energy per event of the processor.
+
+    Args:
+        processor: the design.
+        weight_bits: bits of a weight code.
+        technology: energy per event.
+        dram: name of one of its DRAM scenarios.
+        product_bits: of the network's format (`firstspike.spec.Network.product_bits`).
 
     Raises:
         ValueError: the technology has no DRAM scenario of that name.
@@ -77,7 +94,10 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
     logic, parts = technology.logic, memories(processor, weight_bits, technology)
     row, membrane = processor.pes * weight_bits, processor.pes * processor.accumulator_bits
     buffers = (parts.weight, parts.weight, parts.activation, parts.membrane)
-    area = logic_mm2(technology, processor.pes)
+    widths = (product_bits - PRODUCT_BITS, processor.accumulator_bits - MEMBRANE_BITS)
+    operation = narrowed(logic.pe_operation, (logic.product_bit, logic.membrane_bit), widths)
+    lane = narrowed(logic.pe_area, (logic.product_area, logic.membrane_area), widths)
+    area = (lane.times(processor.pes) + logic.control_area).times(1e-6)
     if processor.packed_rows:
         if logic.unpack_bit is None or logic.unpacker_area is None:
             raise ValueError(
@@ -87,8 +107,8 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
         area += logic.unpacker_area.times(processor.pes * 1e-6)
     return Rates(
         clock_mhz=processor.clock_mhz,
-        lane_add_pj=lane_pj(technology, logic.pe_operation),
-        zero_add_pj=zero_pj(technology, logic.pe_operation),
+        lane_add_pj=lane_pj(technology, operation),
+        zero_add_pj=zero_pj(technology, operation),
         unpack_bit_pj=plain(logic.unpack_bit) if processor.packed_rows and logic.unpack_bit else ZERO,
         weight_read_pj=parts.weight.read_pj.times(1 / row),
         weight_write_pj=parts.weight.write_pj.times(1 / row),
@@ -105,6 +125,27 @@ def rates(processor: ProcessorSpec, weight_bits: int, technology: Technology, dr
         dram=technology.memory(dram),
         area_mm2=total([buffer.area_mm2 for buffer in buffers]) + area,
     )
+
+
+def narrowed(whole: Interval, shares: tuple[Constant | None, ...], widths: tuple[int, ...]) -> Interval:
+    """A figure of the measured element for one with other widths: each bit more or less is a share of the whole.
+
+    Args:
+        whole: the measured figure.
+        shares: what a bit of each width is of it; None: nothing.
+        widths: bits more than in the measured element, below 0 where there are fewer.
+
+    >>> from firstspike.processor.technology import Constant
+    >>> bit = Constant(low=0.01, value=0.02, high=0.03, unit="1/bit", source="")
+    >>> narrowed(Interval(low=1, value=2, high=4), (bit,), (-10,))
+    Interval(low=0.7, value=1.6, high=3.6)
+    """
+    low = value = high = 1.0
+    for share, bits in zip(shares, widths, strict=True):
+        if share is not None:
+            ends = sorted((share.low * bits, share.high * bits))
+            low, value, high = low + ends[0], value + share.value * bits, high + ends[1]
+    return plain(whole).by(Interval(low=max(low, 0.0), value=max(value, 0.0), high=max(high, 0.0)))
 
 
 def lane_pj(technology: Technology, operation: Interval) -> Interval:
@@ -141,6 +182,6 @@ def clock_pj(technology: Technology, pes: int) -> Interval:
 
 
 def logic_mm2(technology: Technology, pes: int) -> Interval:
-    """Area of the logic of a design with ``pes`` lanes."""
+    """Area of the logic of a design with ``pes`` lanes of the measured format."""
     logic = technology.logic
     return (logic.pe_area.times(pes) + logic.control_area).times(1e-6)

@@ -92,12 +92,5 @@ def _moved(constant: Constant, bound: str) -> Constant:
 
 
 def _sram_at(technology: Technology, key: str, bound: str) -> Technology:
-    sram = technology.sram
-    factor = sram.low_factor if bound == "low" else sram.high_factor
-    if key == "sram.energy":
-        macros = [replace(m, read_pj=m.read_pj * factor, write_pj=m.write_pj * factor) for m in sram.macros]
-    elif bound == "low":
-        macros = [replace(m, leakage_mw=m.leakage_low_mw) for m in sram.macros]
-    else:
-        macros = [replace(m, leakage_mw=m.leakage_mw * factor) for m in sram.macros]
-    return replace(technology, sram=replace(sram, macros=tuple(macros)))
+    name = "energy_at" if key == "sram.energy" else "leakage_at"
+    return replace(technology, sram=replace(technology.sram, **{name: bound}))

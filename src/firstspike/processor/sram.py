@@ -1,7 +1,7 @@
 """Energy, leakage and area of an on-chip buffer, put together from a table of memory macros."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from firstspike.spec.interval import Interval
@@ -45,12 +45,17 @@ class SramTable:
         source: where the numbers come from.
         low_factor, high_factor: bounds of every energy, leakage and area as multiples of the table's value.
         macros: the table; for each width the same number of capacities in any order.
+        least: memories whose low bounds are this one's: energy, leakage and area that belong together; None: its own.
+        energy_at, leakage_at: which of their bounds stand as values, ``"low"``, ``"value"`` or ``"high"``.
     """
 
     source: str
     low_factor: float
     high_factor: float
     macros: tuple[SramMacro, ...]
+    least: "SramTable | None" = None
+    energy_at: str = "value"
+    leakage_at: str = "value"
 
     def buffer(self, *, capacity_kib: float, width_bits: int) -> Buffer:
         """A buffer of ``capacity_kib`` with words of ``width_bits``.
@@ -77,17 +82,24 @@ class SramTable:
             return count * _interpolate([(macro.capacity_kib, getattr(macro, name)) for macro in column], capacity)
 
         known = all(macro.access_ns is not None for macro in column)
-        leakage, least = (figure(name, beside * stacked) for name in ("leakage_mw", "leakage_low_mw"))
+        floor = self.least.buffer(capacity_kib=capacity_kib, width_bits=width_bits) if self.least else None
+
+        def bounded(name: str, count: float, *, at: str = "value", least: float | None = None) -> Interval:
+            value = figure(name, count)
+            low = value * self.low_factor if least is None else least
+            low = low if floor is None else getattr(floor, name).low
+            whole = Interval(low=min(low, value), value=value, high=value * self.high_factor)
+            return replace(whole, value=getattr(whole, at))
+
         return Buffer(
-            read_pj=self._bounded(figure("read_pj", beside)),
-            write_pj=self._bounded(figure("write_pj", beside)),
-            leakage_mw=Interval(low=min(least, leakage), value=leakage, high=leakage * self.high_factor),
-            area_mm2=self._bounded(figure("area_mm2", beside * stacked)),
+            read_pj=bounded("read_pj", beside, at=self.energy_at),
+            write_pj=bounded("write_pj", beside, at=self.energy_at),
+            leakage_mw=bounded(
+                "leakage_mw", beside * stacked, at=self.leakage_at, least=figure("leakage_low_mw", beside * stacked)
+            ),
+            area_mm2=bounded("area_mm2", beside * stacked),
             access_ns=figure("access_ns", 1) if known else None,
         )
-
-    def _bounded(self, value: float) -> Interval:
-        return Interval(low=value * self.low_factor, value=value, high=value * self.high_factor)
 
 
 def _interpolate(points: list[tuple[float, float]], x: float) -> float:

@@ -40,6 +40,10 @@ OPTIONAL_UNITS = MappingProxyType(
     {
         "wires": "1",
         "zero_operation": "pJ",
+        "product_bit": "1/bit",
+        "membrane_bit": "1/bit",
+        "product_area": "1/bit",
+        "membrane_area": "1/bit",
         "unpack_bit": "pJ/bit",
         "unpacker_area": "um2",
         "behind_memory": "ns",
@@ -70,9 +74,11 @@ DRAM_UNITS = MappingProxyType(
 
 SRAM_COLUMNS = ("capacity", "width", "read", "write", "leakage_low", "leakage", "area")
 SRAM_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mW", "mm2")
+"""Columns of the macro table of a file that has low bounds of leakage and no access times."""
 
 CELLS_COLUMNS = ("capacity", "width", "read", "write", "leakage", "area", "access")
 CELLS_UNITS = ("KiB", "bit", "pJ", "pJ", "mW", "mm2", "ns")
+"""Columns of the macro tables of others."""
 
 
 class TechnologyError(ConfigError):
@@ -105,6 +111,8 @@ class Logic:
         wires: what the energy of a lane's gates is multiplied by to have its wires in it (`Technology.wired`); None: the
             constants have them, or nothing is known of them.
         zero_operation: energy of a weight of zero that comes to a lane; None: what `pe_operation` is.
+        product_bit, membrane_bit: what a bit of the product, and of the membrane, is of `pe_operation`, between formats
+            (`rates.narrowed`); None: nothing. product_area, membrane_area: the same of `pe_area`.
         unpack_bit: energy of a bit of packed weight rows, from the DRAM port to the row's register.
         unpacker_area: area of the unpacker per lane.
         behind_memory: delay of the logic between the data of the activation buffer and the next register.
@@ -123,6 +131,10 @@ class Logic:
     leakage: Constant
     wires: Constant | None = None
     zero_operation: Constant | None = None
+    product_bit: Constant | None = None
+    membrane_bit: Constant | None = None
+    product_area: Constant | None = None
+    membrane_area: Constant | None = None
     unpack_bit: Constant | None = None
     unpacker_area: Constant | None = None
     behind_memory: Constant | None = None
@@ -300,14 +312,15 @@ def parse(text: str, name: str) -> Technology:
     scenarios = root.table("dram")
     if not scenarios.names():
         raise root.broken("dram", "must hold at least one scenario, not {}")
+    cells = _cells(root)
     technology = Technology(
         name=_name(root, "name", root.take("name", str)),
         description=_text(root, "description"),
         logic=_constants(root.table("logic"), Logic, LOGIC_UNITS, optional=OPTIONAL_UNITS),
         baseline=_constants(root.table("baseline"), Baseline, BASELINE_UNITS),
         link=_constants(root.table("link"), Link, LINK_UNITS),
-        sram=_sram(root.table("sram")),
-        cells=_cells(root),
+        sram=_sram(root.table("sram"), cells),
+        cells=cells,
         dram=MappingProxyType({_name(scenarios, key, key): _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     root.close()
@@ -375,26 +388,30 @@ def _cells(root: Keys) -> Mapping[str, SramTable]:
 
 
 def _family(table: Keys) -> SramTable:
-    """Macros of one cell family; their leakage has the bounds of their energies."""
-    made = _table(table, CELLS_COLUMNS, CELLS_UNITS, _family_macro)
-    macros = (replace(macro, leakage_low_mw=macro.leakage_mw * made.low_factor) for macro in made.macros)
-    return replace(made, macros=tuple(macros))
+    """Macros of one cell family."""
+    return _table(table, (_FAMILY,))
 
 
-def _sram(table: Keys) -> SramTable:
-    return _table(table, SRAM_COLUMNS, SRAM_UNITS, _macro)
+def _sram(table: Keys, cells: Mapping[str, SramTable]) -> SramTable:
+    """The macro table; its low bounds are another's if it names one."""
+    name = table.take("low", str) if "low" in table else None
+    made = _table(table, (_FAMILY, _BOUNDED))
+    if name is None:
+        return made
+    if name not in cells:
+        raise table.broken("low", f"must be one of {', '.join(cells) or 'none'}, not {brief(name)}")
+    return replace(made, least=cells[name])
 
 
-def _table(
-    table: Keys,
-    columns: tuple[str, ...],
-    units: tuple[str, ...],
-    read: Callable[[Keys, str, list[float]], SramMacro],
-) -> SramTable:
-    for key, expected in (("columns", columns), ("units", units)):
-        given = table.take(key)
-        if given != list(expected):
-            raise table.broken(key, f"must be {list(expected)!r}, not {brief(given)}")
+def _table(table: Keys, layouts: tuple["_Layout", ...]) -> SramTable:
+    given = table.take("columns")
+    layout = next((one for one in layouts if given == list(one.columns)), layouts[0])
+    columns, read = layout.columns, layout.read
+    if given != list(columns):
+        raise table.broken("columns", f"must be {list(columns)!r}, not {brief(given)}")
+    units = table.take("units")
+    if units != list(layout.units):
+        raise table.broken("units", f"must be {list(layout.units)!r}, not {brief(units)}")
     low, high = table.take("low_factor", int | float), table.take("high_factor", int | float)
     if not 0 <= low <= 1 <= high < float("inf"):
         raise table.broken("low_factor", f"must hold 0 <= low_factor <= 1 <= high_factor, not {low!r} and {high!r}")
@@ -402,7 +419,8 @@ def _table(
     if not isinstance(rows, list) or not rows:
         raise table.broken("rows", f"must be a list of rows, not {brief(rows)}")
     macros = tuple(
-        read(table, f"rows[{index}]", _row(table, f"rows[{index}]", row, columns)) for index, row in enumerate(rows)
+        read(table, f"rows[{index}]", _row(table, f"rows[{index}]", row, columns), low)
+        for index, row in enumerate(rows)
     )
     for macro in macros:
         twins = [m for m in macros if (m.width_bits, m.capacity_kib) == (macro.width_bits, macro.capacity_kib)]
@@ -432,7 +450,7 @@ def _row(table: Keys, key: str, row: object, columns: tuple[str, ...]) -> list[f
     return row
 
 
-def _macro(table: Keys, key: str, row: list[float]) -> SramMacro:
+def _macro(table: Keys, key: str, row: list[float], low_factor: float) -> SramMacro:
     if row[4] > row[5]:
         raise table.broken(f"{key}.leakage_low", f"must be at most leakage = {row[5]!r}, not {row[4]!r}")
     capacity, width, read, write, leakage_low, leakage, area = row
@@ -447,15 +465,29 @@ def _macro(table: Keys, key: str, row: list[float]) -> SramMacro:
     )
 
 
-def _family_macro(table: Keys, key: str, row: list[float]) -> SramMacro:
+def _family_macro(table: Keys, key: str, row: list[float], low_factor: float) -> SramMacro:
+    """Leakage has the bounds of the energies."""
     capacity, width, read, write, leakage, area, access = row
     return SramMacro(
         capacity_kib=capacity,
         width_bits=int(width),
         read_pj=read,
         write_pj=write,
-        leakage_low_mw=leakage,
+        leakage_low_mw=leakage * low_factor,
         leakage_mw=leakage,
         area_mm2=area,
         access_ns=access,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """How the rows of a macro table are read."""
+
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    read: Callable[[Keys, str, list[float], float], SramMacro]
+
+
+_FAMILY = _Layout(columns=CELLS_COLUMNS, units=CELLS_UNITS, read=_family_macro)
+_BOUNDED = _Layout(columns=SRAM_COLUMNS, units=SRAM_UNITS, read=_macro)

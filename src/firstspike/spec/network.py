@@ -281,6 +281,11 @@ class Network:
         """``(D+1) * T`` with ``D`` spiking layers on the longest path: the input fires in window 0 (section 1)."""
         return self.windows[self.layers[-1].name] * self.code.T
 
+    @property
+    def product_bits(self) -> int:
+        """Bits of the largest product of a spike and a weight where no source is shifted further: ``M + M_w + S + 1``."""
+        return self.code.mantissa_bits + self.weights.mantissa_bits + shift_base(self.code, self.weights) + 1
+
     @cached_property
     def windows(self) -> dict[str, int]:
         """Window in which every layer fires, by name: 0 for the input, one more per layer with weights on the longest path.
