@@ -92,5 +92,6 @@ def _moved(constant: Constant, bound: str) -> Constant:
 
 
 def _sram_at(technology: Technology, key: str, bound: str) -> Technology:
-    name = "energy_at" if key == "sram.energy" else "leakage_at"
-    return replace(technology, sram=replace(technology.sram, **{name: bound}))
+    sram = technology.sram
+    moved = replace(sram, energy_at=bound) if key == "sram.energy" else replace(sram, leakage_at=bound)
+    return replace(technology, sram=moved)
