@@ -78,7 +78,7 @@ void Engine::run_pool(const Step& step, int64_t n, Team& team, int output) const
             own.check();
             work = 0;
         }
-    });
+    }, n * step.in.size());
 }
 
 void Engine::run_shuffle(const Step& step, int64_t n, Team& team, int output) const {

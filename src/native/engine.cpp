@@ -216,7 +216,9 @@ void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::ve
     const Schedule schedule = this->schedule();
     const int64_t images = std::clamp<int64_t>(group_bytes / schedule.live_bytes, 1, group_images);
     std::vector<Workspace> spaces = workspaces_.take(threads, static_cast<int>(steps_.size()) + 1, watch);
-    if (n < 2 * threads || images == 1) {  // few images, or large ones: all threads share the work of each layer
+    // few images, or large ones, or just one block of rows: all threads share the work of each layer
+    const bool matrices = std::any_of(steps_.begin(), steps_.end(), [](const Step& s) { return s.kind == Step::Kind::matrix; });
+    if (n < 2 * threads || images == 1 || (matrices && n <= block_rows)) {
         Team team(threads, spaces.data());
         for (int64_t first = 0; first < n; first += images)
             run_group(times, first, std::min(images, n - first), logits, traces, schedule, team);
@@ -246,7 +248,7 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
     uint8_t* input = take(0, n * input_.size());
     team.parallel(n, [&](int64_t i, Workspace&) {
         to_channels_last(times + (first + i) * input_.size(), input_, input + i * input_.size());
-    });
+    }, n * input_.size());
     const bool links = n >= tile_rows && traces.empty();
     int next = -1;  // a matrix whose tiles are filled
     const int steps = static_cast<int>(steps_.size());

@@ -165,7 +165,7 @@ public:
         team.parallel(blocks(), [&](int64_t block, Workspace& own) {
             for (int group = 0; group < call.step.groups; ++group)
                 call.plan().by_tap ? copy_taps(block, group, own) : copy_fields(block, group, own);
-        });
+        }, bytes());
     }
 
     int maps() const { return 1; }
@@ -253,7 +253,7 @@ public:
             const uint8_t* times = call.times(image);
             uint8_t* to = values_ + image * call.step.in.size();
             for (int64_t i = 0; i < call.step.in.size(); ++i) to[i] = call.plan().values.byte[times[i]];
-        });
+        }, call.n * call.step.in.size());
     }
 
     int64_t step() const { return int64_t(g_.stride_w) * column_; }

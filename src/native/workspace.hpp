@@ -107,8 +107,9 @@ public:
 
     Workspace& home() { return spaces_[0]; }
 
-    void parallel(int64_t items, const std::function<void(int64_t, Workspace&)>& task) {
-        if (threads == 1) {
+    // Bytes: what all items move. A few are moved before another thread has come.
+    void parallel(int64_t items, const std::function<void(int64_t, Workspace&)>& task, int64_t bytes = worth) {
+        if (threads == 1 || bytes < worth) {
             for (int64_t item = 0; item < items; ++item) {
                 spaces_[0].check();
                 task(item, spaces_[0]);
@@ -122,6 +123,8 @@ public:
     const int threads;
 
 private:
+    static constexpr int64_t worth = 64 << 10;
+
     Workspace* spaces_;
 };
 

@@ -56,8 +56,8 @@ def run(
         int8: int8 runtimes to run too, of `int8.RUNTIMES`; each is an optional dependency (extra "bench").
 
     Returns:
-        Medians over the rounds as images per second, ratios of medians, and the spread (fastest and slowest round) of
-        each in milliseconds per image.
+        Medians over the rounds as images per second, ratios of medians, and the spread (fastest and slowest round, 99th
+        percentile) of each in milliseconds per image.
 
     Raises:
         ValueError: an option is out of range or unknown, or PyTorch's twin lacks a layer of the network.
@@ -106,6 +106,7 @@ def _summary(milliseconds: dict[str, list[float]], peers: tuple[str, ...]) -> Re
     for name, values in milliseconds.items():
         record |= {f"{name}_ms_per_image": median[name]}
         record |= {f"{name}_fastest_ms_per_image": min(values), f"{name}_slowest_ms_per_image": max(values)}
+        record |= {f"{name}_p99_ms_per_image": float(np.percentile(values, 99))}
     return record
 
 

@@ -30,12 +30,12 @@ def run(options: argparse.Namespace) -> None:
         int8=runtimes,
     )
     title = f"inference, batch {options.batch}, {options.rounds} rounds"
-    shown = table(title, ["engine"], ["ms/image, median", "fastest", "native is faster by"])
+    shown = table(title, ["engine"], ["ms/image, median", "fastest", "99 %", "native is faster by"])
     rows = [("firstspike native, integers", "native", ""), *((text, f"torch_{key}", key) for text, key in TORCH)]
     for text, name, ratio in [*rows, *((NAMES[name], name, name) for name in runtimes)]:
-        median, fastest = record[f"{name}_ms_per_image"], record[f"{name}_fastest_ms_per_image"]
+        times = [record[f"{name}_{kind}ms_per_image"] for kind in ("", "fastest_", "p99_")]
         faster = f"{record[f'ratio_{ratio}']:.2f} x" if ratio else ""
-        shown.add_row(text, f"{median:.3f}", f"{fastest:.3f}", faster)
+        shown.add_row(text, *(f"{milliseconds:.3f}" for milliseconds in times), faster)
     console.print(shown)
     console.print(
         f"spikes per neuron {record['spikes_per_neuron']:.3f}; of the inputs of synapses, {record['density']:.3f} spike; "
