@@ -113,27 +113,30 @@ class Walker(wiring.Component):
                 read.last.eq(last_word & last_x & last_y),
                 read.rows.eq(here.rows),
                 active.eq(~(last_word & last_x & last_y)),
-                held.eq(here),
-                held.rows.eq(here.rows + Mux(within, 1, window.position_rows >> self.lane_bits)),
             ]
-            with m.If(~last_word):
-                m.d.sync += [held.word.eq(here.word + 1), held.address.eq(here.address + 1)]
-            with m.Elif(~last_x):
-                m.d.sync += [held.word.eq(0), held.kernel_x.eq(here.kernel_x + 1), held.x.eq(here.x + 1)]
-                m.d.sync += [
-                    getattr(held, name).eq(here.position + window.in_pixel) for name in ("position", "address")
-                ]
-            with m.Else():
-                m.d.sync += [held.word.eq(0), held.kernel_x.eq(0), held.kernel_y.eq(here.kernel_y + 1)]
-                m.d.sync += [held.x.eq(window.x), held.y.eq(here.y + 1)]
-                m.d.sync += [
-                    getattr(held, name).eq(here.line + window.in_row) for name in ("line", "position", "address")
-                ]
-                if long_wires:
-                    # The counters stand at 0 when a window starts: nothing waits for whether one does.
-                    with m.If(last_y):
-                        m.d.sync += [held.kernel_y.eq(0), held.rows.eq(0)]
+            self._move(m, held, here, within, (last_word, last_x, last_y))
         return issue
+
+    def _move(self, m: Module, held: View, here: View, within: Value, lasts: tuple[Value, Value, Value]) -> None:
+        """To the next word, column or row of the kernel."""
+        window, (last_word, last_x, last_y) = self.window, lasts
+        m.d.sync += [
+            held.eq(here),
+            held.rows.eq(here.rows + Mux(within, 1, window.position_rows >> self.lane_bits)),
+        ]
+        with m.If(~last_word):
+            m.d.sync += [held.word.eq(here.word + 1), held.address.eq(here.address + 1)]
+        with m.Elif(~last_x):
+            m.d.sync += [held.word.eq(0), held.kernel_x.eq(here.kernel_x + 1), held.x.eq(here.x + 1)]
+            m.d.sync += [getattr(held, name).eq(here.position + window.in_pixel) for name in ("position", "address")]
+        with m.Else():
+            m.d.sync += [held.word.eq(0), held.kernel_x.eq(0), held.kernel_y.eq(here.kernel_y + 1)]
+            m.d.sync += [held.x.eq(window.x), held.y.eq(here.y + 1)]
+            m.d.sync += [getattr(held, name).eq(here.line + window.in_row) for name in ("line", "position", "address")]
+            if self.parameters.long_wires:
+                # The counters stand at 0 when a window starts: nothing waits for whether one does.
+                with m.If(last_y):
+                    m.d.sync += [held.kernel_y.eq(0), held.rows.eq(0)]
 
     def _within(self, here: Any) -> Value:
         """A position is in the map."""
