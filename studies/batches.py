@@ -23,6 +23,7 @@ import numpy as np
 from firstspike import files, records
 from firstspike.compiler import mapping
 from firstspike.compiler.stages import stages
+from firstspike.compiler.storage import allocate, origins
 from firstspike.data import load as load_images
 from firstspike.processor import Processor, cycles, designs, energy, technology
 from firstspike.processor.energy import Cost
@@ -37,6 +38,8 @@ from studies.rivals import shapes
 Row = dict[str, Any]
 
 DRAM = "flat-4pj"
+BANK_KIB = 32
+"""Size of a bank of the activation buffer that could be switched off alone."""
 
 
 def arguments() -> argparse.Namespace:
@@ -167,6 +170,30 @@ def idle_share(network: Network, processor: Processor, cost: Cost) -> float:
     return sum(layer.events["cycles"] for layer in cost.layers if layer.name in whole) / cost.cycles_per_image
 
 
+def resting(measured: Measured, processor: Processor, cost: Cost) -> float:
+    """µJ an image that banks of the activation buffer would not leak while no map lies in them; one image at a time."""
+    network, layout = measured.network, allocate(measured.network, processor)
+    words = BANK_KIB * 8192 // processor.word_bits
+    banks = -(-processor.activation_words // words)
+    cycles = {layer.name: layer.events["cycles"] for layer in cost.layers}
+    alias, order = origins(network), [INPUT, *(layer.name for layer in network.layers)]
+    last = {name: at for at, name in enumerate(order)}
+    for at, layer in enumerate(network.layers, start=1):
+        for name in layer.inputs:
+            last[alias[name]] = max(last[alias[name]], at)
+    off = 0.0
+    for at, name in enumerate(order):
+        if name in layout.strips or name not in cycles:
+            continue  # strips of spilled maps: all banks stay on
+        alive = [
+            m for other, m in layout.maps.items() if order.index(other) <= at <= last[alias[other]] and m.region is None
+        ]
+        used = {bank for m in alive for bank in range(m.address // words, (m.address + m.size - 1) // words + 1)}
+        off += cycles[name] * (1 - len(used) / banks)
+    leakage = memories(processor, network.weights.bits, measured.constants).activation.leakage_mw.value
+    return off * leakage / processor.clock_mhz * 1e-3
+
+
 def savings(measured: Measured, codes: Sequence[Row], cost: Cost) -> list[Row]:
     """Lines of savings.csv: what each idea would save at most of the design "batch", which costs ``cost``."""
     network, default, best = measured.network, Processor(), designs.load("batch")
@@ -182,6 +209,12 @@ def savings(measured: Measured, codes: Sequence[Row], cost: Cost) -> list[Row]:
         "zero codes skipped": zero_adds * parts["pe"].value,
         "clock and control gated entirely": parts["clock"].value + parts["control"].value,
         "membrane memory off while partial sums are not kept": idle,
+        **{
+            f"activation banks of {BANK_KIB} KiB off while empty, on the design {name}": resting(
+                measured, designs.load(name), measured.cost(designs.load(name))
+            )
+            for name in ("default", "lean")
+        },
     }
     return [{"candidate": name, "at_most_uj": round(value, 2)} for name, value in saved.items()]
 
