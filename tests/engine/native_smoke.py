@@ -106,6 +106,42 @@ def branches(code, accumulator_bits: int):
     return Network(code=code, weights=weights, input_shape=shape, layers=layers, accumulator_bits=accumulator_bits)
 
 
+def matrices() -> int:
+    """Layers in a narrow format that feed the next, with few images and many: matrices of bytes where the processor has tiles."""
+    from firstspike import _native
+    from firstspike.arith import Code, LogWeights
+    from firstspike.engine.native import NativeEngine
+    from firstspike.engine.reference import ReferenceEngine
+    from firstspike.spec.network import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
+
+    rng, weights = np.random.default_rng(0), LogWeights(bits=5, levels_per_octave=2, mantissa_bits=2)
+
+    def numbers(*shape: int) -> dict:
+        return {"codes": rng.integers(0, 32, shape).astype(np.uint8), "bias": rng.integers(0, 1 << 12, shape[0])}
+
+    layers = (
+        Conv2d(name="a", source=INPUT, scale=6, padding=(1, 1), **numbers(70, 3, 3, 3)),
+        Conv2d(name="b", source="a", scale=10, padding=(1, 0), stride=(2, 1), **numbers(64, 70, 3, 3)),
+        MaxPool2d(name="c", source="b", kernel=(2, 3), stride=(2, 3)),
+        Conv2d(name="d", source="c", scale=10, residuals=("c",), **numbers(64, 64, 1, 1)),
+        Flatten(name="e", source="d"),
+        Linear(name="f", source="e", scale=8, **numbers(64, 512)),
+        Linear(name="g", source="f", scale=8, **(numbers(10, 64) | {"fires": False})),
+    )
+    code, runs = Code(T=16, tau=4, mantissa_bits=3, input="planes"), 0
+    network = Network(code=code, weights=weights, input_shape=(3, 9, 14), layers=layers)
+    for images in (1, 6, 17, 33):
+        times = rng.integers(0, 256, (images, 3, 9, 14)).astype(np.uint8)
+        expected = ReferenceEngine(network).layers(times)
+        for instructions in _native.instruction_sets():
+            engine = NativeEngine(network, threads=2, instructions=instructions)
+            assert np.array_equal(engine.logits(times), expected["g"])
+            found = engine.layers(times)
+            assert all(np.array_equal(found[name], values) for name, values in expected.items())
+            runs += 2
+    return runs
+
+
 def main() -> None:
     package_without_init()
     load_extension(Path(sys.argv[1]))
@@ -114,7 +150,7 @@ def main() -> None:
     from firstspike.engine.native import NativeEngine
     from firstspike.engine.reference import ReferenceEngine
 
-    runs = 0
+    runs = matrices()
     for network in networks():
         for images in (0, 1, 5):
             rng = np.random.default_rng(images)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.networks import needed_bits
-from firstspike.arith import NO_SPIKE, Code, LogWeights, membrane_exponent
+from engine.narrow import CODE, chain, layer, random_chain, rare, spikes
+from firstspike.arith import LogWeights
 from firstspike.engine import ReferenceEngine
 from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, load, save
 
@@ -16,34 +16,6 @@ native = pytest.importorskip("firstspike._native", reason="the extension is not 
 from firstspike.engine.native import NativeEngine  # noqa: E402
 
 pytestmark = pytest.mark.skipif("amx" not in native.instruction_sets(), reason="the processor has no tiles of bytes")
-
-CODE = Code(T=16, tau=4, mantissa_bits=3)
-WEIGHTS = LogWeights(bits=5, levels_per_octave=2, mantissa_bits=2)
-
-
-def layer(
-    kind: type, name: str, source: str, shape: tuple[int, ...], *, seed: int, **options: object
-) -> Conv2d | Linear:
-    """A layer of random codes; its scale keeps the sums near the firing level, its bias spreads the spike times."""
-    weights, planes = options.pop("weights", WEIGHTS), bool(options.pop("planes", False))
-    rng = np.random.default_rng(seed)
-    scale = 2 * int(math.log2(math.prod(shape[1:])) / 2 - 1) + seed % 2  # both positions in an octave
-    level = 2.0 ** membrane_exponent(CODE, weights, scale, planes=planes)
-    codes = rng.integers(0, 1 << weights.bits, shape, dtype=np.uint8)
-    bias = np.rint(rng.normal(size=shape[0]) * 0.3 * level).astype(np.int64)
-    return kind(name=name, source=source, codes=codes, scale=scale, bias=bias, **options)
-
-
-def chain(*layers: Layer, shape: tuple[int, ...], code: Code = CODE, weights: LogWeights = WEIGHTS) -> Network:
-    network = Network(code=code, weights=weights, input_shape=shape, layers=layers, accumulator_bits=48)
-    return replace(network, accumulator_bits=needed_bits(network))
-
-
-def spikes(n: int, shape: tuple[int, ...], *, planes: bool = False) -> np.ndarray:
-    rng = np.random.default_rng(n)
-    if planes:
-        return rng.integers(0, 256, (n, *shape), dtype=np.uint8)
-    return np.where(rng.random((n, *shape)) < 0.6, rng.integers(0, 16, (n, *shape)), NO_SPIKE).astype(np.uint8)
 
 
 def assert_equal(network: Network, times: np.ndarray, *, matrices: int, path: str = "dense", threads: int = 1) -> None:
@@ -89,17 +61,9 @@ def test_convolutions(case: tuple, n: int) -> None:
 def test_large_weights_in_some_tiles(n: int, share: float) -> None:
     """As in trained networks: some tiles of weights need further planes, others do not."""
     rng = np.random.default_rng(n)
-
-    def rare(made: Conv2d | Linear) -> Conv2d | Linear:
-        largest = rng.random(made.codes.shape) < share
-        small = rng.integers(3, 16, made.codes.shape) + 16 * rng.integers(0, 2, made.codes.shape)
-        return replace(
-            made, codes=np.where(largest, rng.choice([0, 1, 2, 16, 17, 18], small.shape), small).astype(np.uint8)
-        )
-
-    first = rare(layer(Conv2d, "a", INPUT, (96, 128, 3, 3), seed=n, padding=(1, 1)))
-    same = rare(layer(Conv2d, "b", "a", (64, 96, 3, 3), seed=1, padding=(1, 1)))
-    last = rare(layer(Linear, "d", "c", (40, 64 * 16), seed=2, fires=False))
+    first = rare(layer(Conv2d, "a", INPUT, (96, 128, 3, 3), seed=n, padding=(1, 1)), share, rng)
+    same = rare(layer(Conv2d, "b", "a", (64, 96, 3, 3), seed=1, padding=(1, 1)), share, rng)
+    last = rare(layer(Linear, "d", "c", (40, 64 * 16), seed=2, fires=False), share, rng)
     network = chain(first, same, Flatten(name="c", source="b"), last, shape=(128, 4, 4))
     for threads in (1, 3):
         assert_equal(network, spikes(n, (128, 4, 4)), matrices=3, threads=threads)
@@ -144,6 +108,20 @@ def test_layers_that_feed_the_next(n: int, height: int, width: int) -> None:
     network = chain(*layers, shape=shape, code=replace(CODE, input="planes"))
     for threads in (1, 2):
         assert_equal(network, spikes(n, shape, planes=True), matrices=6, threads=threads)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_chains(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network, n = random_chain(rng), int(rng.integers(1, 40))
+    times = spikes(n, network.input_shape, planes=network.code.planes)
+    expected = ReferenceEngine(network).layers(times)
+    for threads in (1, 2):
+        engine = NativeEngine(network, threads=threads, instructions="amx", path="dense")
+        assert engine.matrices > 0
+        assert np.array_equal(engine.logits(times), expected["l"])
+        for name, values in engine.layers(times).items():
+            assert np.array_equal(values, expected[name]), name
 
 
 @pytest.mark.parametrize(("bits", "matrices"), [(2, 2), (3, 2), (4, 2), (6, 2)])  # 6 bits: eleven planes at most

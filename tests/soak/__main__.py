@@ -16,6 +16,7 @@ CAMPAIGNS: dict[str, Campaign] = {
 COUNTS = {
     "models": 100_000,
     "networks": 1_000,
+    "matrices": 500,
     "forks": 200,
     "stream": 3,
     "archives": 20_000,

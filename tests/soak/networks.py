@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from engine.narrow import random_chain, spikes
 from engine.networks import networks, spike_times
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -42,6 +43,24 @@ def case(number: int) -> str:
 
     check()
     return f"{EXAMPLES} networks in {len(ways)} ways, equal"
+
+
+def matrices(number: int) -> str:
+    """Networks whose operands fit bytes, with as many images as rows of tiles want; spike times asked for, and not."""
+    from firstspike.engine.native import NativeEngine
+
+    rng = np.random.default_rng(number)
+    for _ in range(EXAMPLES):
+        network, n = random_chain(rng), int(rng.integers(1, 70))
+        times = spikes(n, network.input_shape, planes=network.code.planes)
+        expected = ReferenceEngine(network).layers(times)
+        for threads in THREADS:
+            engine = NativeEngine(network, threads=threads, path="dense")
+            found = engine.layers(times)
+            for name, values in expected.items():
+                assert np.array_equal(found[name], values), f"{name}: {n} images, {threads} threads"
+            assert np.array_equal(engine.logits(times), expected["l"]), f"{n} images, {threads} threads"
+    return f"{EXAMPLES} networks, equal"
 
 
 def forks(number: int) -> str:
@@ -82,5 +101,6 @@ def forks(number: int) -> str:
 
 CAMPAIGNS = (
     Campaign(name="networks", case=case, seconds=120.0),
+    Campaign(name="matrices", case=matrices, seconds=120.0),
     Campaign(name="forks", case=forks, seconds=60.0),
 )

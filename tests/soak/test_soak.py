@@ -15,7 +15,15 @@ pytest.importorskip("firstspike._native", reason="the extension is not built")
 pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("yaml", reason="the extra 'explore' is not installed")
 
-CASES = {"models": 300, "archives": 40, "checkpoints": 40, "networks": 1, "forks": 1, "configurations": 1}
+CASES = {
+    "models": 300,
+    "archives": 40,
+    "checkpoints": 40,
+    "networks": 1,
+    "matrices": 1,
+    "forks": 1,
+    "configurations": 1,
+}
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
