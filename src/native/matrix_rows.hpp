@@ -250,9 +250,15 @@ public:
         : call_(call), g_(call.step.geometry), channels_(call.step.in.channels), column_(g_.kernel_h * channels_),
           values_(call.home.values.get(call.n * call.step.in.size() + spare)) {
         team.parallel(call.n, [&](int64_t image, Workspace&) {
-            const uint8_t* times = call.times(image);
-            uint8_t* to = values_ + image * call.step.in.size();
-            for (int64_t i = 0; i < call.step.in.size(); ++i) to[i] = call.plan().values.byte[times[i]];
+            const int64_t first = image * call.step.in.size(), last = first + call.step.in.size();
+            for (int64_t at = first; at < last; at += tile_depth) {
+                const uint8_t* times = call.times(0) + at;
+                const int count = static_cast<int>(std::min<int64_t>(tile_depth, last - at));
+                if (count == tile_depth)
+                    call.k.look_up(call.plan().values, &times, 1, tile_depth, values_ + at);
+                else  // what follows is another thread's
+                    std::transform(times, times + count, values_ + at, [&](uint8_t time) { return call.plan().values.byte[time]; });
+            }
         }, call.n * call.step.in.size());
     }
 
