@@ -37,6 +37,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", help="where the data sets lie")
     parser.add_argument("--quick", action="store_true", help="accuracy on 100 images, cost on 16")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        help="measure nothing: the pages from what `firstspike reproduce --json` wrote and the CSV files",
+    )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the pages (the checkout's)")
     parser.add_argument(
         "--machine", default=platform.processor() or platform.machine(), help="machine, for the pages (%(default)s)"
@@ -281,6 +286,16 @@ All designs: [designs.csv]({shown}/designs.csv); the entropy of each layer's cod
 """
 
 
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """What ``firstspike reproduce`` says, by data set."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "record.json")
+        quick = ["--quick"] if options.quick else []
+        run(["firstspike.cli", "reproduce", *quick, "--json", str(target)], options.data_root, statuses=(0, 1))
+        record: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+        return record
+
+
 def main() -> None:
     """Measure, then write the pages."""
     options = arguments()
@@ -288,11 +303,7 @@ def main() -> None:
     made = f"Made by `{command}` on {datetime.date.today()}, {options.machine}."
     pages = options.docs.resolve() / "results"
     pages.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "record.json")
-        quick = ["--quick"] if options.quick else []
-        run(["firstspike.cli", "reproduce", *quick, "--json", str(target)], options.data_root, statuses=(0, 1))
-        record = json.loads(target.read_text(encoding="utf-8"))
+    record = measured(options) if options.record is None else json.loads(options.record.read_text(encoding="utf-8"))
     limited = ["--limit", "16"] if options.quick else []
     for column in PUBLISHED:
         if column.network not in zoo.names():
@@ -300,8 +311,9 @@ def main() -> None:
         out = options.docs.resolve() / "images" / column.network
         given = [f"zoo/{column.network}.safetensors", "--data", column.data, *limited, "--out", str(out)]
         known = ["--accuracy", str(100 * record[column.key]["accuracy"])]
-        run(["studies.baselines", *given, *known], options.data_root)
-        run(["studies.batches", *given], options.data_root)
+        if options.record is None:
+            run(["studies.baselines", *given, *known], options.data_root)
+            run(["studies.batches", *given], options.data_root)
         files.write(pages / f"{column.network}.md", network_page(column, out, made=made))
     files.write(pages / "index.md", published_page(record, made=made))
     print(f"wrote {pages}")

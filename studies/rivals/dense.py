@@ -13,13 +13,14 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firstspike.arith import checks
+from firstspike.arith import LogWeights, checks
 from firstspike.compiler.packing import is_zero
 from firstspike.processor.cycles import EVENTS
 from firstspike.processor.energy import COMPONENTS, Cost, LayerCost
@@ -195,7 +196,7 @@ def bound(network: Network, design: Dense, technology: Technology) -> Mapped:
         moved = math.prod(network.shapes[layer.source]) * passes * activations.read_pj.value
         moved += math.prod(network.shapes[layer.name]) * activations.write_pj.value
         layers[layer.name] = {
-            "weights": layer.codes.size * BITS * (write + read) * design.images / size,
+            "weights": layer.weight_count * BITS * (write + read) * design.images / size,
             "activations": moved * BITS / WORD_BITS * design.images,
         }
     return Mapped(design=design, layers=layers, bound=True)
@@ -203,8 +204,14 @@ def bound(network: Network, design: Dense, technology: Technology) -> Mapped:
 
 def weight_bits(network: Network, layer: Synaptic, bits: int) -> float:
     """Bits of a layer's weights in DRAM: all, or a bitmap and those that are not zero, whichever is shorter."""
-    kept = int(np.count_nonzero(~is_zero(layer.codes, network.weights)))
-    return float(min(layer.codes.size * bits, layer.codes.size + kept * bits))
+    size = layer.weight_count
+    return float(min(size * bits, size + _kept(layer, network.weights) * bits))
+
+
+@lru_cache(maxsize=256)
+def _kept(layer: Synaptic, weights: LogWeights) -> int:
+    """Weights of a layer that are not zero; its codes lie packed, so they are looked at once."""
+    return int(np.count_nonzero(~is_zero(layer.codes, weights)))
 
 
 def product_pj(design: Dense, technology: Technology) -> Interval:
