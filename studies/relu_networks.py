@@ -115,7 +115,7 @@ def evaluate(network: nn.Module, batches: Batches) -> float:
 
 
 def main() -> None:
-    """Train, print a line an epoch, write the averaged weights."""
+    """Train, print a line an epoch, write the last or the averaged weights, whichever do better on held-out images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=PLANS)
     parser.add_argument("--data-root", required=True)
@@ -174,7 +174,8 @@ def main() -> None:
             f"{time.process_time() - start:.0f} s of processor time",
             flush=True,
         )
-    torch.save(average.module.state_dict(), options.out / f"{options.name}.pt")
+    best = max((network, average.module), key=lambda one: evaluate(one, judged))
+    torch.save(best.state_dict(), options.out / f"{options.name}.pt")
 
 
 if __name__ == "__main__":
