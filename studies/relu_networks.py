@@ -1,6 +1,7 @@
 """ReLU networks by plain PyTorch: networks to convert without training, as people have them.
 
     python -m studies.relu_networks NAME --data-root FOLDER --out FOLDER
+    python -m studies.relu_networks NAME --data-root FOLDER --out OTHER --initial FOLDER/NAME.pt --epochs 8 --learning-rate 0.05
 
 NAME is resnet20-cifar10, vgg16-cifar10 or vgg16-cifar100. ResNet-20 is that of `firstspike.cat.models`; VGG-16 is as in
 Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm and one linear layer. Pixels in [0, 1]; nothing
@@ -15,7 +16,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -120,8 +121,13 @@ def main() -> None:
     parser.add_argument("name", choices=PLANS)
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--initial", type=Path, help="weights that an earlier run gave, for a second cycle")
+    parser.add_argument("--epochs", type=int, help="of that cycle, on whole images")
+    parser.add_argument("--learning-rate", type=float, help="its highest")
     options = parser.parse_args()
     plan = PLANS[options.name]
+    if options.initial:
+        plan = replace(plan, small_epochs=0, epochs=options.epochs, learning_rate=options.learning_rate)
     keep_freed_memory()
     torch.manual_seed(0)
     training, held_out = split_validation(
@@ -130,6 +136,8 @@ def main() -> None:
     batches = Batches(training, batch_size=BATCH, augment=Augment(pad=4), alternate=True, drop_last=True)
     judged = Batches(held_out, batch_size=250, shuffle=False)
     network = plan.network()
+    if options.initial:
+        network.load_state_dict(torch.load(options.initial, weights_only=True))
     for module in network.modules():
         if type(module) is nn.Conv2d:
             module.__class__ = Conv
