@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike.arith import decode
+from firstspike.cat.prepare import prepare
 from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import real_weights, rebuild, reformat
 from firstspike.cli.main import main
@@ -121,6 +122,36 @@ def test_a_linear_layer_of_a_larger_image_reads_the_average_of_each_channel(reci
     expected = (features.mean(dim=(2, 3)) @ weight.T + bias).clamp(0, 1)
     assert float((expected > 0).double().mean()) > 0.1
     torch.testing.assert_close(found["linear1"], expected)
+
+
+def test_a_global_average_folded_into_the_logits_is_taken_out_again(images: Tensor) -> None:
+    def pooled() -> Prepared:
+        return prepare(
+            nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1, bias=False),
+                nn.BatchNorm2d(6),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+                nn.Linear(6, 10),
+            ),
+            example=images[:2],
+        )
+
+    torch.manual_seed(2)
+    first = pooled().eval()
+    first.set_stage("quantised")
+    snn = convert(first, example=images)
+    assert snn.network.layers[-1].codes.shape == (10, 6 * 64)  # type: ignore[union-attr]
+    torch.manual_seed(3)
+    cat = pooled()
+    taken = warm_start(cat, snn.network, images)
+    assert len(taken) == 2
+    cat.eval()
+    cat.set_stage("ttfs")
+    logits = torch.from_numpy(snn.engine.logits(snn.encode(images))).double() * 2.0**-snn.logit_exponent
+    with torch.no_grad():
+        assert (cat(images).double() - logits).abs().max() < 0.02 * logits.abs().max()
 
 
 def test_nothing_that_matches_is_an_error(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:

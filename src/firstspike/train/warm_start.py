@@ -21,7 +21,8 @@ def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images
     the layer compute ``W x + b`` with them. The network then stands in stage ``"ttfs"``.
 
     A linear layer that reads a convolution's channels there and, because images are larger, n pixels of each channel here
-    takes a channel's weight for its average over the n pixels.
+    takes a channel's weight for its average over the n pixels. The other way round, where the network has a global average
+    folded into its weights, it takes the sum of a channel's weights.
 
     Several networks, ends of cycles of the learning rate that went on one from another, start as the average of the
     parameters that each would give (Izmailov et al. 2018, arXiv 1803.05407), with batch norm's statistics measured anew.
@@ -90,10 +91,13 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
         if not isinstance(module, Synapses) or layer is None:
             continue
         weight, bias = real_weights(layer, network)
-        pixels = _pixels(layer, before[name], tuple(module.linear.weight.shape))
+        wanted = tuple(module.linear.weight.shape)
+        pixels = _pixels(layer, before[name], wanted)
         if pixels == 0:
             continue
-        if pixels > 1:
+        if weight.dim() == 2 and weight.shape[1] > wanted[1]:
+            weight = weight.unflatten(1, (wanted[1], pixels)).sum(dim=2)
+        elif pixels > 1:
             weight = weight.repeat_interleave(pixels, dim=1) / pixels
         taken.append(name)
         if module.norm is None:
@@ -117,14 +121,14 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
 
 
 def _pixels(layer: Synaptic, before: Synaptic | None, wanted: tuple[int, ...]) -> int:
-    """Pixels of each channel that a layer of the shape ``wanted`` reads for one that ``layer`` reads; 0 if shapes disagree."""
+    """How many pixels of a channel one of the two reads where the other reads one; 0 if shapes disagree."""
     found = layer.codes.shape
     if found == wanted:
         return 1
-    channels = before is not None and before.codes.ndim == 4 and len(found) == 2 and found[1] == before.codes.shape[0]
-    if not channels or len(wanted) != 2 or found[0] != wanted[0] or wanted[1] % found[1]:
+    if before is None or before.codes.ndim != 4 or len(found) != 2 or len(wanted) != 2 or found[0] != wanted[0]:
         return 0
-    return wanted[1] // int(found[1])
+    fewer, more = sorted((int(found[1]), wanted[1]))
+    return 0 if fewer != before.codes.shape[0] or more % fewer else more // fewer
 
 
 def _assign(module: Synapses, weight: Tensor, bias: Tensor) -> None:
