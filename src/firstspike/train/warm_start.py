@@ -96,7 +96,7 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
         if pixels == 0:
             continue
         if weight.dim() == 2 and weight.shape[1] > wanted[1]:
-            weight = weight.unflatten(1, (wanted[1], pixels)).sum(dim=2)
+            weight = weight.reshape(len(weight), wanted[1], pixels).sum(dim=2)
         elif pixels > 1:
             weight = weight.repeat_interleave(pixels, dim=1) / pixels
         taken.append(name)
