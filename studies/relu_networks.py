@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firstspike.cat.convolution import convolve
-from firstspike.cat.models import resnet20
+from firstspike.cat.models import VGG16, resnet20
 from firstspike.data import load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
@@ -36,9 +36,6 @@ RISE = 0.15
 
 AVERAGE = 0.999
 """Share of itself that the average of the weights keeps a step."""
-
-VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
-"""Channels of the convolutions; 0 stands for 2x2 max pooling."""
 
 
 class Conv(nn.Conv2d):
@@ -53,8 +50,8 @@ def vgg16(classes: int) -> nn.Sequential:
     """Thirteen 3x3 convolutions with batch norm, the maximum of what is left of the image, one linear layer."""
     layers: list[nn.Module] = []
     inputs = 3
-    for outputs in VGG16:
-        if outputs == 0:
+    for outputs in VGG16[:-1]:
+        if outputs == "M":
             layers.append(nn.MaxPool2d(2))
             continue
         layers += [nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]

@@ -1,5 +1,7 @@
 """Networks that come with the package: shapes, products, and exact conversion."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -40,7 +42,7 @@ def test_mobilenet_is_small() -> None:
 
 
 @pytest.mark.parametrize("factory", [resnet20, mobilenet])
-def test_they_convert_exactly(factory: "type[nn.Module]") -> None:
+def test_they_convert_exactly(factory: Callable[[], nn.Module]) -> None:
     """Calibrated on noise, spikes and logits are those of the integer network, which conversion proves."""
     torch.manual_seed(0)
     images = torch.randint(256, (8, 3, 32, 32)) / 255
