@@ -13,7 +13,7 @@ from PIL import Image
 from firstspike.data import data_folder, load
 from firstspike.data import decode as decode_module
 from firstspike.data import sources as sources_module
-from firstspike.data.decode import decode, resize_all
+from firstspike.data.decode import Decoding, resize_all
 from firstspike.data.sources import list_images, open_source
 
 
@@ -44,6 +44,11 @@ def write(place, files):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
     return place
+
+
+def decoded(source, **options):
+    with Decoding(source, list_images(source, "train"), **options) as decoding:
+        return decoding.result()
 
 
 @pytest.fixture(params=["set", "set.zip"])
@@ -315,7 +320,7 @@ def test_every_damaged_png_is_refused_or_decoded(tmp_path):
         place = write(tmp_path / "set", {"cat/a.png": bytes(data)})
         with open_source(place) as source:
             try:
-                decode(source, list_images(source, "train"))
+                decoded(source)
             except ValueError as error:
                 refused.append(str(error))
     assert len(refused) > len(good) // 2
@@ -325,13 +330,12 @@ def test_every_damaged_png_is_refused_or_decoded(tmp_path):
 def test_memory_is_bounded_before_decoding(tmp_path):
     place = write(tmp_path / "set", CATS_AND_DOGS)
     with open_source(place) as source:
-        listing = list_images(source, "train")
-        assert decode(source, listing, max_bytes=3 * 48).shape == (3, 3, 4, 4)
+        assert decoded(source, max_bytes=3 * 48).shape == (3, 3, 4, 4)
         text = r"^images of .*set must decode to at most 143 bytes, not 3 x 3 x 4 x 4 = 144$"
         with pytest.raises(ValueError, match=text):
-            decode(source, listing, max_bytes=143)
+            decoded(source, max_bytes=143)
         with pytest.raises(ValueError, match=r"not 3 x 3 x 8 x 8 = 576$"):
-            decode(source, listing, max_bytes=575, size=8)
+            decoded(source, max_bytes=575, size=8)
 
 
 def test_a_picture_of_absurd_size_is_refused(place):
@@ -423,7 +427,7 @@ def test_cache_is_used_and_follows_the_files(place, tmp_path, monkeypatch):
     check_cats_and_dogs(load(str(place), data_root=root))
     (kept,) = cache_files(root)
     with monkeypatch.context() as patch:
-        patch.setattr(decode_module, "decode", lambda *_, **__: pytest.fail("decoded again"))
+        patch.setattr(decode_module, "Decoding", lambda *_, **__: pytest.fail("decoded again"))
         check_cats_and_dogs(load(str(place), data_root=root))
     # another size is another entry; it does not replace the first
     assert load(str(place), data_root=root, size=2).shape == (3, 2, 2)

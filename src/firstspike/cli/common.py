@@ -4,6 +4,7 @@ import argparse
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from time import perf_counter
@@ -16,7 +17,7 @@ from rich.table import Table
 from firstspike import records, zoo
 from firstspike.cli import workers
 from firstspike.cluster import Cluster
-from firstspike.data import ImageSet, load
+from firstspike.data import ImageSet, ImageStream, stream
 from firstspike.data.arrays import is_array, random_images
 from firstspike.processor import Processor, designs
 from firstspike.spec import Trace
@@ -26,6 +27,9 @@ from firstspike.spiking import load as load_network
 from firstspike.terminal import track
 
 Item = TypeVar("Item")
+
+Images = ImageSet | ImageStream
+"""Decoded, or being decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,25 +82,30 @@ def chosen_places(options: argparse.Namespace) -> Places:
 
 def chosen_images(options: argparse.Namespace, snn: SpikingNetwork, *, limit: int | None) -> ImageSet:
     """The test images that the arguments name, of the network's shape; ``limit`` of them, None: all."""
+    with arriving_images(options, snn) as images:
+        found = images if isinstance(images, ImageSet) else images.decoded()
+        return found.limit(limit) if limit else found
+
+
+@contextmanager
+def arriving_images(options: argparse.Namespace, snn: SpikingNetwork) -> Iterator[Images]:
+    """The test images that the arguments name, of the network's shape; those that are not decoded yet come as they are."""
     shape = snn.network.input_shape
     if (options.data is None) == (options.random is None):
         raise ValueError("images must be given by --data SPEC, or by --random N")
     if options.random is not None:
-        return random_images(options.random, shape)
-    images = load(
-        options.data,
-        split="test",
-        data_root=options.data_root,
-        expect_shape=(shape[0], shape[1], shape[2]) if len(shape) == 3 else None,
-    )
-    if is_array(options.data) and len(images.classes) < len(snn.network.classes):  # numbers name no classes
-        images = replace(images, classes=tuple(map(str, range(len(snn.network.classes)))))
-    if not is_array(options.data):
-        check_classes(snn, images, options.data)
-    return images.limit(limit) if limit else images
+        yield random_images(options.random, shape)
+        return
+    wanted = (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
+    with stream(options.data, split="test", data_root=options.data_root, shape=wanted) as images:
+        if not is_array(options.data):
+            check_classes(snn, images, options.data)
+        elif len(images.classes) < len(snn.network.classes):  # numbers name no classes
+            images = replace(images, classes=tuple(map(str, range(len(snn.network.classes)))))
+        yield images
 
 
-def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
+def check_classes(snn: SpikingNetwork, images: Images, data: str) -> None:
     """Refuse images whose labels mean other classes than the network's logits: their accuracy would say nothing.
 
     Raises:
@@ -110,7 +119,7 @@ def check_classes(snn: SpikingNetwork, images: ImageSet, data: str) -> None:
             raise ValueError(f"data {data!r} must name class {index} {name!r} as the network does, not {found!r}")
 
 
-def run_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Trace:
+def run_all(snn: SpikingNetwork, images: Images, label: str, places: Places = HERE) -> Trace:
     """Trace all images with a progress bar; spike times of all of them are kept."""
     if places.elsewhere:
         found = dict(_shared(snn, images, label, places, workers.trace))
@@ -118,7 +127,7 @@ def run_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = 
     return join([trace for trace, _ in _traced(snn, images, label)])
 
 
-def sum_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = HERE) -> Sums:
+def sum_all(snn: SpikingNetwork, images: Images, label: str, places: Places = HERE) -> Sums:
     """Run all images with a progress bar and keep sums only: the memory does not grow with their number."""
     if places.elsewhere:
         return reduce(operator.add, (sums for _, sums in _shared(snn, images, label, places, workers.sums)))
@@ -127,7 +136,7 @@ def sum_all(snn: SpikingNetwork, images: ImageSet, label: str, places: Places = 
 
 def _shared(
     snn: SpikingNetwork,
-    images: ImageSet,
+    images: Images,
     label: str,
     places: Places,
     function: Callable[[workers.Job, workers.Part], Item],
@@ -143,7 +152,7 @@ def _shared(
         yield from track(cluster.run(parts), label, len(starts))
 
 
-def _traced(snn: SpikingNetwork, images: ImageSet, label: str) -> Iterator[tuple[Trace, np.ndarray]]:
+def _traced(snn: SpikingNetwork, images: Images, label: str) -> Iterator[tuple[Trace, np.ndarray]]:
     chunks = range(0, len(images), CHUNK)
     for start in track(chunks, label, len(chunks)):
         stop = min(start + CHUNK, len(images))

@@ -3,15 +3,16 @@
 import argparse
 import math
 
-from firstspike.cli.common import chosen_images, chosen_network, chosen_places, sum_all, table, timed, write_json
+from firstspike.cli.common import arriving_images, chosen_network, chosen_places, sum_all, table, timed, write_json
 from firstspike.terminal import console
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and print one table."""
     snn = chosen_network(options.network, engine=options.engine)
-    images = chosen_images(options, snn, limit=options.limit)
-    sums, seconds = timed(lambda: sum_all(snn, images, "evaluate", chosen_places(options)))
+    with arriving_images(options, snn) as arriving:
+        images = arriving.limit(options.limit) if options.limit else arriving
+        sums, seconds = timed(lambda: sum_all(snn, images, "evaluate", chosen_places(options)))
     record = {
         "network": str(options.network),
         "dataset": images.name,

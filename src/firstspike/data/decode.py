@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import math
 import os
 import warnings
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -23,47 +25,95 @@ _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "TIFF", "WEBP")
 _GREY, _COLOUR = {"1", "L", "LA"}, {"RGB", "RGBA", "CMYK", "YCbCr"}
 
 
-def decode(
-    source: Source, listing: Listing, *, size: int | None = None, max_bytes: int = MAX_DECODED_BYTES
-) -> np.ndarray:
-    """Decode the listed images: uint8 [N, C, H, W].
+class Decoding:
+    """Images of a listing on their way into one uint8 array, decoded in order by threads of their own.
 
-    All images must have one height and width, unless ``size`` is given: then each is resized by ``resize``. ``C`` is 1
-    if all images are grey and 3 (RGB, grey repeated) if any has colour. ValueError names the image that cannot be read,
-    has another shape, more than 8 bits per channel, transparency or several frames, and refuses before decoding what
-    would take more than ``max_bytes``.
+    The array has room for all images from the start, which is what bounds the memory. Leaving the context ends the
+    threads, whether they are done or not.
+
+    Args:
+        source: where the files lie.
+        listing: which of them are the images.
+        size: each image is resized to ``size`` x ``size`` by ``resize``; None: all must have one height and width.
+        max_bytes: most bytes of the array.
+        keep: called once with all images when they are there.
+
+    Raises:
+        ValueError: the array would take more than ``max_bytes``, or the first image cannot be read.
     """
-    listed = [name for name, _ in listing.files]
-    first = _open(source, listed[0])
-    height, width = (size, size) if size is not None else (first.height, first.width)
-    if (needed := len(listed) * 3 * height * width) > max_bytes:
-        shown = f"{len(listed)} x 3 x {height} x {width}"
-        raise ValueError(f"images of {source.path} must decode to at most {max_bytes} bytes, not {shown} = {needed!r}")
-    images = np.empty((len(listed), 3, height, width), dtype=np.uint8)
 
-    def fill(start: int) -> bool:
+    def __init__(
+        self,
+        source: Source,
+        listing: Listing,
+        *,
+        size: int | None = None,
+        max_bytes: int = MAX_DECODED_BYTES,
+        keep: Callable[[np.ndarray], None] | None = None,
+    ) -> None:
+        self._source, self._size, self._keep = source, size, keep
+        self._names = [name for name, _ in listing.files]
+        first = _open(source, self._names[0])
+        self.height, self.width = (size, size) if size is not None else (first.height, first.width)
+        room = (len(self._names), 3, self.height, self.width)
+        if (needed := math.prod(room)) > max_bytes:
+            shown = " x ".join(map(str, room))
+            raise ValueError(
+                f"images of {source.path} must decode to at most {max_bytes} bytes, not {shown} = {needed!r}"
+            )
+        self._images = np.empty(room, dtype=np.uint8)
+        self._pool = ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1))
+        starts = range(0, len(self._names), _CHUNK)
+        self._coloured = [self._pool.submit(self._fill, start) for start in starts]
+        self._result: np.ndarray | None = None
+
+    def __enter__(self) -> "Decoding":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def part(self, start: int, stop: int) -> tuple[np.ndarray, bool]:
+        """Images from ``start`` up to ``stop`` as soon as they are there: uint8 [n, 3, H, W], and whether any has colour.
+
+        Raises:
+            ValueError: names the first image up to ``stop`` that cannot be read, has another shape, more than 8 bits per
+                channel, transparency or several frames.
+        """
+        coloured = [chunk.result() for chunk in self._coloured[: -(-stop // _CHUNK)]]
+        return self._images[start:stop], any(coloured[start // _CHUNK :])
+
+    def result(self) -> np.ndarray:
+        """All images, uint8 [N, C, H, W]: ``C`` is 1 if all are grey, and 3 (RGB, grey repeated) if any has colour.
+
+        Raises:
+            ValueError: as `part`.
+        """
+        if self._result is None:
+            images, coloured = self.part(0, len(self._names))
+            self._result = images if coloured else images[:, :1].copy()
+            if self._keep is not None:
+                self._keep(self._result)
+        return self._result
+
+    def _fill(self, start: int) -> bool:
+        """Decode a chunk; whether any image of it has colour."""
         coloured = False
-        for index in range(start, min(start + _CHUNK, len(listed))):
-            name = listed[index]
-            image = _convert(_open(source, name), source, name)
-            if size is not None:
-                image = resize(image, size)
-            elif (image.height, image.width) != (height, width):
-                rule = f"must be {height} x {width} pixels like {listed[0]!r} (a given size resizes all)"
-                raise ValueError(f"image {name!r} in {source.path} {rule}, not {image.height} x {image.width}")
+        for index, name in enumerate(self._names[start : start + _CHUNK], start):
+            image = _convert(_open(self._source, name), self._source, name)
+            if self._size is not None:
+                image = resize(image, self._size)
+            elif (image.height, image.width) != (self.height, self.width):
+                given = f"like {self._names[0]!r} (a given size resizes all)"
+                rule = f"must be {self.height} x {self.width} pixels {given}"
+                shown = f"{image.height} x {image.width}"
+                raise ValueError(f"image {name!r} in {self._source.path} {rule}, not {shown}")
             if image.mode == "RGB":
                 coloured = True
-                images[index] = np.asarray(image).transpose(2, 0, 1)
+                self._images[index] = np.asarray(image).transpose(2, 0, 1)
             else:
-                images[index] = np.asarray(image)
+                self._images[index] = np.asarray(image)
         return coloured
-
-    pool = ThreadPoolExecutor(max_workers=min(32, os.cpu_count() or 1))
-    try:
-        coloured = any(list(pool.map(fill, range(0, len(listed), _CHUNK))))  # a list, so that every chunk is waited for
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return images if coloured else images[:, :1].copy()
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
@@ -120,14 +170,15 @@ def _convert(image: Image.Image, source: Source, name: str) -> Image.Image:
 
 def decode_cached(
     source: Source, listing: Listing, *, split: Split, cache: Path | None, size: int | None = None
-) -> np.ndarray:
-    """``decode``, kept as an ``.npz`` file in the folder ``cache`` under a fingerprint of all that goes into it.
+) -> np.ndarray | Decoding:
+    """The listed images from a file in the folder ``cache``, else their `Decoding`, which leaves that file behind.
 
-    The fingerprint covers each file's name, size and time (in a zip: size and CRC), so a changed set is decoded anew
-    and its old file deleted. A damaged file is rebuilt with a warning; a read-only folder is left alone.
+    It is an ``.npz`` file under a fingerprint of all that goes into it: each file's name, size and time (in a zip: size
+    and CRC), so a changed set is decoded anew and its old file deleted. A damaged file is rebuilt with a warning; a
+    read-only folder is left alone.
     """
     if cache is None:
-        return decode(source, listing, size=size)
+        return Decoding(source, listing, size=size)
     fingerprint = _digest(CACHE_VERSION, size, *(f"{name}\0{source.stamp(name)}" for name, _ in listing.files))
     stem = f"{source.path.stem}-{split}-{_digest(source.path.resolve(), split, size)[:12]}"
     path = cache / f"{stem}-{fingerprint[:24]}.npz"
@@ -141,9 +192,7 @@ def decode_cached(
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
             problem = str(error)
         warnings.warn(f"cache file {path} is damaged and is rebuilt: {problem}", stacklevel=2)
-    images = decode(source, listing, size=size)
-    _store(path, images, stem)
-    return images
+    return Decoding(source, listing, size=size, keep=lambda images: _store(path, images, stem))
 
 
 def _digest(*parts: object) -> str:

@@ -1,6 +1,8 @@
 """Data sets by name or path: ``load`` and what works on its result."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from firstspike.data.arrays import is_array, load_arrays
 from firstspike.data.decode import decode_cached, resize_all
 from firstspike.data.images import ImageSet, stratified
 from firstspike.data.sources import SPLIT_FOLDERS, Split, list_images, open_source
+from firstspike.data.stream import Demand, ImageStream
 from firstspike.extras import needed
 from firstspike.names import DATA_SETS, meant
 
@@ -60,28 +63,68 @@ def load(
     >>> len(digits), digits.shape, digits.classes[3]
     (360, (1, 8, 8), '3')
     """
+    with ExitStack() as opened:
+        found = _found(str(spec), split, data_root, opened, download=download, size=size, shape=expect_shape)
+        return found if isinstance(found, ImageSet) else found.decoded()
+
+
+@contextmanager
+def stream(
+    spec: str | Path, *, split: Split, data_root: str | Path | None = None, shape: tuple[int, int, int] | None = None
+) -> Iterator[ImageSet | ImageStream]:
+    """What `load` gives or, where images must be decoded first, those images while they are being decoded.
+
+    Args:
+        spec: as of `load`.
+        split: as of `load`.
+        data_root: as of `load`.
+        shape: the (C, H, W) that the images must have, ``expect_shape`` of `load`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`; of an image that cannot be used, when it is asked for.
+    """
+    with ExitStack() as opened:
+        found = _found(str(spec), split, data_root, opened, shape=shape)
+        if isinstance(found, ImageSet) or shape is None:
+            yield found if isinstance(found, ImageSet) else found.decoded()
+            return
+        found.pixels(0, 1)  # another shape is refused before anything else happens
+        yield found
+        found.decoding.result()  # which keeps them for the next time
+
+
+def _found(
+    spec: str,
+    split: Split,
+    data_root: str | Path | None,
+    opened: ExitStack,
+    *,
+    download: bool = True,
+    size: int | None = None,
+    shape: tuple[int, int, int] | None = None,
+) -> ImageSet | ImageStream:
+    """The images of `load`; where they are not decoded yet, ``opened`` ends that."""
     if split not in SPLIT_FOLDERS:
         raise ValueError(f"split must be one of {sorted(SPLIT_FOLDERS)}, not {split!r}")
     if size is not None and not 1 <= size <= 4096:
         raise ValueError(f"size must lie in 1..4096, not {size!r}")
-    spec, root, whole = str(spec), data_folder(data_root), False
+    root = data_folder(data_root)
     if spec == "digits":
-        images, labels, classes = _resized(_digits(split), size)
+        found: ImageSet | ImageStream = _image_set(_digits(split), spec, size)
     elif spec in NAMED:
-        images, labels, classes = _named(spec, split, root, download, size)
+        found = _named(spec, split, root, opened, download=download, size=size)
     else:
         if not Path(spec).exists():
             known = f"{', '.join(names())}, a folder, a zip archive or a NumPy file"
             raise FileNotFoundError(f"data must be one of {known}, not {spec!r}{meant(spec, names())}")
         if is_array(spec):
-            found = load_arrays(Path(spec), split, shape=expect_shape)
-            pixels = found.images if size is None else resize_all(found.images, size)
-            return replace(found, images=pixels if expect_shape is None else _in_shape(pixels, expect_shape, spec))
-        keep = data_root is not None or bool(os.environ.get("FIRSTSPIKE_DATA"))
-        (images, labels, classes), whole = _class_folders(Path(spec), split, root / ".cache" if keep else None, size)
-    if expect_shape is not None:
-        images = _in_shape(images, expect_shape, spec)
-    return ImageSet(images=images, labels=labels, classes=classes, name=spec, whole=whole)
+            found = load_arrays(Path(spec), split, shape=shape)
+            if size is not None:
+                found = replace(found, images=resize_all(found.images, size))
+        else:
+            keep = data_root is not None or bool(os.environ.get("FIRSTSPIKE_DATA"))
+            found = _class_folders(Path(spec), split, root / ".cache" if keep else None, opened, name=spec, size=size)
+    return found if shape is None else _demanding(found, Demand(shape=shape, where=spec))
 
 
 def _digits(split: Split) -> Arrays:
@@ -100,15 +143,23 @@ def _digits(split: Split) -> Arrays:
     return images[:, None], labels[chosen], tuple(str(name) for name in bunch.target_names)
 
 
-def _class_folders(path: Path, split: Split, cache: Path | None, size: int | None) -> tuple[Arrays, bool]:
-    """The images, and whether they are all of a source without splits."""
-    with open_source(path) as source:
-        listing = list_images(source, split)
-        images = decode_cached(source, listing, split=split, cache=cache, size=size)
-    return (images, np.array([label for _, label in listing.files], dtype=np.int64), listing.classes), listing.whole
+def _class_folders(
+    path: Path, split: Split, cache: Path | None, opened: ExitStack, *, name: str, size: int | None
+) -> ImageSet | ImageStream:
+    """The images of one split; ``opened`` keeps their source open."""
+    source = opened.enter_context(open_source(path))
+    listing = list_images(source, split)
+    labels = np.array([label for _, label in listing.files], dtype=np.int64)
+    images = decode_cached(source, listing, split=split, cache=cache, size=size)
+    if isinstance(images, np.ndarray):
+        return ImageSet(images=images, labels=labels, classes=listing.classes, name=name, whole=listing.whole)
+    decoding = opened.enter_context(images)
+    return ImageStream(decoding=decoding, labels=labels, classes=listing.classes, name=name, whole=listing.whole)
 
 
-def _named(name: str, split: Split, root: Path, download: bool, size: int | None) -> Arrays:
+def _named(
+    name: str, split: Split, root: Path, opened: ExitStack, *, download: bool, size: int | None
+) -> ImageSet | ImageStream:
     """A named set from class folders, zips or its official archive, whichever is found first."""
     known, parts = NAMED[name], SPLIT_FOLDERS[split]
     folders = [root / name] + ([root / "tiny-imagenet-200"] if name == "tiny-imagenet" else [])
@@ -116,29 +167,30 @@ def _named(name: str, split: Split, root: Path, download: bool, size: int | None
     places += [zipped for part in parts if (zipped := root / f"{name}-{part}.zip").is_file()]
     if places or name == "tiny-imagenet":
         path = places[0] if places else obtain(known.train[0], name=name, root=root, download=download)
-        (images, labels, classes), _ = _class_folders(path, split, root / ".cache", size)
-        if name == "fashion-mnist" and classes != tuple("0123456789"):
+        found = _class_folders(path, split, root / ".cache", opened, name=name, size=size)
+        if name == "fashion-mnist" and found.classes != tuple("0123456789"):
             # in alphabetical order the names would number the classes otherwise than the official labels do
-            raise ValueError(f"class folders of fashion-mnist in {path} must be named 0 to 9, not {classes!r}")
+            raise ValueError(f"class folders of fashion-mnist in {path} must be named 0 to 9, not {found.classes!r}")
+        found = replace(found, whole=False)
     else:
         paths = [obtain(archive, name=name, root=root, download=download) for archive in getattr(known, split)]
         path = paths[0]
         arrays = read_fashion(*paths) if name == "fashion-mnist" else read_cifar(path, name=name, split=split)
-        images, labels, classes = _resized(arrays, size)
-    if len(classes) != known.classes:
-        raise ValueError(f"{path} must hold the {known.classes} classes of {name}, not {len(classes)!r}")
+        found = _image_set(arrays, name, size)
+    if len(found.classes) != known.classes:
+        raise ValueError(f"{path} must hold the {known.classes} classes of {name}, not {len(found.classes)!r}")
     expected = known.shape if size is None else (known.shape[0], size, size)
-    return _in_shape(images, expected, str(path)), labels, classes
+    return _demanding(found, Demand(shape=expected, where=str(path)))
 
 
-def _resized(arrays: Arrays, size: int | None) -> Arrays:
+def _image_set(arrays: Arrays, name: str, size: int | None) -> ImageSet:
     images, labels, classes = arrays
-    return (images if size is None else resize_all(images, size)), labels, classes
+    images = images if size is None else resize_all(images, size)
+    return ImageSet(images=images, labels=labels, classes=classes, name=name)
 
 
-def _in_shape(images: np.ndarray, shape: tuple[int, int, int], where: str) -> np.ndarray:
-    if images.shape[1] == 1 and shape[0] == 3:
-        images = images.repeat(3, axis=1)
-    if images.shape[1:] != tuple(shape):
-        raise ValueError(f"images of {where} must have the shape {tuple(shape)}, not {images.shape[1:]!r}")
-    return images
+def _demanding(found: ImageSet | ImageStream, demand: Demand) -> ImageSet | ImageStream:
+    """The images, which must meet this too."""
+    if isinstance(found, ImageSet):
+        return replace(found, images=demand.meet(found.images))
+    return replace(found, demands=(*found.demands, demand))
