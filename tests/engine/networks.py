@@ -73,14 +73,15 @@ def networks(
     max_layers: int = 5,
     residuals: bool = True,
     sources: bool = True,
+    shifts: bool = False,
     size: int = 6,
 ) -> Network:
     """A network of up to ``max_layers`` layers and a read-out, on inputs of up to 3 x ``size`` x ``size``.
 
     Its membranes need ``accumulator_bits`` or fewer: often exactly as many. Without ``sources`` no layer has parts and no
-    channels are rearranged.
+    channels are rearranged, without ``shifts`` every layer has one scale.
     """
-    build = _Builder(draw(code or codes()), draw(weights or weight_formats()), residuals, sources)
+    build = _Builder(draw(code or codes()), draw(weights or weight_formats()), residuals, sources, shifts)
     extent = st.integers(1, size)
     image = draw(st.integers(0, 4)) > 0
     input_shape = draw(st.tuples(st.integers(1, 3), extent, extent) if image else st.tuples(st.integers(1, 12)))
@@ -113,8 +114,8 @@ def needed_bits(network: Network) -> int:
 class _Builder:
     """The layers so far, and the shape behind each name."""
 
-    def __init__(self, code: Code, weights: LogWeights, residuals: bool, sources: bool) -> None:
-        self.code, self.weights, self.residuals, self.sources = code, weights, residuals, sources
+    def __init__(self, code: Code, weights: LogWeights, residuals: bool, sources: bool, shifts: bool) -> None:
+        self.code, self.weights, self.residuals, self.sources, self.shifts = code, weights, residuals, sources, shifts
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
 
@@ -334,14 +335,18 @@ def _finish(draw: st.DrawFn, build: _Builder, layer: Any) -> Any:
     partners = [name for name in build.shapes if build.shapes[name] == shape and not build.bits(name)]
     if build.residuals and partners and exponent >= build.code.exponent:
         layer = replace(layer, residuals=tuple(draw(st.lists(st.sampled_from(partners), max_size=2))))
+    if build.shifts and layer.fires and not layer.residuals and exponent >= build.code.exponent and draw(st.booleans()):
+        size = layer.outputs
+        shifts = tuple(draw(st.lists(st.integers(0, 7), min_size=size, max_size=size)))
+        layer = replace(layer, shifts=shifts if any(shifts) else ())
     style = draw(st.sampled_from(["zero", "any", "threshold", "just below", "high", "low"]))
     rng = np.random.default_rng(draw(SEEDS))
     theta = thresholds(build.code, exponent)
     bias = {
         "zero": np.zeros(layer.outputs, dtype=np.int64),
         "any": np.rint(rng.normal(size=layer.outputs) * 2.0**exponent).astype(np.int64),
-        "threshold": rng.choice(theta, layer.outputs),
-        "just below": rng.choice(theta, layer.outputs) - 1,
+        "threshold": rng.choice(theta, layer.outputs) << layer.channel_shifts,
+        "just below": (rng.choice(theta, layer.outputs) << layer.channel_shifts) - 1,
         "high": np.full(layer.outputs, 3 * theta[0]),
         "low": np.full(layer.outputs, -3 * theta[0]),
     }[style]
@@ -432,8 +437,9 @@ def _plain_layer(layer: Layer) -> dict[str, Any]:
     assert isinstance(layer, Synaptic)
     numbers = (layer.name, layer.source, layer.codes, layer.scale, layer.bias)
     parts = [_plain_layer(part) for part in layer.parts]
+    shifts = layer.shifts
     if isinstance(layer, Linear):
-        return oracle.linear(*numbers, fires=layer.fires, residual=layer.residuals, parts=parts)
+        return oracle.linear(*numbers, fires=layer.fires, residual=layer.residuals, parts=parts, shifts=shifts)
     assert isinstance(layer, Conv2d)
     return oracle.conv2d(
         *numbers,
@@ -444,4 +450,5 @@ def _plain_layer(layer: Layer) -> dict[str, Any]:
         fires=layer.fires,
         residual=layer.residuals,
         parts=parts,
+        shifts=shifts,
     )

@@ -21,7 +21,7 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @settings(SLOW, max_examples=250)
 @given(data=st.data())
 def test_every_layer_equals_the_oracle(data: st.DataObject) -> None:
-    network = data.draw(networks())
+    network = data.draw(networks(shifts=True))
     times = data.draw(spike_times(network))
     engine = ReferenceEngine(network)
     outputs = engine.layers(times)
@@ -49,13 +49,14 @@ def test_every_layer_equals_the_oracle(data: st.DataObject) -> None:
     event(f"{sum(len(layer.parts) for layer in network.synaptic)} parts")
     for layer in network.layers:
         event(layer.kind + (" with residuals" if isinstance(layer, Synaptic) and layer.residuals else ""))
+        event("shifts" if isinstance(layer, Synaptic) and any(layer.shifts) else "one scale")
 
 
 @settings(SLOW, max_examples=80)
 @given(data=st.data())
 def test_integers_are_the_real_network(data: st.DataObject) -> None:
     """From pixels to logits in fractions, without membranes in integers: the same spikes, the same logits times 2^G."""
-    network = data.draw(networks(max_layers=3, size=5))
+    network = data.draw(networks(max_layers=3, size=5, shifts=True))
     images = data.draw(pixels(network, max_images=2))
     outputs = ReferenceEngine(network).layers(encode(images, network.code))
     last = network.layers[-1]
@@ -69,7 +70,7 @@ def test_integers_are_the_real_network(data: st.DataObject) -> None:
 
 
 @settings(SLOW, max_examples=120)
-@given(network=networks())
+@given(network=networks(shifts=True))
 def test_bounds_shapes_and_thresholds_equal_the_oracle(network: Network) -> None:
     written = plain(network)
     bits = oracle.plane_maps(written)
@@ -97,6 +98,22 @@ def test_images_do_not_influence_each_other(data: st.DataObject) -> None:
 
 def chain(*layers: Conv2d | Flatten | Linear | MaxPool2d, shape: tuple[int, ...], bits: int = 32) -> Network:
     return Network(code=Code(), weights=LogWeights(), input_shape=shape, layers=layers, accumulator_bits=bits)
+
+
+def test_shifts_by_hand() -> None:
+    """Weights 1/2 and 1/8 of the same code, on the value 27/32, and the last membrane that does not reach a threshold."""
+    codes = np.array([[2], [2], [2], [2]], dtype=np.uint8)
+    kappa = 27 << 17  # kappa(1) * 2^22
+    bias = np.array([0, 0, (kappa << 2) - (kappa >> 1), (kappa << 2) - (kappa >> 1) - 1])
+    hidden = Linear(name="hidden", source=INPUT, codes=codes, scale=0, bias=bias, shifts=(0, 2, 2, 2))
+    last = Linear(
+        name="out", source="hidden", codes=np.zeros((1, 4), np.uint8), scale=0, bias=np.zeros(1, np.int64), fires=False
+    )
+    network = chain(hidden, last, shape=(1,))
+    engine, times = ReferenceEngine(network), np.array([[1]], dtype=np.uint8)
+    assert engine.membranes(hidden, {INPUT: times}).tolist() == [[kappa >> 1, kappa >> 1, kappa << 2, (kappa << 2) - 1]]
+    # 27/64 = kappa(5) and 27/256 = kappa(13), ties both; kappa(1), and just below it
+    assert engine.layers(times)["hidden"].tolist() == [[5, 13, 1, 2]]
 
 
 def test_by_hand() -> None:

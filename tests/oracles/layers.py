@@ -27,12 +27,13 @@ WEIGHTED = {
         "fires",
         "residual",
         "parts",
+        "shifts",
         "stride",
         "padding",
         "groups",
         "dilation",
     },
-    "linear": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual", "parts"},
+    "linear": {"name", "kind", "inputs", "codes", "k", "bias", "fires", "residual", "parts", "shifts"},
 }
 KEYS = WEIGHTED | {
     "maxpool2d": {"name", "kind", "inputs", "kernel", "stride", "padding"},
@@ -72,9 +73,10 @@ def conv2d(
     fires: bool = True,
     residual: Sequence[str] = (),
     parts: Sequence[Layer] = (),
+    shifts: Sequence[int] = (),
 ) -> Layer:
     """Cross-correlation; ``codes[out][in of the group][row][column]`` are bytes, ``bias[out]`` integers in 2^-G."""
-    layer = linear(name, inputs, codes, k, bias, fires=fires, residual=residual, parts=parts)
+    layer = linear(name, inputs, codes, k, bias, fires=fires, residual=residual, parts=parts, shifts=shifts)
     geometry = {"stride": pair(stride), "padding": pair(padding), "groups": groups, "dilation": pair(dilation)}
     return layer | {"kind": "conv2d"} | geometry
 
@@ -89,21 +91,25 @@ def linear(
     fires: bool = True,
     residual: Sequence[str] = (),
     parts: Sequence[Layer] = (),
+    shifts: Sequence[int] = (),
 ) -> Layer:
     """A dense layer on a flat input; ``codes[out][in]`` are bytes, ``bias[out]`` integers in units of 2^-G.
 
     ``parts`` are layers whose products are added too: their own inputs, codes, k and geometry count, nothing else.
+    ``shifts[out]`` halve an output's weights (section 8), its bias being in units of 2^-(G + shift); none are zeros.
     """
+    bias = plain(bias)
     return {
         "name": name,
         "kind": "linear",
         "inputs": [inputs],
         "codes": plain(codes),
         "k": k,
-        "bias": plain(bias),
+        "bias": bias,
         "fires": fires,
         "residual": list(residual),
         "parts": list(parts),
+        "shifts": list(shifts) or [0] * len(bias),
     }
 
 

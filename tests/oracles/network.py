@@ -136,9 +136,26 @@ def check(network: Network) -> dict[str, Shape]:
             raise ValueError(f"bias of {name!r} must be {shapes[name][0]} integers, not {layer['bias']!r}")
         if any(shapes[source] != shapes[name] for source in layer["residual"]):
             raise ValueError(f"residual of {name!r} must have the shape {shapes[name]!r}, not {layer['residual']!r}")
+        check_shifts(layer, bits, params)
         if not layer["fires"] and position != len(network["layers"]) - 1:
             raise ValueError(f"layer {name!r} must fire, for only the last layer may not")
     return shapes
+
+
+def check_shifts(layer: Layer, bits: set[str], params: Params) -> None:
+    """ValueError where a layer's shifts are not those of section 8."""
+    name, shifts = layer["name"], layer["shifts"]
+    if len(shifts) != len(layer["bias"]) or any(type(s) is not int or s not in range(8) for s in shifts):
+        raise ValueError(f"shifts of {name!r} must be {len(layer['bias'])} integers in 0 .. 7, not {shifts!r}")
+    if any(any(part["shifts"]) for part in layer["parts"]):
+        raise ValueError(f"parts of {name!r} must have no shifts of their own")
+    if not any(shifts):
+        return
+    if layer["residual"] or not layer["fires"]:
+        raise ValueError(f"layer {name!r} must have no residual and fire, for it has shifts")
+    G = exponent(layer, bits, params)
+    if any((tables.kappa(t, params) * tables.power_of_two(G)).denominator != 1 for t in range(params.T)):
+        raise ValueError(f"thresholds of {name!r} must be exact for shifts, not at G = {G!r}")
 
 
 def plane_maps(network: Network) -> set[str]:
@@ -319,7 +336,9 @@ def run_times(network: Network, times: Any) -> Result:
                     adds += 1
             membranes.append(tables.wrap(u, params.A))
         result.sops[name], result.sops_nonzero[name], result.residual_adds[name] = sops, nonzero, adds
-        finish(result, layer, membranes, [tables.time_byte(tables.fire(u, theta)) for u in membranes])
+        area = prod(result.shapes[name][1:])
+        shifted = [u // 2 ** layer["shifts"][index // area] for index, u in enumerate(membranes)]
+        finish(result, layer, membranes, [tables.time_byte(tables.fire(u, theta)) for u in shifted])
     return result
 
 
@@ -334,9 +353,10 @@ def run_exact(network: Network, pixels: Any) -> Result:
             continue
         name = layer["name"]
         out_shape = result.shapes[name]
-        unit = tables.power_of_two(-exponent(layer, bits, params))
+        G = exponent(layer, bits, params)
         area = prod(out_shape[1:])
-        u = [layer["bias"][index // area] * unit for index in range(prod(out_shape))]
+        finer = [tables.power_of_two(-layer["shifts"][index // area]) for index in range(prod(out_shape))]
+        u = [layer["bias"][i // area] * tables.power_of_two(-G) * finer[i] for i in range(prod(out_shape))]
         sops = nonzero = adds = 0
         for part in connections(layer):
             source = part["inputs"][0]
@@ -348,7 +368,7 @@ def run_exact(network: Network, pixels: Any) -> Result:
                 value = tables.plane_value(plane) if source in bits else tables.decode(t, params)
                 for index, code in synapses_of_spike(part, shape, out_shape, tuple(spiking)):
                     q, sign = tables.unpack(code, params)
-                    w = tables.weight(q, sign, part["k"], params)
+                    w = tables.weight(q, sign, part["k"], params) * finer[index]
                     u[index] += w * value
                     sops += 1
                     nonzero += w != 0

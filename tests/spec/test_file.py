@@ -18,7 +18,19 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from firstspike.arith import Code, LogWeights, integer_kernel, planes_kernel
-from firstspike.spec import INPUT, Channels, Conv2d, FormatError, Network, PixelShuffle, fingerprint, load, save
+from firstspike.spec import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    FormatError,
+    Linear,
+    Network,
+    PixelShuffle,
+    fingerprint,
+    load,
+    save,
+)
 from firstspike.spec.codes import pack, packed_size, unpack
 from firstspike.spec.file import read_notes
 from spec.model_files import forge, parts, same, small_network
@@ -54,7 +66,7 @@ def test_a_fingerprint_is_that_of_the_file_without_notes(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("_no_sync")
 @settings(SHARED_FOLDER, max_examples=150)
-@given(network=networks())
+@given(network=networks(shifts=True))
 def test_round_trip(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(network, path)
@@ -195,7 +207,7 @@ def documented_reader() -> Any:
 
 @pytest.mark.usefixtures("_no_sync")
 @settings(SHARED_FOLDER, max_examples=60)
-@given(network=networks())
+@given(network=networks(shifts=True))
 def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(network, path, notes={"note": "ü"})
@@ -213,6 +225,7 @@ def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
             assert np.array_equal(entry["codes"], connection.codes)
             assert np.array_equal(entry["weights"], network.integer_weights(layer, connection)[connection.codes])
         assert np.array_equal(read["bias"], layer.bias)
+        assert read["shifts"].tolist() == layer.channel_shifts.tolist()
         assert read["G"] == network.exponent(layer)
         if layer.fires:
             assert np.array_equal(read["thresholds"], network.thresholds(layer))
@@ -505,6 +518,71 @@ def test_fields_stand_only_where_they_say_something(tmp_path: Path) -> None:
 def test_kinds_that_are_refused(edit: Any, text: str, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(with_kinds(), path)
+    description, tensors, _ = parts(path)
+    edit(description)
+    forge(path, description, tensors)
+    with pytest.raises(FormatError, match=text):
+        load(path)
+
+
+# ---- a scale for each output channel ------------------------------------------------------------------------------
+
+
+def with_shifts(shifts: tuple[int, ...] = (0, 7, 3, 1)) -> Network:
+    """A part, a layer with shifts that adds it, and a read-out."""
+    network = small_network()
+    first, pool = network.layers[:2]
+    assert isinstance(first, Conv2d)
+    part = replace(first, name="p", bias=np.zeros(4, np.int64), fires=False)
+    last = Linear(
+        name="out", source="flat", codes=np.full((2, 36), 3, np.uint8), scale=0, bias=np.zeros(2, np.int64), fires=False
+    )
+    return replace(
+        network,
+        layers=(replace(first, parts=(part,), shifts=shifts), pool, Flatten(name="flat", source="pool"), last),
+        classes=(),
+    )
+
+
+@pytest.mark.usefixtures("_no_sync")
+def test_shifts_stand_only_where_one_is_above_0(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_shifts(), path)
+    description, _, _ = parts(path)
+    assert description["format_version"] == 2
+    assert [layer.get("shifts") for layer in description["layers"]] == [[0, 7, 3, 1], None, None, None]
+    assert "shifts" not in description["layers"][0]["parts"][0]
+    assert same(load(path), with_shifts())
+    assert "`shifts`" in FORMAT.read_text(encoding="utf-8")
+    assert fingerprint(with_shifts((0, 0, 0, 0))) == fingerprint(with_shifts(()))
+
+
+@pytest.mark.usefixtures("_no_sync")
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (
+            lambda d: d["layers"][0].update(shifts=[0, 0, 0, 0]),
+            r"shifts must hold one above 0 where they are there, not \[0,",
+        ),
+        (lambda d: d["layers"][0].update(shifts=[]), r"shifts must hold one above 0 where they are there, not \[\]"),
+        (
+            lambda d: d["layers"][0].update(shifts=[1, 2]),
+            "shifts must hold one entry for each of 4 output channels, not 2",
+        ),
+        (lambda d: d["layers"][0].update(shifts=[1, 2, 3, 8]), "shifts must be in 0..7, not 8"),
+        (lambda d: d["layers"][0].update(shifts=[1, 2, 3, -1]), "shifts must be in 0..7, not -1"),
+        (lambda d: d["layers"][0].update(shifts=[1, 2, 3, True]), "shifts must be an int, not True"),
+        (lambda d: d["layers"][0].update(shifts=3), "shifts must be a list, not 3"),
+        (lambda d: d["layers"][0]["parts"][0].update(shifts=[1, 2, 3, 4]), r"unknown \['shifts'\]"),
+        (lambda d: d["layers"][1].update(shifts=[1, 2, 3, 4]), r"unknown \['shifts'\]"),
+        (lambda d: d["layers"][3].update(shifts=[1, 0]), "shifts must be 0 in a layer with residuals or logits, not 1"),
+        (lambda d: d.update(format_version=1) or d["code"].pop("input"), r"unknown \['parts', 'shifts'\]"),
+    ],
+)
+def test_shifts_that_are_refused(edit: Any, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save(with_shifts(), path)
     description, tensors, _ = parts(path)
     edit(description)
     forge(path, description, tensors)

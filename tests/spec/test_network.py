@@ -81,6 +81,25 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: pool(kernel=(2,)), TypeError, r"layer 'pool': kernel must be a tuple of two ints, not \(2,\)"),
     (lambda: pool(stride=(1, 1.0)), TypeError, "layer 'pool': stride must be an int, not 1.0"),
     (lambda: pool(padding=(-1, 0)), ValueError, r"layer 'pool': padding must be in 0\.\.65536, not -1"),
+    (lambda: conv(shifts=[0]), TypeError, r"layer 'conv': shifts must be a tuple of ints, not \[0\]"),
+    (lambda: conv(shifts=(1,)), ValueError, "shifts must hold one entry for each of 4 output channels, not 1"),
+    (lambda: conv(shifts=(0, 1, 2, 8)), ValueError, r"layer 'conv': shifts must be in 0\.\.7, not 8"),
+    (lambda: conv(shifts=(0, 1, 2, 3.0)), TypeError, "layer 'conv': shifts must be an int, not 3.0"),
+    (
+        lambda: linear(shifts=(0, 1)),
+        ValueError,
+        "layer 'out': shifts must be 0 in a layer with residuals or logits, not 1 beside logits, which lie on one grid",
+    ),
+    (
+        lambda: conv(shifts=(0, 0, 2, 1), residuals=("a",)),
+        ValueError,
+        "shifts must be 0 in a layer with residuals or logits, not 2 beside residual 'a'; give it one scale",
+    ),
+    (
+        lambda: conv(parts=(conv("part", fires=False, shifts=(0,) * 4),)),
+        ValueError,
+        "a part must be a connection alone .*no residuals, parts or shifts, zero bias.*, not 'part' with more",
+    ),
     # shapes
     (lambda: network(linear(inputs=4)), ValueError, r"layer 'out': input shape must be \(4,\), not \(3,\)"),
     (lambda: network(linear(inputs=4), shape=(1, 2, 2)), ValueError, r"input shape must be \(4,\), not \(1, 2, 2\)"),
@@ -198,6 +217,18 @@ CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
 def test_refused(build: Callable[[], object], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         build()
+
+
+def test_shifts_need_exact_thresholds() -> None:
+    """``kappa(23) = 19 / 1024``: from ``G = 10`` on all thresholds are integers. ``G = 22 + e`` with ``e = k div 2``."""
+
+    def built(scale: int) -> Network:
+        first = linear("a", fires=True, scale=scale, shifts=(0, 1))
+        return network(first, linear(source="a", inputs=2))
+
+    assert built(-24).exponent(built(-24).synaptic[0]) == 10
+    with pytest.raises(ValueError, match="layer 'a': shifts need G >= 10 for thresholds that are exact, not 9; give"):
+        built(-25)
 
 
 def test_just_inside_the_rules() -> None:

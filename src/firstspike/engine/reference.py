@@ -56,7 +56,12 @@ class ReferenceEngine:
             return max_pool(layer, times)
         assert isinstance(layer, Synaptic)
         membrane = self.membranes(layer, values)
-        return fire(membrane, self.network.thresholds(layer)) if layer.fires else membrane
+        return self.fire(layer, membrane) if layer.fires else membrane
+
+    def fire(self, layer: Synaptic, membrane: np.ndarray) -> np.ndarray:
+        """Spike times of a layer's membranes, uint8, both ``[n, *shape]``; a channel's shift goes before the comparison."""
+        shifts = layer.channel_shifts.reshape(-1, *[1] * (membrane.ndim - 2))
+        return fire(membrane >> shifts, self.network.thresholds(layer))
 
     def membranes(self, layer: Synaptic, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Membranes ``u`` of a layer at the end of its window, int64 ``[n, *shape]``, wrapped to ``A`` bits.

@@ -39,7 +39,7 @@ _LAYERS = {
     "pixelshuffle": {"kind", "name", "source", "factor"},
 }
 _SINCE_2 = ("channels", "pixelshuffle")
-_OPTIONAL = {"conv2d": {"parts", "dilation"}, "linear": {"parts"}}
+_OPTIONAL = {"conv2d": {"parts", "dilation", "shifts"}, "linear": {"parts", "shifts"}}
 """Fields of version 2 that stand only where they say something."""
 
 _WEIGHTED = {"conv2d": 4, "linear": 2}
@@ -130,7 +130,8 @@ def _version(network: Network) -> int:
     """The oldest format version that can say all of a network."""
     more = any(layer.kind in _SINCE_2 or getattr(layer, "parts", ()) for layer in network.layers)
     dilated = any(getattr(connection, "dilation", (1, 1)) != (1, 1) for connection in network.connections)
-    return 2 if network.code.planes or network.heads or more or dilated else 1
+    shifted = any(any(layer.shifts) for layer in network.synaptic)
+    return 2 if network.code.planes or network.heads or more or dilated or shifted else 1
 
 
 def _describe(network: Network) -> dict[str, Any]:
@@ -174,6 +175,8 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
         fields["dilation"] = list(layer.dilation)
     if isinstance(layer, Synaptic) and layer.parts:
         fields["parts"] = [_describe_part(part) for part in layer.parts]
+    if isinstance(layer, Synaptic) and any(layer.shifts):
+        fields["shifts"] = list(layer.shifts)
     return fields
 
 
@@ -303,7 +306,11 @@ def _layer(entry: Any, version: int, weights: LogWeights, tensors: dict[str, np.
     parts = tuple(_part(subject, part, weights, tensors) for part in _list(f"{subject}: parts", entry.get("parts", [])))
     if parts == () and "parts" in more:
         raise ValueError(f"{subject}: parts must hold at least one part where they are there, not []")
-    return _connection(kind, subject, entry, codes, bias, fires=entry["fires"], residuals=residuals, parts=parts)
+    shifts = tuple(_list(f"{subject}: shifts", entry.get("shifts", [])))
+    if "shifts" in more and not any(shifts):
+        raise ValueError(f"{subject}: shifts must hold one above 0 where they are there, not {brief(list(shifts))}")
+    fields: dict[str, Any] = {"fires": entry["fires"], "residuals": residuals, "parts": parts, "shifts": shifts}
+    return _connection(kind, subject, entry, codes, bias, **fields)
 
 
 def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.ndarray]) -> Synaptic:
@@ -311,7 +318,7 @@ def _part(subject: str, entry: Any, weights: LogWeights, tensors: dict[str, np.n
     if not isinstance(kind, str) or kind not in _WEIGHTED:
         raise ValueError(f"{subject}: a part must be of kind {' or '.join(_WEIGHTED)}, not {brief(kind)}")
     subject = f"layer {container.text('layer name', entry.get('name'))!r}"
-    more = (_OPTIONAL[kind] - {"parts"}) & set(entry)
+    more = (_OPTIONAL[kind] & {"dilation"}) & set(entry)
     container.keys(subject, entry, (_LAYERS[kind] | more) - {"residuals", "fires"})
     shape = container.integers(f"{subject}: shape", entry["shape"], count=_WEIGHTED[kind])
     codes = _codes(entry["name"], shape, weights.bits, tensors)

@@ -16,6 +16,9 @@ from firstspike.spec.limits import Shape
 INPUT = "input"
 """Name under which layers refer to the network's encoded input."""
 
+MAX_SHIFT = 7
+"""Largest shift of an output channel (numerics, section 8)."""
+
 
 def _pair(subject: str, value: tuple[int, int], *, low: int) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
@@ -41,7 +44,7 @@ class Layer:
         shown = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in ("name", "source", "codes", "bias", "channels")
+            if field.name not in ("name", "source", "codes", "bias", "channels", "shifts")
         }
         kept = "".join(f", {name}={brief(value, 60)}" for name, value in shown.items() if value != ())
         return f"{type(self).__name__}({brief(self.name, 40)} of {brief(self.source, 40)}{self._size}{kept})"
@@ -99,11 +102,13 @@ class Synaptic(Layer):
         codes: unpacked weight codes ``sign << (B_w-1) | q``, uint8, read-only; shape by kind. Given as an array, or as
             `firstspike.spec.codes.PackedCodes`, which every access unpacks anew.
         scale: ``k``, in levels: a code stands for ``W(q + k)``.
-        bias: int64 ``[outputs]``, in units of ``2^-G``.
+        bias: int64 ``[outputs]``, in units of ``2^-G`` (with shifts, of each channel's own).
         fires: False for the read-out (the last layer).
         residuals: names of layers of this layer's output shape; each spike at ``t`` adds ``kappa(t) * 2^G``.
-        parts: layers of the same output shape, of which the connection counts: zero bias, no residuals, no parts, and
-            ``fires`` False. Their names are unique among all layers and parts.
+        parts: layers of the same output shape, of which the connection counts: zero bias, no residuals, parts or shifts,
+            and ``fires`` False. Their names are unique among all layers and parts.
+        shifts: ``s_c`` of every output channel, 0..7, or empty for none: the channel's weights are halved so often, in all
+            connections, and its membrane and bias are in units of ``2^-(G + s_c)`` (numerics, section 8).
     """
 
     codes: _Codes = _Codes()
@@ -112,6 +117,7 @@ class Synaptic(Layer):
     fires: bool = True
     residuals: tuple[str, ...] = ()
     parts: tuple["Synaptic", ...] = ()
+    shifts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,11 +144,34 @@ class Synaptic(Layer):
         for part in self.parts:
             if not isinstance(part, Synaptic):
                 raise TypeError(f"layer {self.name!r}: parts must be layers with weights, not {part!r}")
-            if part.fires or part.residuals or part.parts or part.bias.any():
+            if part.fires or part.residuals or part.parts or part.shifts or part.bias.any():
                 raise ValueError(
-                    f"layer {self.name!r}: a part must be a connection alone (fires=False, no residuals, no parts, zero bias), "
-                    f"not {part.name!r} with more"
+                    f"layer {self.name!r}: a part must be a connection alone (fires=False, no residuals, parts or shifts, "
+                    f"zero bias), not {part.name!r} with more"
                 )
+        self._check_shifts()
+
+    def _check_shifts(self) -> None:
+        if not isinstance(self.shifts, tuple):
+            raise TypeError(f"layer {self.name!r}: shifts must be a tuple of ints, not {self.shifts!r}")
+        if self.shifts and len(self.shifts) != self.outputs:
+            raise ValueError(
+                f"layer {self.name!r}: shifts must hold one entry for each of {self.outputs} output channels, "
+                f"not {len(self.shifts)}"
+            )
+        for shift in self.shifts:
+            checks.integer(f"layer {self.name!r}: shifts", shift, low=0, high=MAX_SHIFT)
+        if any(self.shifts) and (self.residuals or not self.fires):
+            reason = f"residual {self.residuals[0]!r}" if self.residuals else "logits, which lie on one grid"
+            raise ValueError(
+                f"layer {self.name!r}: shifts must be 0 in a layer with residuals or logits, not {max(self.shifts)!r} "
+                f"beside {reason}; give it one scale"
+            )
+
+    @property
+    def channel_shifts(self) -> np.ndarray:
+        """``s_c`` of every output channel, int64 ``[outputs]``: 0 where there are none."""
+        return np.array(self.shifts or (0,) * self.outputs, dtype=np.int64)
 
     @property
     def connections(self) -> tuple["Synaptic", ...]:

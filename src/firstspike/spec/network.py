@@ -348,6 +348,11 @@ class Network:
             raise ValueError(
                 f"layer {layer.name!r}: a residual input needs G >= {self.code.exponent} to be exact, not {exponent!r}"
             )
+        if any(layer.shifts) and exponent < self.code.exponent:
+            raise ValueError(
+                f"layer {layer.name!r}: shifts need G >= {self.code.exponent} for thresholds that are exact, not {exponent!r}; "
+                f"give it one scale, or a larger one"
+            )
         limit = 1 << (self.accumulator_bits - 1)
         if layer.fires and (exponent >= self.accumulator_bits - 1 or exponent < -64):
             raise ValueError(

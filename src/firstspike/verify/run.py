@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from firstspike import engine
-from firstspike.arith import fire
 from firstspike.compiler import mapping
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.image import assemble, store_input, store_map
@@ -244,7 +243,7 @@ def _of_new_layers(network: Network, known: dict[str, np.ndarray]) -> dict[str, 
             found[layer.name] = max_pool(layer, found[layer.source])
         else:
             assert isinstance(layer, Synaptic)
-            found[layer.name] = fire(reference.membranes(layer, found), network.thresholds(layer))
+            found[layer.name] = reference.fire(layer, reference.membranes(layer, found))
     return found
 
 
