@@ -47,6 +47,7 @@ class Engine:
         kernel: tuple[int, ...],
         stride: tuple[int, int],
         padding: tuple[int, int],
+        dilation: tuple[int, int],
         groups: int,
         fires: bool,
         silence: int,
@@ -58,6 +59,7 @@ class Engine:
         residuals: Sequence[int],
         parts: Sequence[int],
         partial: bool,
+        shifts: np.ndarray,
     ) -> None: ...
     def add_channels(self, sources: Sequence[int], out_shape: tuple[int, ...], channels: Sequence[int]) -> None: ...
     def add_pool(

@@ -166,6 +166,7 @@ void membranes(const int32_t* factors, const int32_t* bias, int rows, int32_t* s
 }
 
 // Places of two rows of 32 sums in an octave table. The upper half of a float holds all that counts of it.
+template <bool shifted>
 struct Places {
     const MatrixEnd& end;
     __m512i upper, start, last;
@@ -182,14 +183,17 @@ struct Places {
         return _mm512_mask_sub_epi32(sums, static_cast<__mmask16>(negated), _mm512_setzero_si512(), sums);
     }
 
-    __m512i floats(const int32_t* at, uint32_t negated) const {
-        __m512i sums = load(at, negated);
-        for (int map = 1; map < end.maps; ++map) sums = _mm512_max_epi32(sums, load(at + map * block_sums, negated));
+    // Of one tile of columns, the first or the second.
+    __m512i floats(const int32_t* at, int half) const {
+        const uint32_t negated = end.negated >> half;
+        __m512i sums = load(at + half, negated);
+        for (int map = 1; map < end.maps; ++map) sums = _mm512_max_epi32(sums, load(at + half + map * block_sums, negated));
+        if constexpr (shifted) sums = _mm512_srav_epi32(sums, _mm512_loadu_si512(end.shifts + half));
         return _mm512_castps_si512(_mm512_cvt_roundepi32_ps(sums, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
     }
 
     __m512i row(const int32_t* at) const {
-        const __m512i words = _mm512_permutex2var_epi16(floats(at, end.negated), upper, floats(at + tile_columns, end.negated >> tile_columns));
+        const __m512i words = _mm512_permutex2var_epi16(floats(at, 0), upper, floats(at, tile_columns));
         return _mm512_subs_epi16(_mm512_srai_epi16(words, 4), start);
     }
 
@@ -200,8 +204,9 @@ struct Places {
     }
 };
 
-void fire(const MatrixEnd& end) {
-    const Places places(end);
+template <bool shifted>
+void fire_rows(const MatrixEnd& end) {
+    const Places<shifted> places(end);
     const __mmask32 valid = end.columns >= 32 ? ~__mmask32(0) : (__mmask32(1) << end.columns) - 1;
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     const __m512i bytes = _mm512_loadu_si512(end.bytes);
@@ -212,6 +217,8 @@ void fire(const MatrixEnd& end) {
         if (row + 1 < end.rows) _mm256_mask_storeu_epi8(to + end.pitch, valid, _mm512_extracti64x4_epi64(both, 1));
     }
 }
+
+void fire(const MatrixEnd& end) { end.shifts != nullptr ? fire_rows<true>(end) : fire_rows<false>(end); }
 
 }  // namespace
 

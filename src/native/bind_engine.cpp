@@ -80,10 +80,11 @@ Builder* create(const Triple& input, int T, int weight_bits, int accumulator_bit
 void add_synaptic(Builder& builder, int source, const Triple& in, const Triple& out, const Bytes& stream, Pair kernel,
                   Pair stride, Pair padding, Pair dilation, int groups, bool fires, int silence, const Integers& spike_values,
                   const Integers& weights, const Integers& bias, const Integers& thresholds, const Integers& identity,
-                  const nb::list& residuals, const nb::list& parts, bool partial) {
+                  const nb::list& residuals, const nb::list& parts, bool partial, const Integers& shifts) {
     SynapticSpec spec{source, shape(in), shape(out), geometry(in, out, kernel, stride, padding, dilation), groups, fires, silence,
                       stream.data(), static_cast<int64_t>(stream.size()), vector(spike_values), vector(weights), vector(bias),
-                      vector(thresholds), vector(identity), integers(residuals), integers(parts), partial};
+                      vector(thresholds), vector(identity), integers(residuals), integers(parts), partial,
+                      vector(shifts)};
     Engine& engine = open_engine(builder);
     const Closed closed(builder);
     Watch watch = watch_signals();
@@ -139,7 +140,7 @@ void bind_engine(nb::module_& m) {
         .def(nb::new_(&create), "input"_a, "T"_a, "weight_bits"_a, "accumulator_bits"_a, "instructions"_a, "path"_a)
         .def("add_synaptic", &add_synaptic, "source"_a, "in_shape"_a, "out_shape"_a, "stream"_a, "kernel"_a, "stride"_a, "padding"_a,
              "dilation"_a, "groups"_a, "fires"_a, "silence"_a, "spike_values"_a, "weights"_a, "bias"_a, "thresholds"_a, "identity"_a, "residuals"_a,
-             "parts"_a, "partial"_a)
+             "parts"_a, "partial"_a, "shifts"_a)
         .def(
             "add_pool",
             [](Builder& b, int source, const Triple& in, const Triple& out, Pair kernel, Pair stride, Pair padding) {

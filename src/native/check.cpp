@@ -77,6 +77,8 @@ void check(const Common& common, const SynapticSpec& spec) {
     const int zero = (1 << (common.weight_bits - 1)) - 1;  // the code that fills panels up
     equal("weight of code " + std::to_string(zero), spec.weights[zero], 0);
     equal("entries of thresholds", static_cast<int64_t>(spec.thresholds.size()), spec.fires ? common.T : 0);
+    if (!spec.shifts.empty()) equal("entries of shifts", static_cast<int64_t>(spec.shifts.size()), spec.fires ? spec.out.channels : 0);
+    for (int64_t shift : spec.shifts) range("shifts", shift, 0, 7);
     equal("entries of identity", static_cast<int64_t>(spec.identity.size()), 256);
     range("silence", spec.silence, 1, 255);
     equal("entries of spike_values", static_cast<int64_t>(spec.spike_values.size()), 256);

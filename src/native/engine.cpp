@@ -326,6 +326,13 @@ void Engine::finish(const Step& step, const Workspace& home, const void* membran
                 wrap(is_narrow ? narrow[c] : large[c], common_.accumulator_bits);
         return;
     }
+    if (!step.shifts.empty()) {
+        const int32_t* shifts = step.shifts.data() + channel;
+        if (is_narrow)
+            k.shift32(shifts, common_.accumulator_bits, count, narrow);
+        else
+            k.shift64(shifts, common_.accumulator_bits, count, large);
+    }
     if (is_narrow)
         k.fire32(step.fire, narrow, count, out + at);
     else

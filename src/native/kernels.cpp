@@ -139,6 +139,13 @@ int64_t list(const uint8_t* times, int pixels, int width, int channels, int c0, 
 
 // ---- membranes to spike times
 
+template <class V, class U>
+void shift_any(const int32_t* shifts, int accumulator_bits, int count, V* membranes) {
+    const int unused = static_cast<int>(8 * sizeof(V)) - accumulator_bits;
+    for (int i = 0; i < count; ++i)
+        membranes[i] = static_cast<V>(static_cast<U>(membranes[i]) << unused) >> unused >> shifts[i];
+}
+
 // The number of thresholds above u: the first that u reaches. Thresholds fall, so that is the spike time.
 template <class V, class U>
 void fire_any(const FireTable& table, const V* membranes, int count, uint8_t* times) {
@@ -233,6 +240,8 @@ constexpr Kernels make_table() {
     k.expand = expand;
     k.dense16[0] = dense_row<32>;
     k.dense16[1] = dense_row<64>;
+    k.shift32 = shift_any<int32_t, uint32_t>;
+    k.shift64 = shift_any<int64_t, uint64_t>;
     k.fire32 = fire32;
     k.fire64 = fire_any<int64_t, uint64_t>;
     k.depthwise32 = depthwise<int32_t, uint32_t>;

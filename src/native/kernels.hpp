@@ -80,6 +80,10 @@ struct Kernels {
                               int ox0, int ox1, int32_t* membranes);
     DenseRow dense16[2];
 
+    // Membranes wrapped to the accumulator's bits, then shifted to the right, each by its channel's shift.
+    void (*shift32)(const int32_t* shifts, int accumulator_bits, int count, int32_t* membranes);
+    void (*shift64)(const int32_t* shifts, int accumulator_bits, int count, int64_t* membranes);
+
     // Spike times of membranes; a tie fires. `fire32` and `fire64` wrap to the accumulator's bits first.
     void (*fire32)(const FireTable& table, const int32_t* membranes, int count, uint8_t* times);
     void (*fire64)(const FireTable& table, const int64_t* membranes, int count, uint8_t* times);

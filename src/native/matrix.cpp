@@ -32,7 +32,8 @@ public:
             at = tiles_.at(block.pixel, block.image, columns.channel);
             pitch = by_image ? tile_depth : tiles_.pixel_bytes();
         }
-        call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, call_.plan().octaves.start, bytes_, out_ + at, pitch});
+        const int32_t* shifts = call_.step.shifts.empty() ? nullptr : columns.shifts;
+        call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, shifts, call_.plan().octaves.start, bytes_, out_ + at, pitch});
     }
 
 private:

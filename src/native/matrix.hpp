@@ -79,6 +79,7 @@ struct MatrixEnd {
     const int32_t* sums;  // of `maps` blocks one behind the other: the greatest counts
     int maps, rows, columns;
     uint32_t negated;      // bit by bit the columns that hold sums of -w x
+    const int32_t* shifts;  // [block_columns], of each column's sums to the right; null for none
     int32_t start;         // OctaveTable's
     const uint8_t* bytes;  // [64]
     uint8_t* to;

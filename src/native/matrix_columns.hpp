@@ -25,6 +25,7 @@ public:
             bias[c] = static_cast<int32_t>(call.step.bias[channel + c]);
             factor[c] = static_cast<int32_t>(negative ? -plan.factor : plan.factor);
             start[c] = plan.starts[channel + c];
+            if (!call.step.shifts.empty()) shifts[c] = call.step.shifts[channel + c];
             negated |= uint32_t(negative) << c;
         }
         first_ = (int64_t(group) * plan.column_tiles + column) * plan.row_tiles;
@@ -90,7 +91,7 @@ public:
     int8_t* weights[2];
     const uint8_t* further[2] = {};  // of the tiles unpacked: planes besides the first
     uint32_t negated = 0;            // bit by bit, of the columns
-    alignas(64) int32_t bias[block_columns] = {}, factor[block_columns] = {}, start[block_columns] = {};
+    alignas(64) int32_t bias[block_columns] = {}, factor[block_columns] = {}, start[block_columns] = {}, shifts[block_columns] = {};
 
 private:
     const Common& common_;

@@ -148,6 +148,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& wa
     step.residuals = std::move(spec.residuals);
     step.parts = std::move(spec.parts);
     step.partial = spec.partial;
+    step.shifts.assign(spec.shifts.begin(), spec.shifts.end());
 
     // Sums modulo 2^32 or 2^64 wrap to the accumulator's bits exactly. 16-bit pairs need operands of 16 bits.
     const bool narrow = fits(step.weights, INT16_MAX) && fits(spec.spike_values, INT16_MAX);

@@ -61,6 +61,7 @@ struct Step {
     std::vector<int64_t> bias;     // [out.channels]
     std::vector<char> bias_rows;   // [lane block][lane] as sums, 0 where there is no channel
     std::vector<int64_t> thresholds;
+    std::vector<int32_t> shifts;  // [out.channels], of membranes before they fire; or empty
     FireTable fire{};
     std::vector<int> residuals;
     std::vector<int64_t> identity;  // [256], what a residual spike adds
@@ -108,6 +109,7 @@ struct SynapticSpec {
     std::vector<int64_t> weights, bias, thresholds, identity;
     std::vector<int> residuals, parts;
     bool partial;
+    std::vector<int64_t> shifts;  // [out.channels] or empty
 };
 
 enum class Path { automatic, event, dense };

@@ -287,6 +287,7 @@ def long_calls() -> Iterator[tuple[str, Callable[[], object]]]:
             [],
             [],
             False,
+            numbers[:0],
         )
         return planned
 

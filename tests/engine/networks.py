@@ -353,6 +353,19 @@ def _finish(draw: st.DrawFn, build: _Builder, layer: Any) -> Any:
     return replace(layer, bias=bias)
 
 
+def shifted(network: Network, seed: int = 0) -> Network:
+    """The network with a random shift for each output channel, and a bias as much finer, wherever a layer may have them."""
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = []
+    for layer in network.layers:
+        if isinstance(layer, Synaptic) and layer.fires and not layer.residuals:
+            shifts = rng.integers(0, 8, layer.outputs)
+            layer = replace(layer, shifts=tuple(map(int, shifts)), bias=layer.bias << shifts)
+        layers.append(layer)
+    wide = replace(network, layers=tuple(layers), accumulator_bits=48)
+    return replace(wide, accumulator_bits=needed_bits(wide))
+
+
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 

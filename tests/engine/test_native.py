@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import firstspike
-from engine.networks import needed_bits, networks, spike_times
+from engine.networks import needed_bits, networks, shifted, spike_times
 from firstspike import arith
 from firstspike.arith import NO_SPIKE, Code, LogWeights, encode, kernel, membrane_exponent
 from firstspike.engine import ReferenceEngine, create
@@ -46,7 +46,7 @@ def test_random_networks(instructions: str, path: str) -> None:
     @settings(SLOW, max_examples=60)
     @given(data=st.data(), threads=st.integers(1, 3))
     def check(data: st.DataObject, threads: int) -> None:
-        network = data.draw(networks(size=8))
+        network = data.draw(networks(size=8, shifts=True))
         assert_equal(network, data.draw(spike_times(network, max_images=7)), instructions, path, threads)
 
     check()
@@ -121,6 +121,20 @@ def test_convolutions(case: tuple, wide: bool, density: float) -> None:
     last = layer(Linear, "d", "c", (11, outputs * rows * columns), seed=2, fires=False)
     network = chain(first, same, Flatten(name="c", source="b"), last, shape=(inputs, height, width), wide=wide)
     times = spikes((5, inputs, height, width), density)
+    for instructions, path in PATHS:
+        assert_equal(network, times, instructions, path, threads=2)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_shifts_of_many_channels(wide: bool) -> None:
+    """More channels than lanes, groups, a depthwise layer."""
+    first = layer(Conv2d, "a", INPUT, (70, 6, 3, 3), padding=(1, 1))
+    deep = layer(Conv2d, "b", "a", (70, 1, 3, 3), seed=1, padding=(1, 1), groups=70)
+    grouped = layer(Conv2d, "c", "b", (140, 35, 1, 1), seed=2, groups=2)
+    last = layer(Linear, "e", "d", (11, 140 * 20), seed=3, fires=False)
+    network = shifted(chain(first, deep, grouped, Flatten(name="d", source="c"), last, shape=(6, 4, 5)))
+    network = replace(network, accumulator_bits=48) if wide else network
+    times = spikes((5, 6, 4, 5), 0.6)
     for instructions, path in PATHS:
         assert_equal(network, times, instructions, path, threads=2)
 

@@ -45,6 +45,7 @@ def synaptic(**changes: Any) -> dict[str, Any]:
         "residuals": [],
         "parts": [],
         "partial": False,
+        "shifts": VALUES[:0],
     } | changes
 
 
@@ -102,6 +103,10 @@ def test_engines(changes: dict[str, Any], text: str) -> None:
         ({"spike_values": VALUES[:255]}, "entries of spike_values must be 256, not 255"),
         ({"spike_values": VALUES + 1}, "spike_values of silence must be 0, not 1"),
         ({"identity": VALUES[:255]}, "entries of identity must be 256, not 255"),
+        ({"shifts": VALUES[:3]}, "entries of shifts must be 4, not 3"),
+        ({"shifts": VALUES[:4] + 8}, r"shifts must be in 0\.\.7, not 8"),
+        ({"shifts": VALUES[:4] - 1}, r"shifts must be in 0\.\.7, not -1"),
+        ({"shifts": VALUES[:4], "fires": False, "thresholds": VALUES[:0]}, "entries of shifts must be 0, not 4"),
         ({"residuals": [0]}, "residuals must be activations of out_shape, not 0"),
         ({"residuals": [-1]}, "residuals must be activations of out_shape, not -1"),
         ({"residuals": [1]}, "residuals must be activations of out_shape, not 1"),

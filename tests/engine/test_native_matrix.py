@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.narrow import CODE, chain, layer, random_chain, rare, spikes
+from engine.networks import shifted
 from firstspike.arith import LogWeights
 from firstspike.engine import ReferenceEngine
 from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, load, save
@@ -54,6 +55,20 @@ def test_convolutions(case: tuple, n: int) -> None:
     network = chain(first, same, Flatten(name="c", source="b"), last, shape=(inputs, height, width))
     for threads in (1, 3):
         assert_equal(network, spikes(n, (inputs, height, width)), matrices=3, threads=threads)
+
+
+@pytest.mark.parametrize("n", [1, 16, 35])
+def test_shifts(n: int) -> None:
+    """Spikes straight from sums, with half a tile of columns; through membranes, behind a part; a depthwise layer between."""
+    first = layer(Conv2d, "a", INPUT, (80, 64, 1, 1), seed=n)
+    deep = layer(Conv2d, "b", "a", (80, 1, 3, 3), seed=2, padding=(1, 1), groups=80)
+    part = replace(layer(Conv2d, "p", INPUT, (80, 64, 1, 1), seed=4, fires=False), bias=np.zeros(80, np.int64))
+    sums = replace(layer(Conv2d, "c", "b", (80, 80, 1, 1), seed=3), parts=(part,))
+    last = layer(Linear, "e", "d", (11, 80 * 25), seed=5, fires=False)
+    network = shifted(chain(first, deep, sums, Flatten(name="d", source="c"), last, shape=(64, 5, 5)))
+    assert all(any(one.shifts) for one in network.synaptic[:-1])
+    for threads in (1, 2):
+        assert_equal(network, spikes(n, (64, 5, 5)), matrices=4, threads=threads)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0002, 0.002])
@@ -110,10 +125,12 @@ def test_layers_that_feed_the_next(n: int, height: int, width: int) -> None:
         assert_equal(network, spikes(n, shape, planes=True), matrices=6, threads=threads)
 
 
+@pytest.mark.parametrize("shifts", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_random_chains(seed: int) -> None:
+def test_random_chains(seed: int, shifts: bool) -> None:
     rng = np.random.default_rng(seed)
     network, n = random_chain(rng), int(rng.integers(1, 40))
+    network = shifted(network, seed) if shifts else network
     times = spikes(n, network.input_shape, planes=network.code.planes)
     expected = ReferenceEngine(network).layers(times)
     for threads in (1, 2):

@@ -137,6 +137,7 @@ class CudaEngine:
             bias=tensors["bias"],
             extra=out if extra is None else extra.contiguous(),
             thresholds=tensors["thresholds"],
+            shifts=tensors["shifts"],
             out=out,
             positions=positions,
             height=before[1],
@@ -161,6 +162,7 @@ class CudaEngine:
             CODES=1 << network.weights.bits,
             ACCUMULATOR_BITS=network.accumulator_bits,
             FIRES=layer.fires,
+            SHIFTED=any(layer.shifts),
             EXTRA=extra is not None,
             SILENT=NO_SPIKE,
             BLOCK_M=block_m,
@@ -170,7 +172,7 @@ class CudaEngine:
         return out
 
     def _load(self, owner: Synaptic, layer: Synaptic) -> dict[str, Tensor]:
-        """Device tensors of a connection: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, identity."""
+        """Device tensors of a connection: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, shifts, identity."""
         network = self.network
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         inputs = layer.weight_shape[1]
@@ -183,6 +185,7 @@ class CudaEngine:
             "codes": codes.transpose(0, 3, 2, 1),
             "bias": layer.bias,
             "thresholds": thresholds,
+            "shifts": layer.channel_shifts,
             "identity": identity,
         }
         tensors = {name: torch.tensor(np.ascontiguousarray(a), device=self.device) for name, a in arrays.items()}
@@ -232,6 +235,7 @@ def integrate(  # type: ignore[no-untyped-def]
     bias,
     extra,
     thresholds,
+    shifts,
     out,
     positions,
     height,
@@ -256,6 +260,7 @@ def integrate(  # type: ignore[no-untyped-def]
     CODES: tl.constexpr,
     ACCUMULATOR_BITS: tl.constexpr,
     FIRES: tl.constexpr,
+    SHIFTED: tl.constexpr,
     EXTRA: tl.constexpr,
     SILENT: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -272,6 +277,7 @@ def integrate(  # type: ignore[no-untyped-def]
         spike_limbs, weight_limbs: tables from spike time and code to limbs of 7 bits, see `CudaEngine._limbs`.
         bias, extra: added to the membranes, int64; ``extra`` by position and output, with ``EXTRA``.
         thresholds: int64 ``[T]``, with ``FIRES``.
+        shifts: of each output's membranes to the right before they fire, int64, with ``SHIFTED``.
         out: spike times, or logits without ``FIRES``, ``[image, row, column, output]``.
         positions: output pixels of all images.
     """
@@ -310,6 +316,8 @@ def integrate(  # type: ignore[no-untyped-def]
     if EXTRA:
         u += tl.load(extra + at, mask=valid, other=0).to(SUM)
     u = (u << (BITS - ACCUMULATOR_BITS)) >> (BITS - ACCUMULATOR_BITS)
+    if SHIFTED:
+        u = u >> tl.load(shifts + channel, mask=inside_n, other=0).to(SUM)[None, :]
     if FIRES:  # the number of thresholds above u: the first that u reaches
         t = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32)
         for step in range(T):

@@ -152,6 +152,7 @@ class NativeEngine:
             residuals=[self._numbers[name] for name in layer.residuals],
             parts=[self._numbers[part.name] for part in layer.parts],
             partial=is_part,
+            shifts=layer.channel_shifts[: layer.outputs if any(layer.shifts) else 0],
         )
         number, size = len(self._numbers) - 1, packed_size(layer.weight_count, network.weights.bits)
         if owned:

@@ -127,9 +127,9 @@ private:
         std::vector<int> parts;
         for (int more = data_.PickValueInArray({0, 0, 0, 1, 2}); more > 0; --more) {
             parts.push_back(static_cast<int>(shapes_.size()));
-            add_connection({source, in, out, g, groups, false, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, {}, true}, fan_in);
+            add_connection({source, in, out, g, groups, false, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, {}, true, {}}, fan_in);
         }
-        add_connection({source, in, out, g, groups, !readout, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, parts, false}, fan_in);
+        add_connection({source, in, out, g, groups, !readout, 0, nullptr, 0, {}, {}, {}, {}, {}, {}, parts, false, {}}, fan_in);
     }
 
     void add_connection(SynapticSpec spec, int64_t fan_in) {
@@ -196,6 +196,9 @@ private:
             const int residual = number();
             if (wild_ || plain::same(shapes_[residual], spec.out)) spec.residuals.push_back(residual);
         }
+        if (!(wild_ || spec.fires) || random() % 4 != 0) return;  // from `random`: kept inputs stay what they are
+        for (int64_t i = wild_ ? random() % 40 : spec.out.channels; i > 0; --i)
+            spec.shifts.push_back(static_cast<int64_t>(random() % 8) - (wild_ && random() % 64 == 0));
     }
 
     bool too_much(const Shape& out, int64_t each) const {

@@ -124,7 +124,7 @@ private:
                 return;
             }
             for (int t = common_.T - 1; t >= 0; --t)
-                if (membrane >= spec.thresholds[t]) values.back()[at] = static_cast<uint8_t>(t);
+                if (membrane >> (spec.shifts.empty() ? 0 : spec.shifts[c]) >= spec.thresholds[t]) values.back()[at] = static_cast<uint8_t>(t);
         });
     }
 
