@@ -172,7 +172,7 @@ class CudaEngine:
         return out
 
     def _load(self, owner: Synaptic, layer: Synaptic) -> dict[str, Tensor]:
-        """Device tensors of a connection: codes ``[group, tap, input, output]``, limbs of weights, bias, thresholds, shifts, identity."""
+        """Device tensors of a connection: codes ``[group, tap, input, output]``, limbs, and what `integrate` reads besides."""
         network = self.network
         groups = layer.groups if isinstance(layer, Conv2d) else 1
         inputs = layer.weight_shape[1]
