@@ -7,6 +7,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "matrix_rows.hpp"
 #include "threads.hpp"
 
 namespace firstspike {
@@ -15,7 +16,6 @@ namespace {
 
 constexpr int64_t group_images = 32;          // images in flight per thread
 constexpr int64_t group_bytes = 64ll << 20;   // or as many as have activations of this size
-constexpr int most_maps = 16;                 // blocks of sums whose greatest count, where a pool follows
 
 void to_channels_last(const uint8_t* in, Shape shape, uint8_t* out) {
     const int pixels = shape.pixels();
@@ -79,6 +79,7 @@ Step Engine::plan(SynapticSpec spec, Watch& watch) const {
     for (int part : spec.parts)
         if (part < 1 || part > static_cast<int>(steps_.size()) || !same(activation(part), spec.out) || !is_partial(part))
             throw std::invalid_argument("parts must be sums of out_shape, not " + std::to_string(part));
+    for (int part : spec.parts) spec.part_reach.push_back(&steps_[part - 1].reach);
     if (spec.partial && (spec.fires || !spec.residuals.empty() || !spec.parts.empty()))
         throw std::invalid_argument("a part must neither fire nor add others");
     return plan_synaptic(common_, std::move(spec), path_, watch);
@@ -163,115 +164,62 @@ int64_t Engine::weight_bytes() const {
 
 // ---- running
 
-Engine::Schedule Engine::schedule() const {
-    const int steps = static_cast<int>(steps_.size());
-    std::vector<int> last(steps + 1, 0), readers(steps + 1, 0);
-    for (int s = 0; s < steps; ++s) {
-        const auto read = [&](int number) { last[number] = s, ++readers[number]; };
-        last[s + 1] = s;
-        if (steps_[s].sources.empty()) read(steps_[s].source);
-        for (int source : steps_[s].sources) read(source);
-        for (int part : steps_[s].parts) read(part);
-        for (int residual : steps_[s].residuals) read(residual);
-    }
-    Schedule schedule{std::vector<std::vector<int>>(steps), 0, {}};
-    for (int s = 0; s < steps; ++s) schedule.links.push_back(link(s, readers));
-    for (int number = 0; number <= steps; ++number) schedule.done[last[number]].push_back(number);
-    int64_t live = input_.size();
-    for (int s = 0; s < steps; ++s) {
-        live += steps_[s].activation_bytes();
-        schedule.live_bytes = std::max(schedule.live_bytes, live);
-        for (int number : schedule.done[s]) live -= number == 0 ? input_.size() : steps_[number - 1].activation_bytes();
-    }
-    return schedule;
-}
-
-// Readers: how often each activation is read.
-Engine::Link Engine::link(int number, const std::vector<int>& readers) const {
-    const Step& step = steps_[number];
-    if (step.kind != Step::Kind::matrix || !step.matrix.direct || !(step.matrix.by_tap || step.matrix.strips)) return {};
-    Link link;
-    for (int to = number + 1; to < static_cast<int>(steps_.size()); ++to) {
-        const Step& reader = steps_[to];
-        const Geometry& g = reader.geometry;
-        if (reader.source != to || readers[to] != 1) return {};
-        if (reader.kind == Step::Kind::matrix) {
-            link.to = to;
-            const bool fits = reader.matrix.by_tap && (reader.groups == 1 || reader.group_inputs() % tile_depth == 0);
-            return fits ? link : Link{};
-        }
-        const bool parted = g.stride_h == g.kernel_h && g.stride_w == g.kernel_w && g.pad_h == 0 && g.pad_w == 0;
-        if (reader.kind == Step::Kind::pool && link.pool < 0 && step.matrix.by_tap && parted && g.kernel_h * g.kernel_w <= most_maps)
-            link.pool = to;
-        else if (reader.kind != Step::Kind::flatten || reader.in.pixels() != 1)
-            return {};
-    }
-    return {};
-}
-
 void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces, int threads,
                  Watch& watch) const {
     check_complete();
     if (n == 0) return;
-    const Schedule schedule = this->schedule();
-    const int64_t images = std::clamp<int64_t>(group_bytes / schedule.live_bytes, 1, group_images);
+    const Schedule plain = make_schedule(steps_, input_, false), tiled = make_schedule(steps_, input_, traces.empty());
+    const int64_t live_bytes = std::max(plain.live_bytes, tiled.live_bytes);
+    const int64_t images = std::clamp<int64_t>(group_bytes / live_bytes, 1, group_images);
+    const auto group = [&](int64_t first, int64_t count, Team& team) {
+        run_group(times, first, count, logits, traces, count >= tile_rows ? tiled : plain, team);
+    };
     std::vector<Workspace> spaces = workspaces_.take(threads, static_cast<int>(steps_.size()) + 1, watch);
     // few images, or large ones, or just one block of rows: all threads share the work of each layer
     const bool matrices = std::any_of(steps_.begin(), steps_.end(), [](const Step& s) { return s.kind == Step::Kind::matrix; });
     if (n < 2 * threads || images == 1 || (matrices && n <= block_rows)) {
         Team team(threads, spaces.data());
         for (int64_t first = 0; first < n; first += images)
-            run_group(times, first, std::min(images, n - first), logits, traces, schedule, team);
+            group(first, std::min(images, n - first), team);
     } else {
         const int64_t rounds = (n + images * threads - 1) / (images * threads), groups = rounds * threads;
-        const auto group = [&](int64_t number, int worker) {
+        const auto turn = [&](int64_t number, int worker) {
             Team team(1, &spaces[worker]);
             const int64_t first = n * number / groups, last = n * (number + 1) / groups;
-            if (last > first) run_group(times, first, last - first, logits, traces, schedule, team);
+            if (last > first) group(first, last - first, team);
         };
-        parallel(threads, groups, group, watch);
+        parallel(threads, groups, turn, watch);
     }
     workspaces_.give_back(std::move(spaces));
 }
 
 void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
                        const Schedule& schedule, Team& team) const {
-    auto& activations = team.home().activations;
-    auto& spare = team.home().spare;  // has room for all activations
-    const auto take = [&](int number, int64_t size) {
-        if (!spare.empty()) {
-            activations[number] = std::move(spare.back());
-            spare.pop_back();
-        }
-        return activations[number].get(size);
-    };
-    uint8_t* input = take(0, n * input_.size());
+    Workspace& home = team.home();
+    home.clear();
+    uint8_t* input = home.take(home.activations[0], n * input_.size());
     team.parallel(n, [&](int64_t i, Workspace&) {
         to_channels_last(times + (first + i) * input_.size(), input_, input + i * input_.size());
     }, n * input_.size());
-    const bool links = n >= tile_rows && traces.empty();
-    int next = -1;  // a matrix whose tiles are filled
     const int steps = static_cast<int>(steps_.size());
     for (int s = 0; s < steps; ++s) {
+        if (schedule.passed[s]) continue;
         const Step& step = steps_[s];
-        const Link link = links ? schedule.links[s] : Link{};
-        const bool readout = s + 1 == steps, passed = s < next;
-        const uint8_t* out = readout || passed || link.to >= 0 ? nullptr : take(s + 1, n * step.activation_bytes());
+        const bool readout = s + 1 == steps;
+        const int to = schedule.flows[s].to;
+        const Shape& shape = steps_[to - 1].out;
+        if (!readout && schedule.forms[to].times) home.take(home.activations[to], n * steps_[to - 1].activation_bytes());
+        if (!readout && schedule.forms[to].tiles) home.take(home.tiles[to], ImageTiles(shape, n).bytes(shape.pixels()));
         int64_t* own_logits = readout ? logits + first * step.out.size() : nullptr;
         if (step.kind == Step::Kind::matrix)
-            run_matrix(step, n, own_logits, team, s + 1, link, s == next);
-        else if (!passed)
+            run_matrix(s, n, own_logits, team, schedule);
+        else
             run_step(step, n, own_logits, team, s + 1);
-        if (link.to >= 0) {
-            next = link.to;
-            std::swap(team.home().values, team.home().next);
-        }
         if (!traces.empty() && !readout && !step.partial)
             team.parallel(n, [&](int64_t i, Workspace&) {
-                to_channels_first(out + i * step.out.size(), step.out, traces[s] + (first + i) * step.out.size());
+                to_channels_first(home.activations[to].data() + i * step.out.size(), step.out, traces[s] + (first + i) * step.out.size());
             });
-        for (int number : schedule.done[s])
-            if (activations[number].data() != nullptr) spare.push_back(std::move(activations[number]));
+        for (int number : schedule.done[s]) home.give_back(number);
     }
 }
 

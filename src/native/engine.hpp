@@ -5,7 +5,7 @@
 #include <deque>
 #include <vector>
 
-#include "plan.hpp"
+#include "schedule.hpp"
 #include "workspace.hpp"
 
 namespace firstspike {
@@ -44,33 +44,17 @@ public:
     int64_t weight_bytes() const;
 
 private:
-    // A matrix whose spikes go straight into the tiles of the matrix `to`: steps between do nothing, the pool is done on the way.
-    struct Link {
-        int to = -1, pool = -1;
-    };
-
-    // Which activations each step is the last to read (or to write), and the most bytes of them at once, of one image; and
-    // the links of matrices whose rows are images.
-    struct Schedule {
-        std::vector<std::vector<int>> done;
-        int64_t live_bytes;
-        std::vector<Link> links;
-    };
-
     void check_source(int source, const Shape& in) const;
     bool is_partial(int number) const { return number > 0 && steps_[number - 1].partial; }
     void run_channels(const Step& step, int64_t n, Team& team, int output) const;  // channelwise.cpp
     void run_shuffle(const Step& step, int64_t n, Team& team, int output) const;   // channelwise.cpp
     Shape activation(int number) const { return number == 0 ? input_ : steps_[number - 1].out; }
-    Schedule schedule() const;
     void run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* logits, const std::vector<uint8_t*>& traces,
                    const Schedule& schedule, Team& team) const;
-    Link link(int number, const std::vector<int>& readers) const;
     void run_step(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;
     void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;   // synaptic.cpp
     class MatrixSpikes;
-    void run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output, const Link& link,
-                    bool ready) const;  // matrix.cpp
+    void run_matrix(int number, int64_t n, int64_t* logits, Team& team, const Schedule& schedule) const;  // matrix.cpp
     template <class Rows>
     void run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, uint8_t* out) const;
     void run_strips(const MatrixCall& call, int64_t* logits, Team& team, uint8_t* out) const;

@@ -13,34 +13,63 @@ constexpr int64_t kept_weights = 512 << 10, kept_inputs = 256 << 10;  // of the 
 
 }  // namespace
 
-// Where the spikes of a layer that is a matrix go: as times into its activation, or as values into the next one's tiles.
+// Blocks of sums of a layer that become spikes, as times, as values in tiles, or as both.
 class Engine::MatrixSpikes {
 public:
-    MatrixSpikes(const MatrixCall& call, uint8_t* out) : call_(call), out_(out), tiles_(call.next ? *call.next : call.step, call.n) {
-        const MatrixPlan& plan = call.plan();
-        std::copy_n(plan.octaves.times, 64, bytes_);
-        if (call.next == nullptr) return;
-        for (uint8_t& byte : bytes_) byte = call.next->matrix.values.byte[byte];
-        out_ = call.home.next.get(call.next->in.pixels() * tiles_.pixel_bytes());
+    explicit MatrixSpikes(const MatrixCall& call)
+        : call_(call), form_(call.schedule.forms[call.to]), tiles_(call.out, call.n),
+          times_(form_.times ? call.home.activations[call.to].data() : nullptr),
+          values_(form_.tiles ? call.home.tiles[call.to].data() : nullptr) {
+        const OctaveTable& octaves = call.plan().octaves;
+        for (int i = 0; form_.tiles && i < 64; ++i) bytes_[i] = form_.values->byte[octaves.times[i]];
+        for (int residual : call.step.residuals) in_tiles_.push_back(adds_tiles(call.step, call.schedule.forms[residual]));
     }
 
     void operator()(const Columns& columns, const MatrixBlock& block, bool by_image, int maps, const int32_t* sums) const {
-        const Shape& shape = call_.step.out;
-        int64_t at = (block.image * shape.pixels() + block.pixel) * shape.channels + columns.channel;
-        int64_t pitch = by_image ? shape.size() : shape.channels;
-        if (call_.next != nullptr) {
-            at = tiles_.at(block.pixel, block.image, columns.channel);
-            pitch = by_image ? tile_depth : tiles_.pixel_bytes();
-        }
+        const Place place = this->place(columns, block, by_image);
+        MatrixAddend addends[most_addends];
+        const int added = list(place, addends);
         const int32_t* shifts = call_.step.shifts.empty() ? nullptr : columns.shifts;
-        call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, shifts, call_.plan().octaves.start, bytes_, out_ + at, pitch});
+        const OctaveTable& octaves = call_.plan().octaves;
+        call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, shifts, octaves.start, addends, added,
+                      {times_ == nullptr ? nullptr : times_ + place.at, place.pitch, octaves.times},
+                      {values_ == nullptr ? nullptr : values_ + place.in_tiles, place.tile_pitch, bytes_}});
     }
 
 private:
+    // Of a block's first row, and the bytes from row to row: in an activation of one byte each, and in tiles.
+    struct Place {
+        int64_t at, pitch, in_tiles, tile_pitch;
+    };
+
+    Place place(const Columns& columns, const MatrixBlock& block, bool by_image) const {
+        const Shape& shape = call_.out;
+        return {(block.image * shape.pixels() + block.pixel) * shape.channels + columns.channel,
+                by_image ? shape.size() : shape.channels, tiles_.at(block.pixel, block.image, columns.channel), tile_depth};
+    }
+
+    int list(const Place& place, MatrixAddend* addends) const {
+        using Kind = MatrixAddend::Kind;
+        const MatrixResiduals& residuals = call_.plan().residuals;
+        int count = 0;
+        for (size_t i = 0; i < in_tiles_.size(); ++i) {
+            const int from = call_.step.residuals[i];
+            if (in_tiles_[i])
+                addends[count++] = {Kind::values, call_.home.tiles[from].data() + place.in_tiles, place.tile_pitch, nullptr, residuals.shift};
+            else
+                addends[count++] = {Kind::times, call_.home.activations[from].data() + place.at, place.pitch, residuals.first, residuals.shift};
+        }
+        for (int part : call_.step.parts)
+            addends[count++] = {Kind::sums, call_.home.activations[part].data() + 4 * place.at, 4 * place.pitch, nullptr, call_.plan().unit};
+        return count;
+    }
+
     const MatrixCall& call_;
-    uint8_t* out_;
+    const Form& form_;
     ImageTiles tiles_;
-    uint8_t bytes_[64];
+    uint8_t *times_, *values_;
+    std::vector<bool> in_tiles_;  // by residual
+    uint8_t bytes_[64] = {};
 };
 
 // Rows of a block that need their membranes: parts and residuals are added, or it is the read-out.
@@ -57,7 +86,7 @@ void Engine::finish_rows(const MatrixCall& call, const Columns& columns, const M
 template <class Rows>
 void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, uint8_t* out) const {
     const MatrixPlan& plan = call.plan();
-    const MatrixSpikes spikes(call, out);
+    const MatrixSpikes spikes(call);
     const auto finish_block = [&](const Columns& columns, const MatrixBlock& block, int32_t* sums) {
         if (plan.direct) return spikes(columns, block, Rows::by_image, rows.maps(), sums);
         finish_rows(call, columns, block, Rows::by_image, sums, logits, out);
@@ -110,7 +139,7 @@ void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logit
 
 void Engine::run_strips(const MatrixCall& call, int64_t* logits, Team& team, uint8_t* out) const {
     const MatrixPlan& plan = call.plan();
-    const MatrixSpikes spikes(call, out);
+    const MatrixSpikes spikes(call);
     const Strips strips(call, team);
     const int pairs = (plan.column_tiles + 1) / 2, width = call.step.geometry.out_width;
     const int64_t bytes = Columns::bytes(plan, plan.row_tiles);
@@ -148,10 +177,12 @@ void Engine::run_strips(const MatrixCall& call, int64_t* logits, Team& team, uin
     });
 }
 
-void Engine::run_matrix(const Step& step, int64_t n, int64_t* logits, Team& team, int output, const Link& link, bool ready) const {
-    const MatrixCall call{step, n, team.home(), *matrix_kernels(common_.isa), link.to < 0 ? nullptr : &steps_[link.to],
-                          link.pool < 0 ? nullptr : &steps_[link.pool], ready};
-    uint8_t* out = logits != nullptr ? nullptr : team.home().activations[output].data();
+void Engine::run_matrix(int number, int64_t n, int64_t* logits, Team& team, const Schedule& schedule) const {
+    const Step& step = steps_[number];
+    const Flow& flow = schedule.flows[number];
+    const MatrixCall call{step, n, team.home(), *matrix_kernels(common_.isa), schedule, flow.to, steps_[flow.to - 1].out,
+                          flow.pool < 0 ? nullptr : &steps_[flow.pool]};
+    uint8_t* out = logits != nullptr ? nullptr : team.home().activations[flow.to].data();
     if (step.matrix.strips) return run_strips(call, logits, team, out);
     if (step.matrix.by_tap && n >= tile_rows) return run_blocks(call, ImageRows(call, team), logits, team, out);
     const int64_t row_bytes = int64_t(step.matrix.row_tiles) * tile_depth * step.groups, positions = n * step.out.pixels();

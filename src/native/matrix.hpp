@@ -74,16 +74,33 @@ struct MatrixFew {
     int32_t* sums;         // [row][block_columns]
 };
 
-// A block of sums that ends in spikes, a byte for each: that of its place in an octave table.
+// What is added to each sum of a block before it fires: bytes of residual spikes, shifted to the left, or a part's 32-bit sums, shifted to
+// the right.
+struct MatrixAddend {
+    enum class Kind { values, times, sums } kind;
+    const void* from;
+    int64_t pitch;         // bytes from row to row
+    const uint8_t* bytes;  // [64] by spike time, of times; beyond 63 as 63
+    int shift;
+};
+
+// Where the spikes of a block go, a byte for each: that of its place in an octave table.
+struct MatrixOut {
+    uint8_t* to;  // or null
+    int64_t pitch;         // bytes from row to row
+    const uint8_t* bytes;  // [64]
+};
+
+// A block of sums that ends in spikes.
 struct MatrixEnd {
     const int32_t* sums;  // of `maps` blocks one behind the other: the greatest counts
     int maps, rows, columns;
-    uint32_t negated;      // bit by bit the columns that hold sums of -w x
+    uint32_t negated;       // bit by bit the columns that hold sums of -w x
     const int32_t* shifts;  // [block_columns], of each column's sums to the right; null for none
-    int32_t start;         // OctaveTable's
-    const uint8_t* bytes;  // [64]
-    uint8_t* to;
-    int64_t pitch;         // bytes from row to row
+    int32_t start;          // OctaveTable's
+    const MatrixAddend* addends;
+    int addend_count;
+    MatrixOut times, values;
 };
 
 struct MatrixKernels {

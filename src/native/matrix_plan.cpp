@@ -74,6 +74,21 @@ OctaveTable octave_table(const FireTable& fire, int shift) {
     return table;
 }
 
+// False where what residuals add does not fit bytes in units of the sums, or not the first 63 spike times.
+bool fill_residuals(const std::vector<int64_t>& identity, int unit, MatrixResiduals& residuals) {
+    int64_t all = 0;
+    for (int64_t value : identity) all |= value;
+    const auto [least, most] = std::minmax_element(identity.begin(), identity.end());
+    if (all == 0) return true;
+    const int zeros = std::countr_zero(static_cast<uint64_t>(all));
+    const bool brief = std::all_of(identity.begin() + 63, identity.end(), [](int64_t value) { return value == 0; });
+    if (!brief || *least < 0 || *most > INT32_MAX || zeros < unit || *most >> zeros > UINT8_MAX) return false;
+    residuals.shift = zeros - unit;
+    for (int i = 0; i < 256; ++i) residuals.byte[i] = static_cast<uint8_t>(identity[i] >> zeros);
+    std::copy_n(residuals.byte, 64, residuals.first);
+    return true;
+}
+
 // The code of -w for every code of w; empty where some weight has none.
 std::vector<uint8_t> negatives(const std::vector<int64_t>& weights) {
     std::vector<uint8_t> codes;
@@ -94,13 +109,19 @@ void survey(const Common& common, const SynapticSpec& spec, const std::vector<ui
     MatrixPlan& plan = step.matrix;
     const int64_t field = code_count(step) / step.out.channels, most = *std::max_element(spec.spike_values.begin(), spec.spike_values.end());
     const int64_t limit = int64_t(1) << (common.accumulator_bits - 1);
-    const int shift = std::countr_zero(plan.factor);
-    plan.direct = step.fires && step.residuals.empty() && step.parts.empty() && std::has_single_bit(plan.factor);
-    if (plan.direct) plan.octaves = octave_table(step.fire, shift);
+    plan.unit = std::countr_zero(plan.factor);
+    plan.direct = step.fires && std::has_single_bit(plan.factor) && step.residuals.size() + step.parts.size() <= most_addends;
+    plan.direct = plan.direct && (step.residuals.empty() || fill_residuals(step.identity, plan.unit, plan.residuals));
+    for (const Reach* part : spec.part_reach) plan.direct = plan.direct && !part->least.empty() && part->zeros >= plan.unit;
+    if (plan.direct) plan.octaves = octave_table(step.fire, plan.unit);
     plan.direct = plan.direct && plan.octaves.exact;
+    const auto [low, high] = std::minmax_element(step.identity.begin(), step.identity.end());
+    const auto residuals = static_cast<int64_t>(step.residuals.size());
+    step.reach.zeros = plan.unit;
     for (int channel = 0; channel < step.out.channels; ++channel) {
         watch.check(0);
         int64_t counts[64] = {}, planes_now = 0, planes_negated = 0, least = step.bias[channel], greatest = least;
+        if (least != 0) step.reach.zeros = std::min(step.reach.zeros, std::countr_zero(static_cast<uint64_t>(least)));
         for (int64_t i = 0; i < field; ++i) ++counts[get(spec.stream, channel * field + i, common.weight_bits)];
         for (size_t code = 0; code < step.weights.size(); ++code) {
             const int64_t sum = counts[code] * step.weights[code] * most;
@@ -108,11 +129,19 @@ void survey(const Common& common, const SynapticSpec& spec, const std::vector<ui
             planes_now += counts[code] * further(plan.weights, static_cast<uint8_t>(code));
             if (!negative.empty()) planes_negated += counts[code] * further(plan.weights, negative[code]);
         }
+        if (step.partial) step.reach.least.push_back(least), step.reach.greatest.push_back(greatest);
+        if (plan.direct) {
+            least += residuals * *low, greatest += residuals * *high;
+            for (const Reach* part : spec.part_reach) least += part->least[channel], greatest += part->greatest[channel];
+        }
         plan.negated.push_back(!negative.empty() && planes_negated < planes_now);
         plan.direct = plan.direct && -limit <= least && greatest < limit;
     }
+    const auto outside = [&](int64_t sum) { return sum < -limit || sum >= limit; };
+    for (const std::vector<int64_t>* sums : {&step.reach.least, &step.reach.greatest})
+        if (std::any_of(sums->begin(), sums->end(), outside)) step.reach = {};
     for (int channel = 0; channel < step.out.channels; ++channel) {
-        const int64_t start = plan.direct ? step.bias[channel] >> shift : 0;
+        const int64_t start = plan.direct ? step.bias[channel] >> plan.unit : 0;
         plan.starts.push_back(static_cast<int32_t>(plan.negated[channel] ? -start : start));
     }
 }

@@ -20,6 +20,12 @@ struct ImageTiles {
           group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(int64_t(step.groups) * group_tiles),
           across((n + rows - 1) / rows) {}
 
+    // Of an activation whose readers do not part its channels otherwise.
+    ImageTiles(const Shape& shape, int64_t n)
+        : rows(n > tile_rows ? block_rows : tile_rows), group_inputs(shape.channels),
+          group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(group_tiles), across((n + rows - 1) / rows) {}
+
+    int64_t bytes(int64_t pixels) const { return pixels * pixel_bytes(); }
     int64_t tile_bytes() const { return int64_t(rows) * tile_depth; }
     int64_t pixel_bytes() const { return across * tiles * tile_bytes(); }
     int64_t at(int64_t pixel, int64_t image, int channel) const {
@@ -42,9 +48,10 @@ struct MatrixCall {
     int64_t n;
     Workspace& home;
     const MatrixKernels& k;
-    const Step* next = nullptr;  // whose tiles take the spikes: the only reader, a matrix whose rows are images
-    const Step* pool = nullptr;  // on the way there
-    bool ready = false;          // the layer before has filled the tiles
+    const Schedule& schedule;
+    int to;            // the activation that takes the spikes
+    const Shape& out;  // its shape
+    const Step* pool;  // on the way there, or null
 
     const MatrixPlan& plan() const { return step.matrix; }
     int taps() const { return step.geometry.kernel_h * step.geometry.kernel_w; }
@@ -92,8 +99,14 @@ public:
     static constexpr bool holds_all_taps = false, by_image = true;
 
     ImageRows(const MatrixCall& call, Team& team)
-        : call_(call), tiles_(call.step, call.n), inputs_(call.ready ? call.home.values.data() : call.home.values.get(call.step.in.pixels() * tiles_.pixel_bytes())) {
-        if (call.ready) return;
+        : call_(call), tiles_(call.step, call.n) {
+        const bool shared = reads_tiles(call.step) && call.schedule.forms[call.step.source].values != nullptr;
+        Scratch<uint8_t>& tiles = shared ? call.home.tiles[call.step.source] : call.home.values;
+        if (shared && tiles.data() != nullptr) {  // a step before has filled them
+            inputs_ = tiles.data();
+            return;
+        }
+        inputs_ = shared ? call.home.take(tiles, bytes()) : tiles.get(bytes());
         team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
             for (int64_t image = 0; image < call.n; image += tiles_.rows) copy(pixel, image);
         });
@@ -102,7 +115,7 @@ public:
     int maps() const { return call_.pool == nullptr ? 1 : call_.pool->geometry.kernel_h * call_.pool->geometry.kernel_w; }
     int64_t blocks() const { return (call_.pool == nullptr ? call_.step : *call_.pool).out.pixels() * tiles_.across; }
     int64_t tile_bytes() const { return tiles_.tile_bytes(); }
-    int64_t bytes() const { return call_.step.in.pixels() * tiles_.pixel_bytes(); }
+    int64_t bytes() const { return tiles_.bytes(call_.step.in.pixels()); }
 
     MatrixBlock block(int64_t number, int group) const {
         const int64_t image = number % tiles_.across * tiles_.rows;

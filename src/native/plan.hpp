@@ -26,11 +26,26 @@ struct Common {
     int T, weight_bits, accumulator_bits;
 };
 
+// What residual spikes add to the sums of a matrix: byte << shift by the source's byte.
+struct MatrixResiduals {
+    uint8_t byte[256], first[64];  // the first of them, where the others are zero
+    int shift;
+};
+
+// The bounds of a part's sums by output channel, and of how many bits all are multiples.
+struct Reach {
+    std::vector<int64_t> least, greatest;
+    int zeros;
+};
+
+constexpr int most_addends = 4;  // residuals and parts of a matrix whose spikes come from sums
+
 // A layer whose operands fit bytes (matrix.hpp). A row of inputs is the receptive field of one output position in one group.
 struct MatrixPlan {
     bool by_tap = false;   // tiles of the row are [64 channels][tap], zeros behind the channels; else [column of taps][row][channel]
     bool strips = false;   // rows of inputs overlap in memory: matrix_strips.cpp
     bool direct = false;   // spikes come from sums without membranes
+    int unit = 0;          // if direct: sums are in units of 2^unit
     int row_tiles = 0;     // of a row
     int column_tiles = 0;  // of one group
     uint32_t factor = 1;
@@ -38,6 +53,7 @@ struct MatrixPlan {
     MatrixValues values{};
     MatrixWeights weights{};
     OctaveTable octaves{};
+    MatrixResiduals residuals{};  // if direct
     std::vector<uint8_t> negated;  // [out.channels]: the packed codes are those of -w
     std::vector<int32_t> starts;   // [out.channels], of sums: the bias in units of the sums if direct, else 0
     std::vector<uint8_t> further;  // [group][column tile][tile of the row]: planes there besides the first
@@ -75,6 +91,7 @@ struct Step {
     std::vector<int> sources;
     std::vector<std::pair<int, int>> picks;  // place in sources, channel
 
+    Reach reach;        // of a part that is a matrix
     MatrixPlan matrix;  // packed codes: [group][column tile][tile of the row][16 rows][16 columns][4 rows]
 
     // Packed codes, [group][lane block][row][lane], rows chunk after chunk; depthwise: one code a byte, [tap][channel]
@@ -110,6 +127,7 @@ struct SynapticSpec {
     std::vector<int> residuals, parts;
     bool partial;
     std::vector<int64_t> shifts;  // [out.channels] or empty
+    std::vector<const Reach*> part_reach = {};  // of the parts
 };
 
 enum class Path { automatic, event, dense };

@@ -48,17 +48,38 @@ private:
 // Memory of one thread, and its number in the call that uses it.
 struct Workspace {
     std::vector<Scratch<uint8_t>> activations;  // by number, channels last
-    std::vector<Scratch<uint8_t>> spare;        // memory of activations no longer read
+    std::vector<Scratch<uint8_t>> tiles;        // of the same, in the order of ImageTiles
+    std::vector<Scratch<uint8_t>> spare;        // memory of what is no longer read; has room for all
     Scratch<uint32_t> offsets, starts;          // spike lists, or
     Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile
     Scratch<int64_t> counts;
-    Scratch<uint8_t> values, next, rows;        // of layers that are matrices and of the one behind, with
-    Scratch<const uint8_t*> sources;            // what their rows read
+    Scratch<uint8_t> values, rows;              // of a layer that is a matrix, with
+    Scratch<const uint8_t*> sources;            // what its rows read
     Scratch<char> panel, membranes;
     Watch* watch = nullptr;
     int worker = 0;
 
     void check() const { watch->check(worker); }
+
+    // Memory for an activation or its tiles.
+    uint8_t* take(Scratch<uint8_t>& to, int64_t bytes) {
+        if (!spare.empty()) {
+            to = std::move(spare.back());
+            spare.pop_back();
+        }
+        return to.get(bytes);
+    }
+
+    // Takes back the memory of an activation.
+    void give_back(int number) {
+        for (Scratch<uint8_t>* from : {&activations[number], &tiles[number]})
+            if (from->data() != nullptr) spare.push_back(std::move(*from));
+    }
+
+    // Takes back all, also what a call that failed has left.
+    void clear() {
+        for (size_t number = 0; number < activations.size(); ++number) give_back(static_cast<int>(number));
+    }
 };
 
 // Workspaces that no call uses now. They keep their memory: the next call finds it there, and the allocator has nothing
@@ -76,7 +97,8 @@ public:
         taken.resize(count);
         for (int i = 0; i < count; ++i) {
             taken[i].activations.resize(activations);
-            taken[i].spare.reserve(activations);
+            taken[i].tiles.resize(activations);
+            taken[i].spare.reserve(2 * activations);
             taken[i].watch = &watch;
             taken[i].worker = i;
         }

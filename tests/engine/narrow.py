@@ -77,3 +77,47 @@ def random_chain(rng: np.random.Generator) -> Network:
     layers.append(layer(Linear, "h", "f", (hidden, math.prod(at)), seed=int(rng.integers(1 << 30))))
     layers.append(layer(Linear, "l", "h", (10, hidden), seed=int(rng.integers(1 << 30)), fires=False))
     return chain(*layers, shape=shape, code=replace(CODE, input="planes" if planes else "spike"))
+
+
+def random_branches(rng: np.random.Generator) -> Network:
+    """A residual network: blocks of two convolutions that add what goes by them, as it is or over a convolution of its own."""
+    width = int(rng.choice([16, 32, 50, 64, 96]))
+    shape = (int(rng.choice([3, 64])), int(rng.integers(4, 9)), int(rng.choice([5, 16, 19])))
+    layers: list[Layer] = [_conv(rng, "stem", INPUT, (width, shape[0], 3, 3), padding=(1, 1))]
+    at = layers[0].output_shape(shape)
+    for number in range(int(rng.integers(1, 4))):
+        source, outputs = layers[-1].name, int(rng.choice([width, width, 70, 128]))
+        stride = (2, 1) if rng.random() < 0.4 else (1, 1)
+        layers.append(_conv(rng, f"a{number}", source, (outputs, at[0], 3, 3), padding=(1, 1), stride=stride))
+        groups = 2 if rng.random() < 0.3 else 1
+        second = (outputs, outputs // groups, 3, 3)
+        past: dict[str, object] = {"residuals": (source,) * int(rng.integers(1, 3))}
+        if stride != (1, 1) or outputs != at[0]:
+            part = _conv(rng, f"p{number}", source, (outputs, at[0], 1, 1), stride=stride, fires=False)
+            past = {"parts": (replace(part, bias=np.zeros_like(part.bias)),)}
+        before = at
+        at = layers[-1].output_shape(at)
+        made = _conv(rng, f"b{number}", f"a{number}", second, padding=(1, 1), groups=groups)
+        layers.append(replace(made, **past))
+        if before == at and number > 0 and rng.random() < 0.5:  # what is read far behind
+            layers[-1] = replace(layers[-1], residuals=(*layers[-1].residuals, layers[-3].name))
+        if rng.random() < 0.3 and min(at[1:]) > 1:
+            layers.append(MaxPool2d(name=f"m{number}", source=f"b{number}", kernel=(2, 2), stride=(2, 2)))
+            at = layers[-1].output_shape(at)
+    layers.append(Flatten(name="f", source=layers[-1].name))
+    layers.append(layer(Linear, "l", "f", (10, math.prod(at)), seed=int(rng.integers(1 << 30)), fires=False))
+    return chain(*layers, shape=shape)
+
+
+def _conv(
+    rng: np.random.Generator,
+    name: str,
+    source: str,
+    shape: tuple[int, ...],
+    *,
+    stride: tuple[int, int] = (1, 1),
+    **options: object,
+) -> Conv2d:
+    made = layer(Conv2d, name, source, shape, seed=int(rng.integers(1 << 30)), stride=stride, **options)
+    assert isinstance(made, Conv2d)
+    return rare(made, float(rng.choice([0, 0.01, 1])), rng)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.narrow import CODE, chain, layer, random_chain, rare, spikes
+from engine.narrow import CODE, chain, layer, random_branches, random_chain, rare, spikes
 from engine.networks import shifted
 from firstspike.arith import LogWeights
 from firstspike.engine import ReferenceEngine
@@ -130,7 +130,27 @@ def test_layers_that_feed_the_next(n: int, height: int, width: int) -> None:
 def test_random_chains(seed: int, shifts: bool) -> None:
     rng = np.random.default_rng(seed)
     network, n = random_chain(rng), int(rng.integers(1, 40))
-    network = shifted(network, seed) if shifts else network
+    check_random(shifted(network, seed) if shifts else network, n)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_branches(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network, n = random_branches(rng), int(rng.choice([1, 7, 16, 17, 33]))
+    check_random(shifted(network, seed) if seed % 4 == 3 else network, n)
+
+
+def test_groups_that_end_inside_a_tile() -> None:
+    """Of the outputs of 50 that a group has, the second 32 lie in two tiles of the next layer's inputs."""
+    first = layer(Conv2d, "a", INPUT, (100, 64, 1, 1), seed=1, groups=2)
+    second = layer(Conv2d, "b", "a", (100, 50, 3, 3), seed=2, padding=(1, 1), groups=2, residuals=("a",))
+    third = layer(Conv2d, "c", "b", (64, 100, 3, 3), seed=3)
+    last = layer(Linear, "l", "f", (10, 64 * 4), seed=4, fires=False)
+    check_random(chain(first, second, third, Flatten(name="f", source="c"), last, shape=(128, 4, 4)), 20)
+
+
+def check_random(network: Network, n: int) -> None:
+    """All layers, and the logits where nobody asks for the others, on one thread and on two."""
     times = spikes(n, network.input_shape, planes=network.code.planes)
     expected = ReferenceEngine(network).layers(times)
     for threads in (1, 2):
