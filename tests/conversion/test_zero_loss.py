@@ -13,7 +13,7 @@ from oracles import tables
 
 from conversion.modules import SEEDS, RandomNet, Shape, plain_networks
 from firstspike.arith import Code, LogWeights
-from firstspike.cat.layers import AveragePool, Synapses
+from firstspike.cat.layers import AveragePool, Synapses, WeightScale
 from firstspike.cat.prepare import UnsupportedError, prepare
 from firstspike.cat.prepared import Prepared
 from firstspike.conversion import ConversionError, lower
@@ -38,11 +38,11 @@ def images(shape: Shape, code: Code, seed: int, style: str) -> np.ndarray:
 
 
 def converted(
-    net: RandomNet, x: np.ndarray, formats: tuple[Code, LogWeights], bits: int
+    net: RandomNet, x: np.ndarray, formats: tuple[Code, LogWeights], bits: int, way: WeightScale = "layer"
 ) -> tuple[Prepared, SpikingNetwork]:
     """The prepared network in its last stage and the integer one; the example is another than what is tested."""
     try:
-        prepared = prepare(net, example=x, code=formats[0], weights=formats[1], accumulator_bits=bits)
+        prepared = prepare(net, example=x, code=formats[0], weights=formats[1], accumulator_bits=bits, weight_scale=way)
     except UnsupportedError as error:
         if "input planes must be read by" not in str(error):
             raise
@@ -69,14 +69,27 @@ def times_of(values: torch.Tensor, code: Code, *, planes: bool = False) -> np.nd
 
 
 @settings(SLOW, max_examples=200)
-@given(plain_networks(), FORMATS, st.sampled_from([32, 48]), SEEDS, st.sampled_from(["any", "bytes", "ties"]))
+@given(
+    plain_networks(),
+    FORMATS,
+    st.sampled_from([32, 48]),
+    SEEDS,
+    st.sampled_from(["any", "bytes", "ties"]),
+    st.sampled_from(["layer", "channel"]),
+)
 def test_torch_integers_and_oracle_agree_in_every_neuron(
-    drawn: tuple[RandomNet, Shape], formats: tuple[Code, LogWeights], bits: int, seed: int, style: str
+    drawn: tuple[RandomNet, Shape],
+    formats: tuple[Code, LogWeights],
+    bits: int,
+    seed: int,
+    style: str,
+    way: WeightScale,
 ) -> None:
     net, shape = drawn
     x = images(shape, formats[0], seed, style)
-    prepared, snn = converted(net, x, formats, bits)
+    prepared, snn = converted(net, x, formats, bits, way)
     network = snn.network
+    event(f"shifts: {any(any(layer.shifts) for layer in network.synaptic)}")
     with torch.no_grad():
         expected = prepared.double().eval().spike_values(torch.from_numpy(x).double())
     trace = snn.trace(x)

@@ -73,7 +73,7 @@ def networks(
     max_layers: int = 5,
     residuals: bool = True,
     sources: bool = True,
-    shifts: bool = False,
+    shifts: bool = True,
     size: int = 6,
 ) -> Network:
     """A network of up to ``max_layers`` layers and a read-out, on inputs of up to 3 x ``size`` x ``size``.

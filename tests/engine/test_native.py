@@ -46,7 +46,7 @@ def test_random_networks(instructions: str, path: str) -> None:
     @settings(SLOW, max_examples=60)
     @given(data=st.data(), threads=st.integers(1, 3))
     def check(data: st.DataObject, threads: int) -> None:
-        network = data.draw(networks(size=8, shifts=True))
+        network = data.draw(networks(size=8))
         assert_equal(network, data.draw(spike_times(network, max_images=7)), instructions, path, threads)
 
     check()

@@ -21,7 +21,7 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @settings(SLOW, max_examples=250)
 @given(data=st.data())
 def test_every_layer_equals_the_oracle(data: st.DataObject) -> None:
-    network = data.draw(networks(shifts=True))
+    network = data.draw(networks())
     times = data.draw(spike_times(network))
     engine = ReferenceEngine(network)
     outputs = engine.layers(times)
@@ -56,7 +56,7 @@ def test_every_layer_equals_the_oracle(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_integers_are_the_real_network(data: st.DataObject) -> None:
     """From pixels to logits in fractions, without membranes in integers: the same spikes, the same logits times 2^G."""
-    network = data.draw(networks(max_layers=3, size=5, shifts=True))
+    network = data.draw(networks(max_layers=3, size=5))
     images = data.draw(pixels(network, max_images=2))
     outputs = ReferenceEngine(network).layers(encode(images, network.code))
     last = network.layers[-1]
@@ -70,7 +70,7 @@ def test_integers_are_the_real_network(data: st.DataObject) -> None:
 
 
 @settings(SLOW, max_examples=120)
-@given(network=networks(shifts=True))
+@given(network=networks())
 def test_bounds_shapes_and_thresholds_equal_the_oracle(network: Network) -> None:
     written = plain(network)
     bits = oracle.plane_maps(written)

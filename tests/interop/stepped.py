@@ -39,7 +39,7 @@ def few_spike(network: Network, times: np.ndarray) -> tuple[dict[str, np.ndarray
     for layer in network.layers:
         if isinstance(layer, Synaptic):
             x = _weighted(network, layer)(x)
-            bias = np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer))
+            bias = layer.bias.astype(np.float64) / 2.0 ** (network.exponent(layer) + layer.channel_shifts)
             x[0] += torch.from_numpy(bias).reshape(-1, *[1] * (x.dim() - 3))  # once, not in every step
             if layer.fires:
                 x = neuron.FewSpikeNode(table, step_mode="m").double()(x)
@@ -57,6 +57,7 @@ def few_spike(network: Network, times: np.ndarray) -> tuple[dict[str, np.ndarray
 
 def _weighted(network: Network, layer: Synaptic) -> nn.Module:
     weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
+    weight = weight / 2.0 ** torch.from_numpy(layer.channel_shifts).reshape(-1, *[1] * (weight.dim() - 1))
     made: Any
     if isinstance(layer, Conv2d):
         made = sj_layer.Conv2d(

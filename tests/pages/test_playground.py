@@ -96,7 +96,7 @@ class Drawn:
 
 
 @settings(
-    max_examples=60,
+    max_examples=90,
     database=None,
     derandomize=True,
     phases=[Phase.generate],
@@ -123,6 +123,7 @@ def test_networks_of_every_kind_are_bit_exact(tmp_path: Path) -> None:
     assert any(network.accumulator_bits <= 32 for network, _ in drawn)
     assert any(layer.parts for network, _ in drawn for layer in network.synaptic)
     assert any(layer.residuals for network, _ in drawn for layer in network.synaptic)
+    assert any(any(layer.shifts) for network, _ in drawn for layer in network.synaptic)
     connections = [one for network, _ in drawn for one in network.connections]
     assert any(getattr(one, "dilation", (1, 1)) != (1, 1) for one in connections)
     found = in_browser(tmp_path, [(payload(network), stored) for network, stored in drawn])

@@ -66,7 +66,7 @@ def test_a_fingerprint_is_that_of_the_file_without_notes(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("_no_sync")
 @settings(SHARED_FOLDER, max_examples=150)
-@given(network=networks(shifts=True))
+@given(network=networks())
 def test_round_trip(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(network, path)
@@ -207,7 +207,7 @@ def documented_reader() -> Any:
 
 @pytest.mark.usefixtures("_no_sync")
 @settings(SHARED_FOLDER, max_examples=60)
-@given(network=networks(shifts=True))
+@given(network=networks())
 def test_the_reader_on_the_page(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save(network, path, notes={"note": "ü"})

@@ -118,7 +118,7 @@ def test_a_linear_layer_of_a_larger_image_reads_the_average_of_each_channel(reci
         found = network.eval().spike_values(images.double())
     features = nn.functional.max_pool2d(found["conv2_2"], 2)
     assert features.shape[2:] == (2, 2)
-    weight, bias = real_weights(layer, known)
+    weight, bias = real_weights(layer, layer, known)
     expected = (features.mean(dim=(2, 3)) @ weight.T + bias).clamp(0, 1)
     assert float((expected > 0).double().mean()) > 0.1
     torch.testing.assert_close(found["linear1"], expected)
@@ -226,6 +226,23 @@ def test_a_run_starts_there_and_resumes_without(
     assert resumed.metrics == whole.metrics
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_a_run_says_which_layers_start_afresh(
+    recipe: Recipe, digits: SpikingNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = replace(recipe, training=replace(recipe.training, epochs=2))
+    short = replace(short, stages=replace(short.stages, clip=0, input=0, ttfs=0, quantised=None))
+    fit(short, out=tmp_path / "a", initial=digits.network, accelerator="cpu", stop_after=1)
+    assert "initial network:" not in capsys.readouterr().out
+    wider = replace(short, network=replace(short.network, hidden=(*short.network.hidden[:-1], 40)))
+    fit(wider, out=tmp_path / "b", initial=digits.network, accelerator="cpu", stop_after=1)
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "initial network:" in line]
+    names = list(dict(build_network(wider, shape=(1, 8, 8), classes=10).synapses()))
+    assert told.startswith(f"initial network: 2 of {len(names)} layers with weights agree with none of its")
+    assert told.endswith(f": {', '.join(names[-2:])}")
+    fit(wider, out=tmp_path / "b", initial=digits.network, accelerator="cpu")  # from the checkpoint
+    assert "initial network:" not in capsys.readouterr().out
 
 
 def test_frozen_layers_keep_their_weights_and_the_others_learn(

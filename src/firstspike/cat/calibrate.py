@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -108,7 +109,12 @@ def calibrate(
         prepared.set_stage("quantised")
         walk = _Walk(prepared, reference, images, scales)
         found = tuple(walk.run(progress, correct=correct, search=search, compensate=compensate))
-        prepared.set_stage("quantised", scales=walk.weight_scales)
+        layers = dict(prepared.synapses())
+        prepared.set_stage(
+            "quantised",
+            scales={name: int(layer.scale) for name, layer in layers.items()},
+            shifts={name: layer.shifts.tolist() for name, layer in layers.items() if layer.shifts is not None},
+        )
         return found
 
 
@@ -161,7 +167,6 @@ class _Walk:
         self.ours = {INPUT: prepared.encode(images, "quantised")}
         self.theirs = {INPUT: reference.encode(images, "relu")}
         self.octaves = prepared.merged_octaves()
-        self.weight_scales = {name: int(layer.scale) for name, layer in prepared.synapses()}
 
     def run(
         self, progress: Callable[[Sequence[Step]], Iterator[Step]], *, correct: bool, search: bool, compensate: bool
@@ -200,9 +205,12 @@ class _Walk:
         }
         few = slice(None, None, max(1, len(target) // SEARCHED_IMAGES))
         values, target = {name: self.ours[name][few] for name in step.reads}, target[few]
+        if layer.shifts is not None:
+            self._search_shifts(step, layer, target, values)
+            return
         chosen, best, least = int(layer.scale), int(layer.scale), math.inf
         for scale in range(max(-256, chosen - NEARBY_SCALES), min(256, chosen + NEARBY_SCALES) + 1):
-            if not layer.fits(scale, **room):
+            if not bool(layer.room(scale, **room).all()):
                 continue
             layer.scale.fill_(scale)
             rest = target - self.prepared.compute(step, values, "quantised")
@@ -210,7 +218,28 @@ class _Walk:
             if error < least:
                 best, least = scale, error
         layer.scale.fill_(best)
-        self.weight_scales[step.name] = best
+
+    def _search_shifts(self, step: Step, layer: Synapses, target: Tensor, values: dict[str, Tensor]) -> None:
+        """The same with a shift for each channel; ``values`` are those that the step reads.
+
+        At scale ``k`` with shift ``s`` a channel computes what it does at ``k + rho s``: each scale is tried once, for all.
+        """
+        assert layer.shifts is not None
+        chosen, shifts, octaves = int(layer.scale), layer.shifts.clone(), self.octaves.get(step.source, 0)
+        finest = chosen + layer.weights.levels_per_octave * int(shifts.max()) + NEARBY_SCALES
+        tried = range(max(-256, chosen - NEARBY_SCALES), min(256, finest) + 1)
+        layer.shifts.zero_()
+        errors = {}
+        for scale in tried:
+            layer.scale.fill_(scale)
+            rest = target - self.prepared.compute(step, values, "quantised")
+            error = _channel_means((rest - _spread(_channel_means(rest), rest)).square())
+            errors[scale] = error.masked_fill(~layer.room(scale, octaves=octaves), math.inf)
+        none = torch.full_like(errors[chosen], math.inf)
+        found = layer.shared_scale(lambda scale: errors.get(scale, none), tried, octaves=octaves)
+        scale, best = found or (chosen, shifts)
+        layer.scale.fill_(scale)
+        layer.shifts.copy_(best)
 
     def _round(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Give the layer weights that are levels of its scale, by which its membranes come nearest to ``target``."""
@@ -221,12 +250,15 @@ class _Walk:
         weight, _ = layer.folded(torch.float64)
         groups = weight.flatten(1).view(len(x), -1, x.shape[2])
         scale = int(layer.scale)
+        shifts = [None] * len(groups) if layer.shifts is None else layer.shifts.view(len(groups), -1)
         chosen = torch.stack(
             [
                 rounding.rounded(
-                    rounding.fitted(w, inputs, outputs), inputs, lambda v: quantise(v, layer.weights, scale)
+                    rounding.fitted(w, inputs, outputs),
+                    inputs,
+                    partial(quantise, weights=layer.weights, scale=scale, shifts=own),
                 )
-                for w, inputs, outputs in zip(groups, x, y, strict=True)
+                for w, inputs, outputs, own in zip(groups, x, y, shifts, strict=True)
             ]
         ).view(weight.shape)
         layer.linear.weight.copy_(chosen / _folding(layer, weight))

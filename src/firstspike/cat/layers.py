@@ -1,9 +1,12 @@
 """Layers of a prepared network: one per layer of the integer network, each computing the function of the current stage."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,16 +19,22 @@ from firstspike.cat.convolution import convolve
 from firstspike.cat.patches import run_weight_hooks
 from firstspike.cat.quantiser import (
     best_scale,
+    halvings,
     level_index,
     quantise,
     rising_levels,
     round_bias,
+    scale_range,
+    shared_scale,
     straight_through,
 )
 
 STAGES = ("relu", "clip", "input", "ttfs", "quantised")
 """Stages of conversion-aware training, each containing the ones before it: plain ReLU; clipping to [0, 1]; the input image
 encoded as spikes; spikes in hidden layers; logarithmic weights and folded batch norm (the integer network itself)."""
+
+WeightScale = Literal["layer", "channel"]
+"""One weight scale for a layer, or, where a layer may have them, a shift for each output channel (numerics, section 8)."""
 
 MARGIN = 1.5
 """Room left in a membrane when a layer's scale is chosen, as a factor on its largest value."""
@@ -146,6 +155,15 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """What a layer's membranes need room for besides its own products; see `Synapses.fitting_scale`."""
+
+    residuals: int
+    octaves: int
+    beside: tuple[Tensor, Tensor] | None
+
+
 class Synapses(nn.Module):
     """A convolution or linear layer with its batch norm: membrane values, plus residual inputs of weight exactly 1.
 
@@ -158,10 +176,12 @@ class Synapses(nn.Module):
 
     Attributes:
         planes: whether it reads input planes, on a grid of their own (numerics, section 6); set by the network.
+        scale, shifts: ``k``, and ``s_c`` of every output channel (section 8), int64; shifts are None in a layer of one scale.
         frame: zeros around what a convolution reads, besides its padding: columns left and right, rows above and below.
     """
 
     scale: Tensor
+    shifts: Tensor | None
 
     def __init__(
         self,
@@ -180,12 +200,22 @@ class Synapses(nn.Module):
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.planes = False
         self.register_buffer("scale", torch.tensor(0, dtype=torch.int64))
+        self.register_buffer("shifts", None)
         self._evaluated: tuple[list[Tensor], Tensor, Tensor] | None = None
+
+    def take_shifts(self) -> None:
+        """Give every output channel a shift, 0 at first: it becomes part of the state."""
+        self.register_buffer("shifts", torch.zeros(len(self.linear.weight), dtype=torch.int64))
 
     @property
     def exponent(self) -> int:
-        """``G`` of the layer: the bias lies on the grid ``2^-G``."""
+        """``G`` of the layer: the bias lies on the grid ``2^-G``, with shifts on ``2^-(G + s_c)``."""
         return self.exponent_at(int(self.scale))
+
+    @property
+    def bias_exponent(self) -> int | Tensor:
+        """``G``, with shifts ``G + s_c`` of every output, int64 ``[outputs]``."""
+        return self.exponent if self.shifts is None else self.exponent + self.shifts
 
     def exponent_at(self, scale: int) -> int:
         """``G`` of the layer at a scale."""
@@ -219,54 +249,85 @@ class Synapses(nn.Module):
     def fitting_scale(
         self, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None
     ) -> int:
-        """The scale that quantises the folded weights with the least squared error among those that `fits` accepts.
+        """The scale that quantises the folded weights with the least squared error among those with `room`, without shifts.
 
         Args:
             residuals: residual inputs, each of which adds up to 1 to a membrane.
             octaves: of a layer that takes in an average of ``2^octaves`` inputs, whose membranes are so much finer.
             beside: greatest and least sums that other connections of the same layer add to each output.
         """
-        folded = self.folded(torch.float64)
+        weight, bias = (value.detach() for value in self.folded(torch.float64))
+        room = _Room(residuals=residuals, octaves=octaves, beside=beside)
         return best_scale(
-            folded[0].detach(),
+            weight,
             self.code,
             self.weights,
             accumulator_bits=self.accumulator_bits - octaves,
             planes=self.planes,
-            fits=lambda scale: self._fits(folded, scale, residuals, octaves, beside),
+            fits=lambda scale: bool(self._room(quantise(weight, self.weights, scale), bias, scale, room).all()),
         )
 
-    def fits(
+    def fitting_shifts(self, *, octaves: int = 0) -> tuple[int, Tensor] | None:
+        """The scale and the shift of every output with the least squared error among those with `room`.
+
+        None where no thresholds would be exact, or every weight is zero: then one scale is as good. ``octaves`` as for
+        `fitting_scale`.
+        """
+        weight, bias = (value.detach() for value in self.folded(torch.float64))
+        bits, room = self.accumulator_bits - octaves, _Room(residuals=0, octaves=octaves, beside=None)
+        scales = scale_range(weight.abs(), self.code, self.weights, accumulator_bits=bits, planes=self.planes)
+        if not bool(weight.any()):
+            return None
+        scales = scales or range(scales.stop - 1, scales.stop)  # few bits: even the finest is coarse
+        return self.shared_scale(self._errors(weight, bias, room), scales, octaves=octaves)
+
+    def shared_scale(
+        self, errors: Callable[[int], Tensor], scales: Iterable[int], *, octaves: int
+    ) -> tuple[int, Tensor] | None:
+        """The scale and shifts of least error (`firstspike.cat.quantiser.shared_scale`) at which thresholds are exact.
+
+        A shift needs ``G >= M + (T-1) div tau`` (numerics, section 8); ``octaves`` as for `fitting_scale`.
+        """
+        exact = [scale for scale in scales if self.exponent_at(scale) + octaves >= self.code.exponent]
+        return shared_scale(errors, exact, self.weights.levels_per_octave)
+
+    def _errors(self, weight: Tensor, bias: Tensor, room: "_Room") -> Callable[[int], Tensor]:
+        """Squared error of every output's weights at a scale; infinite without room."""
+
+        @cache
+        def errors(scale: int) -> Tensor:
+            rounded = quantise(weight, self.weights, scale)
+            error = (rounded - weight).square().flatten(1).sum(dim=1)
+            return error.masked_fill(~self._room(rounded, bias, scale, room), math.inf)
+
+        return errors
+
+    def room(
         self, scale: int, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None
-    ) -> bool:
-        """Whether membranes have room at a scale.
+    ) -> Tensor:
+        """Whether membranes have room at a scale, of every output: bool ``[outputs]``.
 
         They do if the largest that its codes allow, half as much again for what training still changes, stays within
         ``accumulator_bits`` (numerics, section 3). Arguments as for `fitting_scale`.
         """
-        return self._fits(self.folded(torch.float64), scale, residuals, octaves, beside)
+        weight, bias = (value.detach() for value in self.folded(torch.float64))
+        room = _Room(residuals=residuals, octaves=octaves, beside=beside)
+        return self._room(quantise(weight, self.weights, scale), bias, scale, room)
 
-    def _fits(
-        self,
-        folded: tuple[Tensor, Tensor],
-        scale: int,
-        residuals: int,
-        octaves: int,
-        beside: tuple[Tensor, Tensor] | None,
-    ) -> bool:
-        above, below = beside or (torch.zeros(()), torch.zeros(()))
-        weight, bias = (value.detach() for value in folded)
-        rows = quantise(weight, self.weights, scale).flatten(1)
-        high = (rows.clamp(min=0).sum(dim=1) + bias + above).max() + residuals
-        low = (rows.clamp(max=0).sum(dim=1) + bias + below).min()
-        reach = MARGIN * max(float(high), -float(low), 1.0)
-        return reach * 2.0 ** (self.exponent_at(scale) + octaves) < 2.0 ** (self.accumulator_bits - 1)
+    def _room(self, rounded: Tensor, bias: Tensor, scale: int, room: "_Room") -> Tensor:
+        above, below = room.beside or (torch.zeros(()), torch.zeros(()))
+        rows = rounded.flatten(1)
+        high = rows.clamp(min=0).sum(dim=1) + bias + above + room.residuals
+        low = rows.clamp(max=0).sum(dim=1) + bias + below
+        reach = MARGIN * torch.maximum(high, -low).clamp(min=1.0)
+        return reach * 2.0 ** (self.exponent_at(scale) + room.octaves) < 2.0 ** (self.accumulator_bits - 1)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""
         weight, bias = self.folded(torch.float64)
         _, boundaries = rising_levels(self.weights, int(self.scale))
-        return level_index(weight, boundaries.to(weight.device)), weight < 0, round_bias(bias, self.exponent)
+        scaled = weight if self.shifts is None else weight * halvings(self.shifts, weight)
+        return level_index(scaled, boundaries.to(weight.device)), weight < 0, round_bias(bias, self.bias_exponent)
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Quantised weight and rounded bias; straight-through gradients where they are wanted.
@@ -277,12 +338,13 @@ class Synapses(nn.Module):
         if self.training:
             self._evaluated = None
             weight, bias = self.folded()
-            return quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
+            return quantise(weight, self.weights, scale, self.shifts), round_bias(bias, self.bias_exponent)
         now = [*self.parameters(), *self.buffers()]
         if self._evaluated is None or not all(map(_same, self._evaluated[0], now)):  # also after writes to .data
             with torch.inference_mode(False), torch.no_grad():  # what is kept must serve gradients later
                 weight, bias = self.folded(torch.float64)
-                weight, bias = quantise(weight, self.weights, scale), round_bias(bias, self.exponent)
+                weight = quantise(weight, self.weights, scale, self.shifts)
+                bias = round_bias(bias, self.bias_exponent)
                 kept = [tensor.detach().clone() for tensor in now]
                 dtype = self.linear.weight.dtype
                 self._evaluated = (kept, weight.to(dtype), bias.to(dtype))

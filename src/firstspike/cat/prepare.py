@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 from torch import Tensor, fx, nn
@@ -11,6 +12,7 @@ from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat import clips, tracing
 from firstspike.cat.builder import Builder
 from firstspike.cat.fitting import check_fits, example_shape, fitting
+from firstspike.cat.layers import WeightScale
 from firstspike.cat.operations import Operation, UnsupportedError
 from firstspike.cat.outputs import check_final, output
 from firstspike.cat.prepared import INPUT, Prepared
@@ -31,6 +33,7 @@ def prepare(
     code: Code | None = None,
     weights: LogWeights | None = None,
     accumulator_bits: int = 32,
+    weight_scale: WeightScale = "layer",
 ) -> Prepared:
     """A copy of ``net`` for conversion-aware training, in stage ``"relu"``: the same function, ready for the other stages.
 
@@ -46,14 +49,20 @@ def prepare(
         code: spike code, by default ``Code()``.
         weights: weight format, by default ``LogWeights()``.
         accumulator_bits: ``A``, bits of a membrane, 8..48.
+        weight_scale: "channel" lets stage "quantised" give each output channel a scale of its own, finer than the layer's by
+            a power of two (numerics, section 8), in layers that fire, add no residual and have one source. Depthwise
+            layers need it. By default "layer".
 
     Raises:
         TypeError: ``net`` is no module, ``example`` no images, or ``code`` or ``weights`` is of another type.
-        ValueError: ``accumulator_bits`` is out of range, or the network takes no image of the example's shape.
+        ValueError: ``accumulator_bits`` is out of range, ``weight_scale`` is neither, or the network takes no image of the
+            example's shape.
         UnsupportedError: ``net`` holds something else; the text names the module path and a replacement.
     """
     code, weights = code or Code(), weights or LogWeights()
     _check(net, code, weights, accumulator_bits)
+    if weight_scale not in get_args(WeightScale):
+        raise ValueError(f"weight_scale must be 'layer' or 'channel', not {weight_scale!r}")
     network = tracing.Traceable(net)
     build = partial(_build, network, code, weights, accumulator_bits)
     builder = fitting(network, build) if example is None else build(example_shape(example))
@@ -64,6 +73,7 @@ def prepare(
         weights=weights,
         accumulator_bits=accumulator_bits,
         heads=builder.heads,
+        weight_scale=weight_scale,
     )
     clips.rescale(prepared, builder.clips)
     for left_out in builder.left_out:

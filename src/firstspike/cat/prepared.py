@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from firstspike.arith import PIXEL_TOLERANCE, Code, LogWeights, checks
 from firstspike.cat.health import LayerHealth, health
-from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, encoder, stage_rank
+from firstspike.cat.layers import STAGES, AveragePool, Fire, Synapses, WeightScale, encoder, stage_rank
 from firstspike.cat.patches import check_global, check_module
 from firstspike.figures import Table
 
@@ -78,12 +78,16 @@ class Prepared(nn.Module):
         weights: LogWeights,
         accumulator_bits: int,
         heads: Mapping[str, int] | None = None,
+        weight_scale: WeightScale = "layer",
     ) -> None:
         super().__init__()
         self.code, self.weights, self.accumulator_bits = code, weights, accumulator_bits
         self.heads = dict(heads or {})
         self.steps = tuple(steps)
         self.layers = nn.ModuleDict(modules)
+        self.weight_scale = weight_scale
+        if weight_scale == "channel":
+            self._take_shifts()
         self.encode = encoder(code)
         self.fire = nn.ModuleDict({step.name: Fire(code, "ttfs") for step in steps if step.fires or step.merges})
         self.register_buffer("_stage", torch.tensor(0, dtype=torch.int64))
@@ -149,6 +153,14 @@ class Prepared(nn.Module):
             if passes and step.source in passing:
                 passing.add(step.name)
 
+    def _take_shifts(self) -> None:
+        """Give shifts to the layers that may have them: those of one connection that fire and add no residual."""
+        parts = {name for step in self.steps for name in step.parts}
+        for step in self.steps:
+            layer, alone = self.layers[step.name], not step.residuals and not step.parts and step.name not in parts
+            if isinstance(layer, Synapses) and step.fires and alone:
+                layer.take_shifts()
+
     def follow_code(self, code: Code) -> None:
         """Take another spike code; weights and stage stay."""
         self.code = code
@@ -188,7 +200,13 @@ class Prepared(nn.Module):
     def stage(self, stage: str) -> None:
         self.set_stage(stage)
 
-    def set_stage(self, stage: str, *, scales: Mapping[str, int] | None = None) -> None:
+    def set_stage(
+        self,
+        stage: str,
+        *,
+        scales: Mapping[str, int] | None = None,
+        shifts: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
         """Enter a stage. Entering ``"quantised"`` from another one chooses every layer's scale anew, by its weights now.
 
         Where an average merges into the layer that reads it, that layer's scale leaves room for it, which depends on the
@@ -197,6 +215,7 @@ class Prepared(nn.Module):
         Args:
             stage: one of `STAGES`.
             scales: of every layer with weights, by name, where they are known and not to be chosen.
+            shifts: with ``scales``, of the output channels of every layer that has them, by name.
 
         Raises:
             ValueError: there is no such stage; or ``"quantised"`` needs the size of an image before one is known, or
@@ -206,8 +225,10 @@ class Prepared(nn.Module):
         rank = stage_rank(stage)
         if scales is None:
             enters = stage == "quantised" and self.stage != "quantised"
-            scales = self._fitting_scales() if enters else {}
-        self._write({"_stage": [rank], **{f"layers.{name}.scale": [scale] for name, scale in scales.items()}})
+            scales, shifts = self._fitting_scales() if enters else ({}, {})
+        values: dict[str, list[int]] = {f"layers.{name}.scale": [scale] for name, scale in scales.items()}
+        values |= {f"layers.{name}.shifts": list(own) for name, own in (shifts or {}).items()}
+        self._write({"_stage": [rank], **values})
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -252,7 +273,8 @@ class Prepared(nn.Module):
     def _numbers(self) -> dict[str, Tensor]:
         """The integers of the state by their names in it, the seal aside."""
         scales = {f"layers.{name}.scale": layer.scale for name, layer in self.synapses()}
-        return {"_stage": self._stage, "_input_shape": self._input_shape, **scales}
+        shifts = {f"layers.{name}.shifts": layer.shifts for name, layer in self.synapses() if layer.shifts is not None}
+        return {"_stage": self._stage, "_input_shape": self._input_shape, **scales, **shifts}
 
     def _integers(self) -> dict[str, list[int]]:
         numbers = self._numbers()
@@ -287,15 +309,15 @@ class Prepared(nn.Module):
                 if module is not None:
                     check_module(f"layers.{name}.{part}", module, weight_hooks=True)
 
-    def _fitting_scales(self) -> dict[str, int]:
-        """The scale of every layer by its weights; connections of one layer leave room for each other."""
+    def _fitting_scales(self) -> tuple[dict[str, int], dict[str, list[int]]]:
+        """The scale of every layer by its weights, and shifts; connections of one layer leave room for each other."""
         self.check_layers()
         octaves = self.merged_octaves()
         self._mark_planes()
         steps = {step.name: step for step in self.steps}
         parts = {name for step in self.steps for name in step.parts}
         heads = {name for step in self.steps if step.kind == "heads" for name in step.reads}
-        scales = {}
+        scales, shifts = {}, {}
         for step in self.steps:
             if step.name in parts | heads or not (step.kind == "heads" or isinstance(self.layers[step.name], Synapses)):
                 continue
@@ -303,15 +325,21 @@ class Prepared(nn.Module):
             for one in (steps[name] for name in own):
                 layer = self.layers[one.name]
                 assert isinstance(layer, Synapses)
+                merged = octaves.get(one.source, 0)
                 try:
-                    scales[one.name] = layer.fitting_scale(
-                        residuals=len(step.residuals),
-                        octaves=octaves.get(one.source, 0),
-                        beside=self.beside(step, one),
+                    found = (
+                        layer.fitting_shifts(octaves=merged) if layer.shifts is not None and not step.parts else None
                     )
+                    if found is None:
+                        beside = self.beside(step, one)
+                        scale = layer.fitting_scale(residuals=len(step.residuals), octaves=merged, beside=beside)
+                        found = scale, torch.zeros(0 if layer.shifts is None else len(layer.shifts), dtype=torch.int64)
                 except ValueError as error:
                     raise ValueError(f"layer {one.name!r}: {error}") from error
-        return scales
+                scales[one.name] = found[0]
+                if layer.shifts is not None:
+                    shifts[one.name] = found[1].tolist()
+        return scales, shifts
 
     def beside(self, step: Step, one: Step) -> tuple[Tensor, Tensor] | None:
         """Greatest and least sums that the connections of a layer other than ``one`` add to each output; None for none.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from firstspike import spec
-from firstspike.arith import Code, LogWeights, decode_weights
+from firstspike.arith import Code, LogWeights
 from firstspike.cat.layers import AveragePool, Rearrange, Synapses
 from firstspike.cat.moves import PixelShuffle
 from firstspike.cat.prepared import Prepared, Step
@@ -28,11 +28,16 @@ def rebuild(network: Network) -> Prepared:
     }
     steps: list[Step] = []
     modules: dict[str, nn.Module] = {}
+    shifts: dict[str, tuple[int, ...]] = {}
     for layer in network.layers:
         if isinstance(layer, Conv2d | Linear):
             for connection in (*layer.parts, layer):
                 assert isinstance(connection, Conv2d | Linear)
-                modules[connection.name] = Synapses(_linear(connection, network), None, **formats)
+                synapses = Synapses(_linear(layer, connection, network), None, **formats)
+                if any(layer.shifts):
+                    synapses.take_shifts()
+                    shifts[connection.name] = layer.shifts
+                modules[connection.name] = synapses
                 steps.append(
                     Step(
                         name=connection.name,
@@ -58,7 +63,7 @@ def rebuild(network: Network) -> Prepared:
             steps.append(Step(name=layer.name, kind="flatten", source=layer.source))
     prepared = Prepared(steps, modules, **formats, heads=dict(network.heads)).double()
     prepared.set_input_shape(network.input_shape)
-    prepared.set_stage("quantised", scales={one.name: one.scale for one in network.connections})
+    prepared.set_stage("quantised", scales={one.name: one.scale for one in network.connections}, shifts=shifts)
     return prepared.eval()
 
 
@@ -88,8 +93,8 @@ def reformat(
     return copy
 
 
-def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
-    weight, bias = real_weights(layer, network)
+def _linear(owner: Synaptic, layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
+    weight, bias = real_weights(owner, layer, network)
     if isinstance(layer, Linear):
         linear: nn.Conv2d | nn.Linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=torch.float64)
     else:
@@ -110,7 +115,7 @@ def _linear(layer: Conv2d | Linear, network: Network) -> nn.Conv2d | nn.Linear:
     return linear
 
 
-def real_weights(layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
-    """Weight and bias of an integer layer as real numbers, float64: exact."""
-    weight = torch.from_numpy(decode_weights(layer.codes, network.weights, layer.scale))
-    return weight, torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer)))
+def real_weights(owner: Synaptic, layer: Synaptic, network: Network) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer's connection as real numbers, float64: exact. A part has no bias."""
+    weight = torch.from_numpy(network.real_weights(owner, layer))
+    return weight, torch.from_numpy(network.real_bias(layer) if layer is owner else np.zeros(layer.outputs))

@@ -13,6 +13,7 @@ from firstspike.arith import Code
 from firstspike.cat import own
 from firstspike.cat.adapt import adapt
 from firstspike.cat.calibrate import calibrate
+from firstspike.cat.layers import WeightScale
 from firstspike.cat.prepare import prepare
 from firstspike.cli.common import write_json
 from firstspike.converter import convert
@@ -58,7 +59,8 @@ def _own(options: argparse.Namespace) -> None:
         net, changes = adapt(net, example=x)
         console.print(str(changes), soft_wrap=True)
     code = Code(T=options.window, input=options.input)
-    cat = prepare(net, example=x, code=code, accumulator_bits=options.accumulator_bits)
+    scale: WeightScale = "channel" if options.channel_scales else "layer"
+    cat = prepare(net, example=x, code=code, accumulator_bits=options.accumulator_bits, weight_scale=scale)
     calibrate(cat, x, progress=lambda steps: track(steps, "calibrate", len(steps)))
     number = int(np.prod(cat.output_shape))
     classes = images.classes if len(images.classes) == number else ()

@@ -164,12 +164,11 @@ class _Resolving:
         connections += [part for number, name in enumerate(through) for part in self._residual(layer, name, number)]
         own, *parts = connections
         residuals = tuple(name for name in layer.residuals if name not in self.picked)
-        return replace(
-            own, name=layer.name, bias=layer.bias, fires=layer.fires, residuals=residuals, parts=tuple(parts)
-        )
+        fields: dict[str, Any] = {"fires": layer.fires, "residuals": residuals, "shifts": layer.shifts}
+        return replace(own, name=layer.name, bias=layer.bias, parts=tuple(parts), **fields)
 
     def _connection(self, layer: Synaptic, connection: Synaptic) -> list[Synaptic]:
-        alone = replace(connection, bias=np.zeros_like(layer.bias), fires=False, residuals=(), parts=())
+        alone = replace(connection, bias=np.zeros_like(layer.bias), fires=False, residuals=(), parts=(), shifts=())
         if connection.source not in self.picked:
             return [alone]
         picked = self.picked[connection.source]

@@ -219,7 +219,8 @@ class _Lowering:
         residuals = tuple(self.alias[name] for name in step.residuals)
         exponent = membrane_exponent(self.prepared.code, self.prepared.weights, scale, planes=module.planes)
         _, _, rounded = module.level_indices()
-        bias = _exact_integers(rounded, exponent, step.name)
+        shifts = (0,) * len(codes) if module.shifts is None else tuple(module.shifts.tolist())
+        bias = _exact_integers(rounded, exponent + np.array(shifts), step.name)
         fields: dict[str, Any] = {"name": step.name, "source": source, "codes": codes, "scale": scale}
         fields |= {"fires": step.fires, "residuals": residuals}
         if codes.ndim == 4:
@@ -233,7 +234,7 @@ class _Lowering:
         biases = [(bias, exponent), *(self.part_bias[name] for name in step.parts)]
         finest = max(grid for _, grid in biases)
         total = np.sum([integers << (finest - grid) for integers, grid in biases], axis=0)
-        self._add(step, kind(**fields, bias=total, parts=parts))
+        self._add(step, kind(**fields, bias=total, parts=parts, shifts=shifts if any(shifts) else ()))
 
     def _framed(
         self, name: str, module: Synapses, codes: np.ndarray, dilation: tuple[int, int]
@@ -281,7 +282,8 @@ def _codes(module: Synapses, weights: LogWeights, name: str) -> np.ndarray:
     return encode_weights(levels, negative.cpu().numpy(), weights)
 
 
-def _exact_integers(bias: Tensor, exponent: int, name: str) -> np.ndarray:
+def _exact_integers(bias: Tensor, exponent: np.ndarray, name: str) -> np.ndarray:
+    """A layer's biases in units of ``2^-exponent`` of each output."""
     scaled = np.ldexp(bias.double().cpu().numpy(), exponent)
     if not np.isfinite(scaled).all() or (np.abs(scaled) >= 2.0**62).any():
         raise ConversionError(
@@ -289,7 +291,7 @@ def _exact_integers(bias: Tensor, exponent: int, name: str) -> np.ndarray:
         )
     integers: np.ndarray = scaled.astype(np.int64)
     if not np.array_equal(integers.astype(np.float64), scaled):
-        raise ConversionError(f"layer {name!r}: its bias must lie on the grid 2^-{exponent}")
+        raise ConversionError(f"layer {name!r}: its bias must lie on the grid 2^-{exponent.max()}")
     return integers
 
 

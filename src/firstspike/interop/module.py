@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from firstspike.arith import PLANES, decode_weights, kernel, pixel_boundaries
+from firstspike.arith import PLANES, kernel, pixel_boundaries
 from firstspike.cat.moves import shuffled
 from firstspike.spec import network as spec
 from firstspike.spec.network import INPUT, Network, Synaptic
@@ -72,7 +72,7 @@ class TorchNetwork(nn.Module):
     def _linear(self, layer: Synaptic, connection: Synaptic) -> nn.Module:
         """A connection with its weights; the bias of its layer is the first connection's."""
         network = self.network
-        weight = torch.from_numpy(decode_weights(connection.codes, network.weights, connection.scale))
+        weight = torch.from_numpy(network.real_weights(layer, connection))
         planes = network.planes(connection.source) > 1
         groups = connection.groups if isinstance(connection, spec.Conv2d) else 1
         if planes:  # a weight of its own for each plane
@@ -98,7 +98,7 @@ class TorchNetwork(nn.Module):
         with torch.no_grad():
             made.weight.copy_(weight)
             if made.bias is not None:
-                made.bias.copy_(torch.from_numpy(np.ldexp(layer.bias.astype(np.float64), -network.exponent(layer))))
+                made.bias.copy_(torch.from_numpy(network.real_bias(layer)))
         return made
 
     def _channels(self, connection: Synaptic, weight: Tensor) -> int:

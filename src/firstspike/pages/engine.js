@@ -131,12 +131,13 @@ class Engine {
   }
 
   fire(layer, membranes) {
-    const times = new Uint8Array(membranes.length), { theta } = layer;
+    const times = new Uint8Array(membranes.length), { theta, shifts } = layer, area = membranes.length / layer.shape[0];
     for (let i = 0; i < membranes.length; i++) {
+      const membrane = shifts.length ? Math.floor(membranes[i] / 2 ** shifts[Math.floor(i / area)]) : membranes[i];
       let low = 0, high = theta.length; // the first threshold that is reached; they fall
       while (low < high) {
         const middle = (low + high) >> 1;
-        if (membranes[i] >= theta[middle]) high = middle;
+        if (membrane >= theta[middle]) high = middle;
         else low = middle + 1;
       }
       times[i] = low === theta.length ? SILENT : low;

@@ -108,6 +108,7 @@ def _layer(network: Network, layer: Layer) -> dict[str, Any]:
             "fires": layer.fires,
             "bias": layer.bias.tolist(),
             "theta": network.thresholds(layer).tolist() if layer.fires else [],
+            "shifts": list(layer.shifts),
             "residuals": list(layer.residuals),
             "identity": identity.tolist(),
             "connections": [_connection(network, layer, one) for one in layer.connections],

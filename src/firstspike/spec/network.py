@@ -11,6 +11,7 @@ from firstspike.arith import (
     Code,
     LogWeights,
     checks,
+    decode_weights,
     integer_kernel,
     integer_weights,
     membrane_exponent,
@@ -267,6 +268,18 @@ class Network:
     def integer_weights(self, layer: Synaptic, connection: Synaptic) -> np.ndarray:
         """Integer weight of every code of a layer's connection on the layer's grid, int64 ``[2^B_w]``."""
         return integer_weights(self.weights, connection.scale) << self._finer(layer, connection)
+
+    def real_weights(self, layer: Synaptic, connection: Synaptic) -> np.ndarray:
+        """The weights of a layer's connection as real numbers, float64 of the codes' shape: exact."""
+        values = decode_weights(connection.codes, self.weights, connection.scale)
+        if any(layer.shifts):
+            values = np.ldexp(values, -layer.channel_shifts.reshape(-1, *[1] * (values.ndim - 1)))
+        return values
+
+    def real_bias(self, layer: Synaptic) -> np.ndarray:
+        """The biases of a layer as real numbers, float64 ``[outputs]``: exact."""
+        values: np.ndarray = np.ldexp(layer.bias.astype(np.float64), -(self.exponent(layer) + layer.channel_shifts))
+        return values
 
     def thresholds(self, layer: Synaptic) -> np.ndarray:
         """``Theta[t]`` of a layer, int64 ``[T]``."""

@@ -20,13 +20,14 @@ from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
 from firstspike.messages import line
 from firstspike.spec import Network
+from firstspike.terminal import console
 from firstspike.train import processes, threads
 from firstspike.train.checkpoint import CheckpointError, read_checkpoint
 from firstspike.train.distillation import Teacher, Teachers
 from firstspike.train.module import ConversionAwareTraining
 from firstspike.train.recipe import PLANS, Recipe
 from firstspike.train.run import TrainingRun
-from firstspike.train.warm_start import warm_start
+from firstspike.train.warm_start import warm_start, without
 
 WARM_START_IMAGES = 1000
 """Training images on which `warm_start` measures means and variances."""
@@ -51,7 +52,13 @@ def build_network(recipe: Recipe, *, shape: tuple[int, int, int], classes: int) 
     if chosen.weights:
         load_weights(plain, chosen.weights)
     plain = normalised(plain, chosen.mean, chosen.std, subject="network.mean and network.std")
-    network = prepare(plain, example=torch.zeros(1, *shape), code=recipe.code, weights=recipe.weights)
+    network = prepare(
+        plain,
+        example=torch.zeros(1, *shape),
+        code=recipe.code,
+        weights=recipe.weights,
+        weight_scale=chosen.weight_scale,
+    )
     logits = prod(network.output_shape)
     if logits != classes:
         raise ValueError(f"model {chosen.model!r} must have a logit for each of {classes} classes, not {logits}")
@@ -137,6 +144,8 @@ def fit(
     taken: Sequence[str] = ()
     if initial is not None:
         taken = warm_start(network, initial, torch.from_numpy(training.limit(WARM_START_IMAGES).pixels()))
+        if processes.rank() == 0 and not run.resumed and (told := without(network, taken)):
+            console.print(told, soft_wrap=True, highlight=False)
     _freeze(network, recipe.training.frozen, taken=None if run.resumed else taken)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if processes.world_size() > 1:

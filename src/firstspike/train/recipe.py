@@ -3,11 +3,11 @@
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from firstspike import config, names
 from firstspike.arith import Code, LogWeights, checks
-from firstspike.cat.layers import STAGES
+from firstspike.cat.layers import STAGES, WeightScale
 from firstspike.cat.models import SMALL, VGG16, VGG16_SLIM, Plan
 from firstspike.names import PRECISIONS, meant
 
@@ -54,6 +54,7 @@ class NetworkRecipe:
         model: ``module:factory`` of a network of one's own in its place (`firstspike.cat.own`), or empty.
         weights: file of that network's weights to start from, or empty.
         mean, std: of each channel, of pixels in [0, 1]: that network reads ``(pixel - mean) / std``; empty if it reads pixels.
+        weight_scale: "layer", or "channel" for a scale of each output channel, as depthwise layers need (`firstspike.prepare`).
     """
 
     plan: str = "vgg16"
@@ -64,6 +65,7 @@ class NetworkRecipe:
     weights: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    weight_scale: WeightScale = "layer"
 
     def __post_init__(self) -> None:
         if self.plan not in PLANS:
@@ -76,6 +78,8 @@ class NetworkRecipe:
             checks.integer("network.hidden", width, low=1, high=1 << 16)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"network.dropout must be in [0, 1), not {self.dropout!r}")
+        if self.weight_scale not in get_args(WeightScale):
+            raise ValueError(f"network.weight_scale must be 'layer' or 'channel', not {self.weight_scale!r}")
         if self.weights and not self.model:
             raise ValueError(
                 f"network.weights must come with network.model, whose weights they are, not {self.weights!r}"

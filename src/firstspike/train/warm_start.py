@@ -55,6 +55,18 @@ def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images
     return taken[0]
 
 
+def without(prepared: Prepared, taken: Sequence[str]) -> str:
+    """One line that names the layers with weights that are not among ``taken``, from `warm_start`; empty if all are."""
+    names = [name for name, _ in prepared.synapses()]
+    left = [name for name in names if name not in taken]
+    if not left:
+        return ""
+    return (
+        f"initial network: {len(left)} of {len(names)} layers with weights agree with none of its in name and shape, and start "
+        f"from weights of their own (random without network.weights): {', '.join(left)}"
+    )
+
+
 def _load_average(prepared: Prepared, states: list[dict[str, Tensor]]) -> None:
     average = {
         name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
@@ -83,6 +95,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
     known = {layer.name: layer for layer in network.connections}
+    owners = {connection.name: layer for layer in network.synaptic for connection in layer.connections}
     before = dict(zip(known, [None, *known.values()], strict=False))
     prepared.set_stage("ttfs")
     taken, hooks = [], []
@@ -90,7 +103,7 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
         layer = known.get(name)
         if not isinstance(module, Synapses) or layer is None:
             continue
-        weight, bias = real_weights(layer, network)
+        weight, bias = real_weights(owners[name], layer, network)
         wanted = tuple(module.linear.weight.shape)
         pixels = _pixels(layer, before[name], wanted)
         if pixels == 0:

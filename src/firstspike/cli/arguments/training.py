@@ -153,6 +153,11 @@ def convert(parser: argparse.ArgumentParser) -> None:
     add(
         "--window", type=common.positive, default=24, metavar="T", help="time steps of a layer of --model (%(default)s)"
     )
+    add(
+        "--channel-scales",
+        action="store_true",
+        help="a weight scale for each output channel of --model, as depthwise layers need",
+    )
     add("--save", "--out", required=True, metavar="NET", help="model file to write (.safetensors)")
     common.data(parser, default="the recipe's")
     add("--limit", type=common.positive, default=16, metavar="N", help="images of the proof (%(default)s)")

@@ -198,9 +198,9 @@ class _Writer:
         network, name = self.network, layer.name
         connections, ends = [], []
         for connection in layer.connections:
-            bias = layer.bias if connection is layer else np.zeros_like(layer.bias)
-            real = np.ldexp(bias.astype(np.float64), -network.exponent(layer))
-            node = self._add(connection.name, self._weights(connection, real), self.ends[connection.source])
+            real = network.real_bias(layer) if connection is layer else np.zeros(layer.outputs)
+            weight = network.real_weights(layer, connection)
+            node = self._add(connection.name, self._weights(connection, weight, real), self.ends[connection.source])
             self._keep_codes(connection, node)
             ends.append(node)
             connections.append(
@@ -213,12 +213,10 @@ class _Writer:
         else:
             neurons = self._add("output", nir.Output(output_type={"output": shape}), *ends)
         self.ends[name] = neurons
-        self.layers.append(
-            {"name": name, "node": neurons, "connections": connections, "residuals": list(layer.residuals)}
-        )
+        entry = {"name": name, "node": neurons, "connections": connections, "residuals": list(layer.residuals)}
+        self.layers.append(entry | ({"shifts": list(layer.shifts)} if any(layer.shifts) else {}))
 
-    def _weights(self, connection: Synaptic, bias: np.ndarray) -> nir.NIRNode:
-        weight = decode_weights(connection.codes, self.network.weights, connection.scale)
+    def _weights(self, connection: Synaptic, weight: np.ndarray, bias: np.ndarray) -> nir.NIRNode:
         if not isinstance(connection, spec.Conv2d):
             return nir.Affine(weight=weight, bias=bias)
         shape = self.network.shapes[connection.source]
@@ -315,15 +313,17 @@ class _Reader:
         self._kernel(entry["node"])
         ends = [one["node"] for one in entry["connections"]] + [self.ends[name] for name in entry["residuals"]]
         self._edges(entry["node"], ends)
-        built = tuple(self._connection(part, fires=False) for part in parts)
-        alone = self._connection(own, fires=fires)
-        layer = self._connection(own, fires=fires, residuals=tuple(entry["residuals"]), parts=built)
-        exponent = self._exponent(alone, built)
+        shifts = tuple(entry.get("shifts", ()))
+        built = tuple(self._connection(part, shifts, fires=False) for part in parts)
+        alone = self._connection(own, shifts, fires=fires)
+        residuals = tuple(entry["residuals"])
+        layer = self._connection(own, shifts, fires=fires, residuals=residuals, parts=built, shifts=shifts)
+        exponent = self._exponent(alone, built) + layer.channel_shifts
         for one, part in zip(entry["connections"], (layer, *built), strict=True):
             scaled = np.ldexp(self.nodes[one["node"]].bias, exponent)
             if not np.array_equal(scaled, np.round(scaled)) or (part is not layer and scaled.any()):
                 raise ValueError(
-                    f"node {one['node']!r}: bias must be on the grid 2^-{exponent}, in the first source alone"
+                    f"node {one['node']!r}: bias must be on the grid 2^-{exponent.max()}, in the first source alone"
                 )
             if part is layer:
                 layer.bias[:] = scaled.astype(np.int64)
@@ -346,13 +346,21 @@ class _Reader:
             name = entry["sources"][0]
         return True
 
-    def _connection(self, one: dict[str, Any], **fields: Any) -> Synaptic:
+    def _connection(self, one: dict[str, Any], finer: tuple[int, ...], **fields: Any) -> Synaptic:
+        """A connection of a layer whose output channels have the shifts ``finer``, or none."""
         node = self.nodes[one["node"]]
         self._edges(one["node"], [self.ends[one["source"]]])
-        codes = _codes(np.asarray(node.weight), self.weights, one["scale"], name=one["node"])
+        weight = np.asarray(node.weight)
+        if len(finer) not in (0, len(weight)):
+            raise ValueError(
+                f"node {one['node']!r}: shifts must be one for each of {len(weight)} outputs, not {len(finer)}"
+            )
+        if finer:
+            weight = np.ldexp(weight, np.array(finer).reshape(-1, *[1] * (weight.ndim - 1)))
+        codes = _codes(weight, self.weights, one["scale"], name=one["node"])
         kept = self.codes.get(one["node"])
         if kept is not None:
-            if not np.array_equal(decode_weights(kept, self.weights, one["scale"]), node.weight):
+            if not np.array_equal(decode_weights(kept, self.weights, one["scale"]), weight):
                 raise ValueError(f"node {one['node']!r}: its codes must stand for its weights")
             codes = kept
         bias = np.zeros(len(codes), dtype=np.int64)

@@ -10,7 +10,7 @@ by a gain that all its neurons share. Current and gain are known beforehand, and
 import nir
 import numpy as np
 
-from firstspike.arith import decode_weights, kernel
+from firstspike.arith import kernel
 from firstspike.spec import network as spec
 from firstspike.spec.limits import Shape
 from firstspike.spec.network import INPUT, Network, Synaptic
@@ -120,10 +120,10 @@ class _Mapper:
 
     def _synaptic(self, layer: Synaptic) -> None:
         network = self.network
-        made = [self._connection(connection) for connection in layer.connections]
+        made = [self._connection(layer, connection) for connection in layer.connections]
         sources = [*made, *(self.ends[name] for name in layer.residuals)]
         exponent, shape = network.exponent(layer), network.shapes[layer.name]
-        bias = np.ldexp(layer.bias.astype(np.float64), -exponent)
+        bias = network.real_bias(layer)
         if not layer.fires:
             node = self._add(nir.I(r=np.full(shape, 1 / DT)), *sources)
             self._note(layer.name, node, np.zeros(self.steps), bias)
@@ -131,14 +131,15 @@ class _Mapper:
         low, high = network.membrane_bounds(layer)
         reach = max(high, -low, 1 << max(exponent, 0), 1)
         threshold = float(np.ldexp(1.0, reach.bit_length() + 1 - exponent))
-        met = np.ldexp(network.thresholds(layer) - 0.5, -exponent)
+        finest = max(layer.shifts, default=0)  # with shifts thresholds are exact, on finer grids too
+        met = np.ldexp((network.thresholds(layer) << finest) - 0.5, -exponent - finest)
         current, start = np.zeros(self.steps), self.depth[layer.name] * network.code.T
         current[start : start + len(met)] = -np.diff(met, prepend=threshold)
         current[start] = threshold - met[0]
         self._neurons(layer.name, shape, threshold, current, bias, *sources)
 
-    def _connection(self, connection: Synaptic) -> str:
-        weight = decode_weights(connection.codes, self.network.weights, connection.scale)
+    def _connection(self, layer: Synaptic, connection: Synaptic) -> str:
+        weight = self.network.real_weights(layer, connection)
         source = self.ends[connection.source]
         if not isinstance(connection, spec.Conv2d):
             return self._add(nir.Linear(weight=weight), source)

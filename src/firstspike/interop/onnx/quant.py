@@ -42,9 +42,11 @@ def weights(network: Network, layer: Synaptic, connection: Synaptic) -> Grid:
     """The grid of a connection's weights."""
     largest = int(network.integer_weights(layer, connection).max())
     inputs = 8 + network.code.mantissa_bits if network.planes(connection.source) > 1 else network.code.exponent
-    return Grid(exponent=network.exponent(layer) - inputs, bits=largest.bit_length() + 1, signed=True)
+    finest = max(layer.shifts, default=0)
+    return Grid(exponent=network.exponent(layer) - inputs + finest, bits=largest.bit_length() + 1 + finest, signed=True)
 
 
 def bias(network: Network, layer: Synaptic) -> Grid:
-    """The grid of a layer's bias, which is that of its membranes."""
-    return Grid(exponent=network.exponent(layer), bits=network.accumulator_bits, signed=True)
+    """The grid of a layer's bias, which is that of its finest membranes."""
+    finest = max(layer.shifts, default=0)
+    return Grid(exponent=network.exponent(layer) + finest, bits=network.accumulator_bits + finest, signed=True)

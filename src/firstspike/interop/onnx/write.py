@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import firstspike
 from firstspike import files
-from firstspike.arith import decode_weights, kernel, pixel_boundaries
+from firstspike.arith import kernel, pixel_boundaries
 from firstspike.interop.onnx import functions, quant
 from firstspike.spec.network import (
     INPUT,
@@ -230,9 +230,8 @@ class _Writer:
     def _synaptic(self, layer: Synaptic) -> None:
         network, name = self.network, layer.name
         sums = [self._connection(layer, connection) for connection in layer.connections]
-        exponent = network.exponent(layer)
         pixels = len(network.shapes[name]) - 1
-        bias = np.ldexp(layer.bias.astype(np.float64), -exponent).reshape(-1, *[1] * pixels)
+        bias = network.real_bias(layer).reshape(-1, *[1] * pixels)
         terms = [*sums, self._weight(f"{name}{self.mark}bias", bias, quant.bias(network, layer)), *layer.residuals]
         u = terms[0]
         for place, term in enumerate(terms[1:], 1):
@@ -247,7 +246,7 @@ class _Writer:
         """The sum of the products of one connection."""
         network, name, source = self.network, connection.name, connection.source
         grid = quant.weights(network, layer, connection)
-        real = decode_weights(connection.codes, network.weights, connection.scale)
+        real = network.real_weights(layer, connection)
         output = f"{name}{self.mark}sums"
         if isinstance(connection, Linear):
             return self._node("MatMul", [source, self._weight(f"{name}{self.mark}weight", real.T, grid)], output)
