@@ -169,7 +169,7 @@ void bind_engine(nb::module_& m) {
             "matrices",
             [](const Builder& b) {
                 const auto& steps = b.engine.steps();
-                return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::matrix; });
+                return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::matrix || s.matrix.apart; });
             },
             "Number of steps that run as matrices of bytes.")
         .def_prop_ro("weight_bytes", [](const Builder& b) { return b.engine.weight_bytes(); }, "Bytes of packed weight codes.");

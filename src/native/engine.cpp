@@ -213,6 +213,8 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
         int64_t* own_logits = readout ? logits + first * step.out.size() : nullptr;
         if (step.kind == Step::Kind::matrix)
             run_matrix(s, n, own_logits, team, schedule);
+        else if (step.matrix.apart)
+            run_apart(s, n, team, schedule);
         else
             run_step(step, n, own_logits, team, s + 1);
         if (!traces.empty() && !readout && !step.partial)

@@ -55,6 +55,9 @@ private:
     void run_synaptic(const Step& step, int64_t n, int64_t* logits, Team& team, int output) const;   // synaptic.cpp
     class MatrixSpikes;
     void run_matrix(int number, int64_t n, int64_t* logits, Team& team, const Schedule& schedule) const;  // matrix.cpp
+    void run_apart(int number, int64_t n, Team& team, const Schedule& schedule) const;  // matrix_apart.cpp
+    void run_apart_images(const MatrixCall& call, Team& team) const;
+    void run_apart_positions(const MatrixCall& call, Team& team) const;
     template <class Rows>
     void run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logits, Team& team, uint8_t* out) const;
     void run_strips(const MatrixCall& call, int64_t* logits, Team& team, uint8_t* out) const;

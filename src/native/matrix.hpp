@@ -103,6 +103,34 @@ struct MatrixEnd {
     MatrixOut times, values;
 };
 
+// A layer whose channels stay apart: w = digit[0] + 2^apart_digit digit[1] by code. Sums of four taps and 16 channels are one
+// register; channel 16 l + 4 r + i of 64 is number 16 r + 4 l + i there.
+constexpr int apart_digit = 7;
+constexpr int apart_channels = 64;
+
+struct ApartWeights {
+    int8_t digit[2][64];
+    bool large;  // some weight has a second digit
+};
+
+struct ApartTap {
+    const uint8_t* from;
+    int64_t pitch;  // bytes from row to row
+};
+
+// Up to 64 channels of some positions or images, from inputs to spikes.
+struct ApartTask {
+    const ApartTap* taps;  // [4 quads]
+    int quads, rows, channels;
+    bool large;
+    const uint8_t* bytes;   // [64] by spike time, beyond 63 as 63; null: inputs are values
+    const int8_t* weights;  // as spread() leaves them
+    const int32_t* start;   // [64] as registers have them
+    const int32_t* shifts;  // the same, or null
+    int32_t octave;         // OctaveTable's start
+    MatrixOut times, values;
+};
+
 struct MatrixKernels {
     // A thread's tiles: taken before multiply(), and given back.
     void (*begin)();
@@ -121,6 +149,11 @@ struct MatrixKernels {
     void (*membranes)(const int32_t* factors, const int32_t* bias, int rows, int32_t* sums);
 
     void (*fire)(const MatrixEnd& end);
+
+    // Weights of up to 64 channels of a layer whose channels stay apart, from a byte a code, `pitch` bytes from tap to tap.
+    void (*spread)(const ApartWeights& tables, const uint8_t* codes, int64_t pitch, int channels, int taps, int8_t* weights);
+
+    void (*multiply_apart)(const ApartTask& task);
 };
 
 // Null where the instruction set has no tiles.

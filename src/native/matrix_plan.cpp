@@ -183,8 +183,9 @@ bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watc
     if (!fill_tables(spec.spike_values, step.weights, bits, plan)) return false;
     const int64_t taps = int64_t(step.geometry.kernel_h) * step.geometry.kernel_w, inputs = step.group_inputs();
     const int64_t tap_tiles = (inputs + tile_depth - 1) / tile_depth;
-    plan.by_tap = 4 * inputs >= 3 * tap_tiles * tile_depth;
-    plan.row_tiles = static_cast<int>(plan.by_tap ? taps * tap_tiles : (taps * inputs + tile_depth - 1) / tile_depth);
+    const int64_t least_tiles = (taps * inputs + tile_depth - 1) / tile_depth;
+    plan.by_tap = 4 * inputs >= 3 * tap_tiles * tile_depth || taps * tap_tiles == least_tiles;
+    plan.row_tiles = static_cast<int>(plan.by_tap ? taps * tap_tiles : least_tiles);
     plan.column_tiles = (step.group_outputs() + tile_columns - 1) / tile_columns;
     if (int64_t(plan.row_tiles) * plan.planes * 2 * tile_bytes > panel_bytes) return false;
     const int64_t places = int64_t(plan.row_tiles) * plan.column_tiles * tile_bytes;
@@ -213,6 +214,23 @@ bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watc
     }
     step.kind = Step::Kind::matrix;
     return true;
+}
+
+void plan_apart(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step) {
+    const bool allowed = matrix_kernels(common.isa) != nullptr && path != Path::event && step.width == Width::bits16;
+    if (!allowed || common.weight_bits > code_bits || !step.fires || !step.residuals.empty() || !step.parts.empty()) return;
+    MatrixPlan plan;
+    if (!fill_tables(spec.spike_values, step.weights, common.weight_bits, plan) || !plan.values.brief) return;
+    const int64_t unit = common_divisor(step.weights), half = int64_t(1) << (apart_digit - 1);
+    for (int i = 0; i < 64; ++i) {
+        const int64_t weight = step.weights[i % step.weights.size()] / unit, high = (weight + half) >> apart_digit;
+        plan.digits.digit[0][i] = static_cast<int8_t>(weight - (high << apart_digit));
+        plan.digits.digit[1][i] = static_cast<int8_t>(high);
+        plan.digits.large = plan.digits.large || high != 0;
+    }
+    step.matrix = std::move(plan);
+    survey(common, spec, {}, watch, step);
+    step.matrix.apart = step.matrix.direct;
 }
 
 void read_matrix(const Common& common, const Step& step, uint8_t* stream, Watch& watch) {

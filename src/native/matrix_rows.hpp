@@ -92,6 +92,42 @@ struct MatrixBlock {
     int64_t image, pixel;
 };
 
+// The tiles of a layer's source, made from spike times where the step before has not written them.
+class Inputs {
+public:
+    Inputs(const MatrixCall& call, const ImageTiles& tiles, Team& team) : call_(call), tiles_(tiles) {
+        const bool shared = reads_tiles(call.step) && call.schedule.forms[call.step.source].values != nullptr;
+        Scratch<uint8_t>& to = shared ? call.home.tiles[call.step.source] : call.home.values;
+        const bool ready = shared && to.data() != nullptr;
+        const int64_t bytes = tiles.bytes(call.step.in.pixels());
+        bytes_ = ready ? to.data() : shared ? call.home.take(to, bytes) : to.get(bytes);
+        if (ready) return;
+        team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
+            for (int64_t image = 0; image < call.n; image += tiles_.rows) copy(pixel, image);
+        });
+    }
+
+    const uint8_t* data() const { return bytes_; }
+
+private:
+    void copy(int64_t pixel, int64_t image) {
+        const Step& step = call_.step;
+        const int inputs = tiles_.group_inputs;
+        const uint8_t* times[block_rows] = {};
+        for (int first = 0; first < step.in.channels; first += inputs)
+            for (int c = 0; c < inputs; c += tile_depth) {
+                for (int64_t i = image; i < std::min(call_.n, image + tiles_.rows); ++i)
+                    times[i - image] = call_.times(i) + pixel * step.in.channels + first + c;
+                const int64_t to = tiles_.at(pixel, image, first + c);
+                call_.k.look_up(call_.plan().values, times, tiles_.rows, std::min(tile_depth, inputs - c), bytes_ + to);
+            }
+    }
+
+    const MatrixCall& call_;
+    const ImageTiles& tiles_;
+    uint8_t* bytes_;
+};
+
 // Rows are images of one pixel: nothing is copied more than once, and taps beside the map are left out. A block is 32 images of one
 // pixel; where a pool follows, those of the pixels of its window are its maps.
 class ImageRows {
@@ -99,18 +135,7 @@ public:
     static constexpr bool holds_all_taps = false, by_image = true;
 
     ImageRows(const MatrixCall& call, Team& team)
-        : call_(call), tiles_(call.step, call.n) {
-        const bool shared = reads_tiles(call.step) && call.schedule.forms[call.step.source].values != nullptr;
-        Scratch<uint8_t>& tiles = shared ? call.home.tiles[call.step.source] : call.home.values;
-        if (shared && tiles.data() != nullptr) {  // a step before has filled them
-            inputs_ = tiles.data();
-            return;
-        }
-        inputs_ = shared ? call.home.take(tiles, bytes()) : tiles.get(bytes());
-        team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
-            for (int64_t image = 0; image < call.n; image += tiles_.rows) copy(pixel, image);
-        });
-    }
+        : call_(call), tiles_(call.step, call.n), inputs_(Inputs(call, tiles_, team).data()) {}
 
     int maps() const { return call_.pool == nullptr ? 1 : call_.pool->geometry.kernel_h * call_.pool->geometry.kernel_w; }
     int64_t blocks() const { return (call_.pool == nullptr ? call_.step : *call_.pool).out.pixels() * tiles_.across; }
@@ -149,22 +174,9 @@ public:
     }
 
 private:
-    void copy(int64_t pixel, int64_t image) {
-        const Step& step = call_.step;
-        const int inputs = step.group_inputs();
-        const uint8_t* times[block_rows] = {};
-        for (int group = 0; group < step.groups; ++group)
-            for (int c = 0; c < inputs; c += tile_depth) {
-                for (int64_t i = image; i < std::min(call_.n, image + tiles_.rows); ++i)
-                    times[i - image] = call_.times(i) + pixel * step.in.channels + int64_t(group) * inputs + c;
-                const int64_t to = tiles_.at(pixel, image, group * inputs + c);
-                call_.k.look_up(call_.plan().values, times, tiles_.rows, std::min(tile_depth, inputs - c), inputs_ + to);
-            }
-    }
-
     const MatrixCall& call_;
     ImageTiles tiles_;
-    uint8_t* inputs_;
+    const uint8_t* inputs_;
 };
 
 // Rows are output positions, image after image, first..first+count-1 of them: receptive fields are copied,

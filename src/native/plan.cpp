@@ -173,6 +173,7 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& wa
         for (int64_t tap = 0; tap < taps; ++tap)
             for (int c = 0; c < step.in.channels; ++c)
                 step.packed.push_back(get(spec.stream, c * taps + tap, common.weight_bits));
+        plan_apart(common, spec, path, watch, step);
         return step;
     }
     if (plan_matrix(common, spec, path, watch, step)) return step;

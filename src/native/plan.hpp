@@ -44,6 +44,7 @@ constexpr int most_addends = 4;  // residuals and parts of a matrix whose spikes
 struct MatrixPlan {
     bool by_tap = false;   // tiles of the row are [64 channels][tap], zeros behind the channels; else [column of taps][row][channel]
     bool strips = false;   // rows of inputs overlap in memory: matrix_strips.cpp
+    bool apart = false;    // of a depthwise layer, whose codes are not packed so: matrix_apart.cpp
     bool direct = false;   // spikes come from sums without membranes
     int unit = 0;          // if direct: sums are in units of 2^unit
     int row_tiles = 0;     // of a row
@@ -54,6 +55,7 @@ struct MatrixPlan {
     MatrixWeights weights{};
     OctaveTable octaves{};
     MatrixResiduals residuals{};  // if direct
+    ApartWeights digits{};        // if apart
     std::vector<uint8_t> negated;  // [out.channels]: the packed codes are those of -w
     std::vector<int32_t> starts;   // [out.channels], of sums: the bias in units of the sums if direct, else 0
     std::vector<uint8_t> further;  // [group][column tile][tile of the row]: planes there besides the first
@@ -137,6 +139,9 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& wa
 
 // Makes a matrix of a step whose other fields are filled in, if its operands fit and the path allows it; else false.
 bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
+
+// Whether a depthwise step runs on bytes too.
+void plan_apart(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
 void read_matrix(const Common& common, const Step& step, uint8_t* stream, Watch& watch);
 
 // Codes of a layer with weights, and bytes of their stream.

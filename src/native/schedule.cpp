@@ -12,7 +12,9 @@ bool fits_tiles(const Step& step) {
     return step.kind == Step::Kind::matrix && step.matrix.direct && (step.groups == 1 || step.group_outputs() % block_columns == 0);
 }
 
-bool writes_tiles(const Step& step) { return fits_tiles(step) && (step.matrix.by_tap || step.matrix.strips); }
+bool writes_tiles(const Step& step) {
+    return step.matrix.apart || (fits_tiles(step) && (step.matrix.by_tap || step.matrix.strips));
+}
 
 // A pool whose windows share nothing and leave nothing out between them.
 bool pools_in_passing(const Step& matrix, const Step& pool) {
@@ -132,6 +134,7 @@ private:
 }  // namespace
 
 bool reads_tiles(const Step& step) {
+    if (step.matrix.apart) return true;
     return step.kind == Step::Kind::matrix && step.matrix.by_tap && (step.groups == 1 || step.group_inputs() % tile_depth == 0);
 }
 

@@ -30,7 +30,7 @@ struct Schedule {
 // Tiles: with images enough for a row of a tile each, and where nobody asks for the spike times of all layers.
 Schedule make_schedule(const std::deque<Step>& steps, const Shape& input, bool tiles);
 
-// Whether a matrix reads tiles that others may read too.
+// Whether a step reads tiles that others may read too.
 bool reads_tiles(const Step& step);
 
 // Whether the residual spikes of a step can be read from an activation's tiles.

@@ -109,6 +109,38 @@ def random_branches(rng: np.random.Generator) -> Network:
     return chain(*layers, shape=shape)
 
 
+def random_apart(rng: np.random.Generator) -> Network:
+    """Depthwise layers of any window, with what reads them: convolutions of one pixel, residual inputs, pools, each other."""
+    channels = int(rng.choice([3, 16, 64, 70, 130]))
+    shape = (channels, int(rng.integers(3, 9)), int(rng.choice([5, 16, 19])))
+    layers: list[Layer] = []
+    at = shape
+    for number in range(int(rng.integers(1, 4))):
+        source = layers[-1].name if layers else INPUT
+        kernel = tuple(int(rng.integers(1, min(5, side) + 1)) for side in at[1:])
+        gaps = tuple(
+            int(rng.integers(1, 3)) if (k - 1) * 2 < side else 1 for k, side in zip(kernel, at[1:], strict=True)
+        )
+        window: dict[str, object] = {
+            "stride": tuple(int(rng.integers(1, 3)) for _ in kernel),
+            "padding": tuple(int(rng.integers(0, (k - 1) * gap + 1)) for k, gap in zip(kernel, gaps, strict=True)),
+            "dilation": gaps,
+        }
+        layers.append(_conv(rng, f"d{number}", source, (at[0], 1, *kernel), groups=at[0], **window))
+        at = layers[-1].output_shape(at)
+        if rng.random() < 0.7:
+            outputs = int(rng.choice([32, 64, 70, at[0]]))
+            residuals = (f"d{number}",) if outputs == at[0] else ()
+            layers.append(_conv(rng, f"c{number}", f"d{number}", (outputs, at[0], 1, 1), residuals=residuals))
+            at = layers[-1].output_shape(at)
+        if rng.random() < 0.3 and min(at[1:]) > 1:
+            layers.append(MaxPool2d(name=f"m{number}", source=layers[-1].name, kernel=(2, 2), stride=(2, 2)))
+            at = layers[-1].output_shape(at)
+    layers.append(Flatten(name="f", source=layers[-1].name))
+    layers.append(layer(Linear, "l", "f", (10, math.prod(at)), seed=int(rng.integers(1 << 30)), fires=False))
+    return chain(*layers, shape=shape)
+
+
 def _conv(
     rng: np.random.Generator,
     name: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.narrow import CODE, chain, layer, random_branches, random_chain, rare, spikes
+from engine.narrow import CODE, chain, layer, random_apart, random_branches, random_chain, rare, spikes
 from engine.networks import shifted
 from firstspike.arith import LogWeights
 from firstspike.engine import ReferenceEngine
@@ -68,7 +68,7 @@ def test_shifts(n: int) -> None:
     network = shifted(chain(first, deep, sums, Flatten(name="d", source="c"), last, shape=(64, 5, 5)))
     assert all(any(one.shifts) for one in network.synaptic[:-1])
     for threads in (1, 2):
-        assert_equal(network, spikes(n, (64, 5, 5)), matrices=4, threads=threads)
+        assert_equal(network, spikes(n, (64, 5, 5)), matrices=5, threads=threads)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0002, 0.002])
@@ -138,6 +138,15 @@ def test_random_branches(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network, n = random_branches(rng), int(rng.choice([1, 7, 16, 17, 33]))
     check_random(shifted(network, seed) if seed % 4 == 3 else network, n)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_depthwise_layers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network, n = random_apart(rng), int(rng.choice([1, 7, 16, 17, 33]))
+    apart = sum(one.groups > 1 for one in network.layers if isinstance(one, Conv2d))
+    assert NativeEngine(network, instructions="amx", path="dense").matrices > apart
+    check_random(shifted(network, seed) if seed % 3 == 2 else network, n)
 
 
 def test_groups_that_end_inside_a_tile() -> None:
