@@ -119,12 +119,22 @@ def matrices() -> int:
     def numbers(*shape: int) -> dict:
         return {"codes": rng.integers(0, 32, shape).astype(np.uint8), "bias": rng.integers(0, 1 << 12, shape[0])}
 
+    part = Conv2d(
+        name="p",
+        source="d",
+        scale=10,
+        codes=rng.integers(0, 32, (64, 64, 1, 1)).astype(np.uint8),
+        bias=np.zeros(64, np.int64),
+        fires=False,
+    )
     layers = (
         Conv2d(name="a", source=INPUT, scale=6, padding=(1, 1), **numbers(70, 3, 3, 3)),
         Conv2d(name="b", source="a", scale=10, padding=(1, 0), stride=(2, 1), **numbers(64, 70, 3, 3)),
         MaxPool2d(name="c", source="b", kernel=(2, 3), stride=(2, 3)),
         Conv2d(name="d", source="c", scale=10, residuals=("c",), **numbers(64, 64, 1, 1)),
-        Flatten(name="e", source="d"),
+        Conv2d(name="h", source="d", scale=2, padding=(1, 1), groups=64, **numbers(64, 1, 3, 3)),
+        Conv2d(name="i", source="h", scale=10, residuals=("d", "h"), parts=(part,), **numbers(64, 64, 1, 1)),
+        Flatten(name="e", source="i"),
         Linear(name="f", source="e", scale=8, **numbers(64, 512)),
         Linear(name="g", source="f", scale=8, **(numbers(10, 64) | {"fires": False})),
     )

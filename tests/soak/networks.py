@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from engine.narrow import random_chain, spikes
+from engine.narrow import random_apart, random_branches, random_chain, spikes
 from engine.networks import networks, spike_times
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -50,8 +50,9 @@ def matrices(number: int) -> str:
     from firstspike.engine.native import NativeEngine
 
     rng = np.random.default_rng(number)
-    for _ in range(EXAMPLES):
-        network, n = random_chain(rng), int(rng.integers(1, 70))
+    for example in range(EXAMPLES):
+        network = (random_chain, random_branches, random_apart)[example % 3](rng)
+        n = int(rng.integers(1, 70))
         times = spikes(n, network.input_shape, planes=network.code.planes)
         expected = ReferenceEngine(network).layers(times)
         for threads in THREADS:
