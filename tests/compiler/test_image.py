@@ -119,6 +119,49 @@ def test_every_descriptor_says_where_its_payload_lies_and_what_it_holds() -> Non
     assert residuals == 2  # a tile each, of both images
 
 
+def test_shifts_lie_behind_the_thresholds_of_the_operation_that_fires() -> None:
+    """Of 20 channels in tiles of 16, four bits a lane, in the payload of the last box alone; no word more elsewhere."""
+    rng = np.random.default_rng(0)
+    first = Conv2d(
+        name="a",
+        source=INPUT,
+        codes=rng.integers(0, 32, (20, 40, 3, 3), dtype=np.uint8),
+        scale=3,
+        bias=np.zeros(20, np.int64),
+        padding=(1, 1),
+        shifts=tuple(map(int, rng.integers(0, 8, 20))),
+    )
+    last = Conv2d(
+        name="b",
+        source="a",
+        codes=rng.integers(0, 32, (4, 20, 1, 1), dtype=np.uint8),
+        scale=0,
+        bias=np.zeros(4, np.int64),
+        fires=False,
+    )
+    network = Network(code=Code(), weights=LogWeights(), input_shape=(40, 3, 3), layers=(first, last))
+    processor = ProcessorSpec(pes=16, weight_buffer_kib=2)
+    program = mapping.program(network, processor)
+    image = assemble(network, program, processor)
+    fired = 0
+    for index, operation in enumerate(program.operations):
+        if not isinstance(operation, Convolve):
+            continue
+        whole, found = int.from_bytes(image.data[index * 80 : index * 80 + 80], "little"), {}
+        for name, bits in DESCRIPTOR:
+            found[name], whole = whole & ((1 << bits) - 1), whole >> bits
+        fires = operation.layer == "a" and operation.last
+        assert found["theta_words"] == (24 + 1 if fires else 0)
+        rows = found["dram_words"] - found["theta_words"] - found["bias_words"]
+        assert rows == 2 * operation.rows
+        if fires:
+            begin, count = 8 * (found["dram_address"] + found["bias_words"] + 24), operation.outputs[1]
+            shifts = _values(image.data[begin : begin + 8], 4, 16)
+            assert shifts == list(first.shifts[operation.outputs[0] :][:count]) + [0] * (16 - count)
+            fired += 1
+    assert fired == 2 and len(program.operations) > 6  # several boxes a tile
+
+
 def test_descriptor_layout() -> None:
     """Hardware and assembler agree on every field's place, and values that do not fit are refused."""
     offset = 0

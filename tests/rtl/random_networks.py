@@ -5,7 +5,19 @@ from dataclasses import replace
 import numpy as np
 
 from firstspike.arith import Code, LogWeights, membrane_exponent, thresholds
-from firstspike.spec import INPUT, Channels, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, PixelShuffle, Shape
+from firstspike.spec import (
+    INPUT,
+    Channels,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Network,
+    PixelShuffle,
+    Shape,
+    Synaptic,
+)
 
 
 def random_network(
@@ -144,6 +156,19 @@ def with_bias(
     ties = rng.choice(thresholds(code, exponent), layer.outputs) - rng.integers(0, 2, layer.outputs)
     bias = np.where(rng.random(layer.outputs) < 0.3, ties, bias)
     return replace(layer, bias=bias, residuals=residuals if exponent >= code.exponent else ())
+
+
+def with_shifts(rng: np.random.Generator, network: Network) -> Network:
+    """The network with a shift for each output channel of half its layers that may have them, biases as much finer."""
+
+    def shifted(layer: Layer) -> Layer:
+        exact = isinstance(layer, Synaptic) and network.exponent(layer) >= network.code.exponent
+        if not isinstance(layer, Synaptic) or not exact or not layer.fires or layer.residuals or rng.random() < 0.5:
+            return layer
+        shifts = rng.integers(0, 8, layer.outputs)
+        return replace(layer, shifts=tuple(map(int, shifts)), bias=layer.bias << shifts)
+
+    return replace(network, layers=tuple(map(shifted, network.layers)))
 
 
 def with_parts(

@@ -1,6 +1,7 @@
 """Simulators shared by the tests of this folder, one per parameter set."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -92,7 +93,10 @@ SETS = {
 }
 """Parameter sets of the random networks: word widths, array sizes, memories, codes, weight formats."""
 
+SETS["shifts"] = replace(SETS["small"], channel_shifts=True)
+SETS["shifts-packed"] = replace(SETS["packed-narrow"], channel_shifts=True)
 SETS["fpga"] = SETS["sources"].on_fpga()
+SETS["shifts-fpga"] = replace(SETS["fpga"], channel_shifts=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from rtl.random_networks import random_network, random_times
+from rtl.random_networks import random_network, random_times, with_shifts
 
 from firstspike.compiler import mapping
 from firstspike.rtl.parameters import Parameters
@@ -23,6 +23,8 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
                 accumulator_bits=parameters.processor.accumulator_bits,
                 octaves=None if parameters.largest_shift is None else 4,
             )
+            if parameters.channel_shifts:
+                network = with_shifts(np.random.default_rng(seed), network)
             shifts = [network.shift(layer, part) for layer in network.synaptic for part in layer.connections]
             if parameters.largest_shift is not None and max(shifts) > parameters.largest_shift:
                 raise ValueError("shifts must fit the design")

@@ -1,18 +1,22 @@
 """Whole random networks in RTL: every spike time, every logit and every cycle."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from compiler.test_channels import residual_network
+from torch import nn
 
+import firstspike as fs
 from firstspike.arith import encode_weights
 from firstspike.compiler import mapping
 from firstspike.compiler.channels import resolve
 from firstspike.engine import create
 from firstspike.rtl import emit
 from firstspike.rtl.parameters import Parameters
-from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network
+from firstspike.spec import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Synaptic
 from firstspike.verify import Simulator, run
 from firstspike.verify.simulator import Stalls
 
@@ -29,6 +33,9 @@ QUICK = [
     ("fpga", range(0, 20)),
     ("packed", range(0, 9)),
     ("packed-narrow", range(0, 15)),
+    ("shifts", range(0, 20)),
+    ("shifts-packed", range(0, 10)),
+    ("shifts-fpga", range(0, 15)),
 ]
 
 
@@ -48,6 +55,36 @@ def _exact(name: str, seeds: range, simulator: Simulator) -> None:
 def test_random_networks(name: str, seeds: range, simulator: Build) -> None:
     """Bit-exact and cycle-exact with an ideal DRAM."""
     _exact(name, seeds, simulator(name))
+
+
+def test_a_depthwise_network_with_a_scale_for_each_channel(simulator: Build) -> None:
+    """Converted with shifts of several octaves: depthwise, pointwise and linear layers, in tiles of 16 lanes."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        *(nn.Conv2d(2, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.ReLU()),
+        *(nn.Conv2d(24, 20, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(180, 4)),
+    )
+    with torch.no_grad():
+        for layer in (net[0], net[2], net[4]):
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight.mul_(2.0 ** -torch.randint(0, 5, (len(layer.weight), 1, 1, 1)))
+    parameters = SETS["shifts"]
+    images = torch.rand(3, 2, 6, 6)
+    cat = fs.prepare(
+        net.eval(), example=images, code=parameters.code, weights=parameters.weights, weight_scale="channel"
+    )
+    cat.set_stage("quantised")
+    snn = fs.convert(cat, example=images)
+    assert [max(layer.shifts, default=0) > 2 for layer in snn.network.synaptic] == [True, True, True, False]
+    assert Parameters.of(snn.network, parameters.processor).channel_shifts
+    record = run(snn.network, snn.encode(images), parameters.processor, simulator=simulator("shifts"))
+    assert record.bit_exact and record.cycle_exact, record.differences
+    alone = replace(snn.network, layers=tuple(_without_shifts(layer) for layer in snn.network.layers))
+    assert not Parameters.of(alone, parameters.processor).channel_shifts
+
+
+def _without_shifts(layer: Layer) -> Layer:
+    return replace(layer, shifts=(), bias=layer.bias >> layer.channel_shifts) if isinstance(layer, Synaptic) else layer
 
 
 def test_the_widest_padding_equal_thresholds_and_a_read_out_with_residuals(simulator: Build) -> None:

@@ -9,8 +9,9 @@ from firstspike.compiler import packing
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.descriptor import pack
 from firstspike.compiler.packing import weight_words
+from firstspike.compiler.stages import threshold_words
 from firstspike.spec.network import Conv2d, Network, Synaptic
-from firstspike.spec.processor import ProcessorSpec
+from firstspike.spec.processor import SHIFT_BITS, ProcessorSpec
 from firstspike.spec.program import (
     ADDRESS_BITS,
     HALT,
@@ -192,7 +193,7 @@ def _convolve_fields(
         "dram_address": place[0],
         "dram_words": place[1],
         "bias_words": operation.first * processor.bias_words,
-        "theta_words": operation.thresholds * network.code.T,
+        "theta_words": threshold_words(network, processor, operation),
     }
 
 
@@ -209,7 +210,7 @@ def _payload_key(operation: Convolve) -> tuple[object, ...]:
 
 
 def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) -> bytes:
-    """Biases, thresholds, weight rows: whole DRAM words, little endian."""
+    """Biases, thresholds, shifts, weight rows: whole DRAM words, little endian."""
     layer = network.layer(operation.layer)
     assert isinstance(layer, Synaptic)
     first, count = operation.outputs
@@ -222,6 +223,10 @@ def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) ->
     if operation.thresholds:
         theta = network.thresholds(layer)
         parts.append(_pack_rows(theta[:, None], processor.accumulator_bits, width))
+        if any(layer.shifts):
+            shifts = np.zeros((1, processor.pes), dtype=np.int64)
+            shifts[0, :count] = layer.shifts[first : first + count]
+            parts.append(_pack_rows(shifts, SHIFT_BITS, width))
     rows = weight_rows(network, operation, processor)
     if processor.packed_rows:
         _, bitmap = weight_words(network, processor, operation)

@@ -150,7 +150,14 @@ def region(name: str) -> str:
 def payload_words(network: Network, processor: ProcessorSpec, operation: Convolve) -> int:
     """DRAM words of an operation's biases, thresholds and weight rows."""
     words, _ = weight_words(network, processor, operation)
-    return words + operation.first * processor.bias_words + operation.thresholds * network.code.T
+    return words + operation.first * processor.bias_words + threshold_words(network, processor, operation)
+
+
+def threshold_words(network: Network, processor: ProcessorSpec, operation: Convolve) -> int:
+    """DRAM words of an operation's thresholds, and of the shifts of its channels if its layer has any."""
+    layer = network.layer(operation.layer)
+    shifts = isinstance(layer, Synaptic) and any(layer.shifts)
+    return operation.thresholds * (network.code.T + shifts * processor.shift_words)
 
 
 def traffic(network: Network, processor: ProcessorSpec, work: Iterable[Operation]) -> int:

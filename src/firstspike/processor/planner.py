@@ -124,7 +124,12 @@ class _Planner:
             cycles += -(-operation.outputs[1] // self.processor.lanes) + LATENCY + steps
         if not operation.last:
             return cycles + 1
-        return cycles + (steps if operation.fires else 0) + operation.out_words
+        return cycles + (steps + self._settle(operation) if operation.fires else 0) + operation.out_words
+
+    def _settle(self, operation: Convolve) -> int:
+        """Cycles in which membranes halve before they fire: the largest shift of the tile's channels."""
+        layer, (first, count) = self.network.layer(operation.layer), operation.outputs
+        return max(layer.shifts[first : first + count], default=0) if isinstance(layer, Synaptic) else 0
 
     def _share(self, operation: Convolve) -> int:
         """Number of an operation's walk."""

@@ -21,6 +21,8 @@ class Parameters:
         weights: weight format, fixed in hardware.
         largest_shift: the largest left shift of an operation's products, which then come with a shift each; None: all
             have ``S``, which is wired.
+        channel_shifts: before a window fires, every lane halves its membrane as often as a number says that comes behind the
+            thresholds (numerics, section 8): as many cycles more as the largest in the operation.
         late_shift: the processing element shifts behind its pipeline register, not before it: for FPGAs, whose memories
             answer late and whose adders are quick. Same results in the same cycles.
         long_wires: what goes to the activation buffer waits for little: it is read where nothing uses the word (outside
@@ -36,6 +38,7 @@ class Parameters:
     code: Code
     weights: LogWeights
     largest_shift: int | None = None
+    channel_shifts: bool = False
     late_shift: bool = False
     long_wires: bool = False
 
@@ -60,6 +63,7 @@ class Parameters:
             code=network.code,
             weights=network.weights,
             largest_shift=None if wired else max(shifts),
+            channel_shifts=any(any(layer.shifts) for layer in network.synaptic),
         )
 
     def on_fpga(self) -> "Parameters":

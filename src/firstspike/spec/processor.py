@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from firstspike.arith import LogWeights, checks
 
+SHIFT_BITS = 4
+"""Bits of a channel's shift in DRAM, of which hardware holds three: no shift lies in two words."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorSpec:
@@ -87,6 +90,11 @@ class ProcessorSpec:
     def bias_words(self) -> int:
         """DRAM words of the biases of one tile (padded to whole words)."""
         return -(-self.pes * self.accumulator_bits // self.word_bits)
+
+    @property
+    def shift_words(self) -> int:
+        """DRAM words of the shifts of one tile's channels, four bits each (padded to whole words)."""
+        return -(-self.pes * SHIFT_BITS // self.word_bits)
 
     @property
     def dram_bits_per_cycle(self) -> float:

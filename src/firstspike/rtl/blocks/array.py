@@ -18,6 +18,7 @@ class Array(wiring.Component):
         times: residual spike times, a word of lanes at a time.
         sweep: steps and thresholds.
         registers: all membranes and spike times.
+        halve: with `Parameters.channel_shifts`, lanes whose membranes halve in this cycle.
 
     Args:
         external: lanes are instances of the Verilog module ``firstspike_lane`` (generated once) instead of copies.
@@ -33,6 +34,7 @@ class Array(wiring.Component):
                 "times": In(SpikeTimes(p)),
                 "sweep": In(Sweep(p)),
                 "registers": Out(Registers(p)),
+                **({"halve": In(p.processor.pes)} if p.channel_shifts else {}),
             }
         )
 
@@ -74,6 +76,7 @@ class Array(wiring.Component):
             ("spike_load",): times.load & (times.index == word),
             ("spike_data",): times.word.word_select(byte, 8),
             **{("sweep", name): getattr(sweep, name) for name in sweep.signature.members},
+            **({("halve",): self.halve[index]} if p.channel_shifts else {}),
         }
         outputs: dict[tuple[str, ...], Value] = {
             ("sums", "membranes"): self.registers.membranes.word_select(index, accumulator),

@@ -11,6 +11,7 @@ from firstspike.rtl.blocks.interfaces import (
     OPERATION,
     WINDOW_FIELDS,
     ResultWord,
+    Settle,
     SpikeTimes,
     SumsControl,
     SweepControl,
@@ -30,13 +31,15 @@ class Executor(wiring.Component):
     """The states of an operation (docs/explanation/processor.md, "Life of a spike").
 
     CONVOLVE, per pixel: PIXEL, WALK, DRAIN (2), then RESIDUAL and ADD with a residual, then KEEP (partial sum), or FIRE
-    and WRITE, or WRITE alone (logits), then NEXT. POOL, per pixel and channel word: PIXEL, WALK, WRITE, NEXT. LOAD and
-    STORE: TRANSFER. The `Cursor` knows the pixel; the transfer unit moves the words.
+    (behind SETTLE where channels have shifts) and WRITE, or WRITE alone (logits), then NEXT. POOL, per pixel and channel
+    word: PIXEL, WALK, WRITE, NEXT. LOAD and STORE: TRANSFER. The `Cursor` knows the pixel; the transfer unit moves the
+    words.
 
     Ports:
         operation: stream from the loader.
         window: to the walker. weights: to the weight buffer. sums: what membranes begin with, partial sums.
         times: residual spike times into the lanes, or none. sweep: thresholds.
+        settle: with `Parameters.channel_shifts`, halves membranes before they fire.
         result: the word that is written. buffer: the activation buffer, for residuals and results.
         transfer: LOAD and STORE.
         halted: the last operation is done.
@@ -59,6 +62,7 @@ class Executor(wiring.Component):
                 "buffer": Out(SramPort(p.processor.word_bits, address_bits)),
                 "transfer": Out(TransferControl(address_bits)),
                 "halted": Out(1),
+                **({"settle": Out(Settle())} if p.channel_shifts else {}),
             }
         )
 
@@ -211,6 +215,8 @@ class Executor(wiring.Component):
         with m.State("KEEP"):
             m.d.comb += [self.sums.enable.eq(1), self.sums.write.eq(1)]
             m.next = "NEXT"
+        if self.parameters.channel_shifts:
+            self._settle(m)
         with m.State("FIRE_START"):
             m.d.comb += [self.times.clear.eq(1), self.sweep.compare.eq(1)]
             self._start(m)
@@ -219,6 +225,18 @@ class Executor(wiring.Component):
             m.d.comb += self.sweep.compare.eq(1)
             with m.If(self.sweep.done):
                 m.next = "WRITE"
+
+    def _settle(self, m: Module) -> None:
+        """SETTLE: membranes halve as often as the largest shift of the operation says, each as often as its own."""
+        settle = self.settle
+        with m.State("SETTLE"):
+            m.d.comb += settle.active.eq(1)
+            m.d.sync += settle.step.eq(settle.step + 1)
+            following = settle.needed.bit_select(settle.step + 1, 1)
+            self._announce(m, ~following)
+            with m.If(~following):
+                m.d.sync += settle.step.eq(0)
+                m.next = "FIRE_START"
 
     def _after_walk(self, m: Module, d: PureInterface) -> None:
         """Go on once all spikes are in the membranes."""
@@ -233,6 +251,10 @@ class Executor(wiring.Component):
         self._announce(m, d.fires & d.last)
         with m.If(d.fires):
             m.next = "FIRE_START"
+        if self.parameters.channel_shifts:
+            with m.If(d.fires & d.last & self.settle.needed[0]):
+                self._announce(m, 0)
+                m.next = "SETTLE"
         with m.If(~d.last):
             m.next = "KEEP"
 

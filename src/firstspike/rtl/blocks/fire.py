@@ -1,11 +1,12 @@
 """Fire unit: broadcasts the thresholds step by step; and the encoder that writes spike times, or logits, as words."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout, View
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from firstspike.rtl.blocks.interfaces import Payload, Registers, ResultWord, Sweep, SweepControl
+from firstspike.rtl.blocks.interfaces import Payload, Registers, ResultWord, Settle, Sweep, SweepControl
+from firstspike.rtl.blocks.shifts import ChannelShifts
 from firstspike.rtl.blocks.sram import RegisterFile
 from firstspike.rtl.parameters import Parameters
 
@@ -19,6 +20,7 @@ class FireUnit(wiring.Component):
         payload: thresholds from the loader, from step 0 on.
         control: sweeps.
         sweep: broadcast to the lanes; it adds or compares while ``theta`` is valid.
+        settle, halve: with `Parameters.channel_shifts`, the executor's wish, and which lanes' membranes halve in this cycle.
     """
 
     def __init__(self, parameters: Parameters, *, external: bool = False) -> None:
@@ -30,6 +32,7 @@ class FireUnit(wiring.Component):
                 "payload": In(Payload(processor.word_bits)),
                 "control": In(SweepControl()),
                 "sweep": Out(Sweep(parameters)),
+                **({"settle": In(Settle()), "halve": Out(processor.pes)} if parameters.channel_shifts else {}),
             }
         )
 
@@ -40,15 +43,26 @@ class FireUnit(wiring.Component):
         m.submodules.table = table = RegisterFile(bits, 2 * steps, external=self.external)
         payload, control, sweep = self.payload, self.control, self.sweep
         filled = Signal(range(steps + 1))
+        theta: Value = payload.push
+        if self.parameters.channel_shifts:
+            theta = payload.push & (filled != steps)
+            m.submodules.shifts = shifts = ChannelShifts(self.parameters)
+            m.d.comb += [
+                *(getattr(shifts.payload, name).eq(getattr(payload, name)) for name in ("clear", "fill", "word")),
+                shifts.payload.push.eq(payload.push & (filled == steps)),
+                shifts.slot.eq(control.slot),
+                self.halve.eq(shifts.halve),
+            ]
+            connect(m, flipped(self.settle), shifts.settle)
         with m.If(payload.clear):
             m.d.sync += filled.eq(0)
-        with m.Elif(payload.push):
+        with m.Elif(theta):
             m.d.sync += filled.eq(filled + 1)
         request = Signal(range(steps + 1))
         reading = Signal()
         active = Signal()
         m.d.comb += [
-            table.write.enable.eq(payload.push),
+            table.write.enable.eq(theta),
             table.write.address.eq(Mux(payload.fill, steps, 0) + filled),
             table.write.data.eq(payload.word),
             reading.eq(control.start | (active & (request != steps))),

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out, Signature
 
 from firstspike.rtl.blocks.descriptor import LAYOUT
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.layers import MAX_SHIFT
 from firstspike.spec.processor import ProcessorSpec
 
 OPERATION = StructLayout({"descriptor": LAYOUT, "slot": 1})
@@ -217,6 +218,19 @@ class SweepControl(Signature):
 
     def __init__(self) -> None:
         super().__init__({"slot": Out(1), "start": Out(1), "add": Out(1), "compare": Out(1), "done": In(1)})
+
+
+class Settle(Signature):
+    """Executor to fire unit: membranes halve as often as their channels' shifts say, before they fire.
+
+    Members:
+        active: in this cycle.
+        step: how many such cycles were before in this window.
+        needed: (back) bit ``s``: some channel of the operation has a shift above ``s``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"active": Out(1), "step": Out(range(MAX_SHIFT + 1)), "needed": In(MAX_SHIFT + 1)})
 
 
 class Sweep(Signature):

@@ -24,6 +24,7 @@ class Lane(wiring.Component):
         spike_clear: ``spike <= 255``.
         spike_load, spike_data: ``spike <= spike_data``.
         spike: the register.
+        halve: with `Parameters.channel_shifts`, ``membrane <= membrane >> 1``.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -37,6 +38,7 @@ class Lane(wiring.Component):
                 "spike_load": In(1),
                 "spike_data": In(8),
                 "spike": Out(8),
+                **({"halve": In(1)} if p.channel_shifts else {}),
             }
         )
 
@@ -62,6 +64,8 @@ class Lane(wiring.Component):
             pe.addend.eq(sweep.theta),
             sums.membranes.eq(pe.membrane),
         ]
+        if self.parameters.channel_shifts:
+            m.d.comb += pe.halve.eq(self.halve)
         with m.If(self.spike_clear):
             m.d.sync += self.spike.eq(NO_SPIKE)
         with m.Elif(self.spike_load):

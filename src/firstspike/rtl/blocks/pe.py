@@ -23,6 +23,8 @@ class LogPE(wiring.Component):
         shift: what stands for ``S``, in a design whose operations have shifts of their own.
         load: ``membrane <= initial`` (wins over an addition).
         add: ``membrane <= membrane + addend`` (a residual input; never together with a product).
+        halve: with `Parameters.channel_shifts`, ``membrane <= membrane >> 1`` (numerics, section 8; never together with a
+            product or an addition).
         membrane: ``u``, two's complement, valid two cycles after the last ``enable``.
     """
 
@@ -40,6 +42,7 @@ class LogPE(wiring.Component):
                 "initial": In(accumulator),
                 "add": In(1),
                 "addend": In(accumulator),
+                **({"halve": In(1)} if p.channel_shifts else {}),
                 "membrane": Out(accumulator),
             }
         )
@@ -89,6 +92,9 @@ class LogPE(wiring.Component):
         ]
         with m.If(self.load):
             m.d.sync += self.membrane.eq(self.initial)
+        if p.channel_shifts:
+            with m.Elif(self.halve):
+                m.d.sync += self.membrane.eq(self.membrane >> 1)
         with m.Elif(valid | self.add):
             m.d.sync += self.membrane.eq(total)
         return m

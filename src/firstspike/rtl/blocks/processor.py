@@ -106,6 +106,9 @@ class ProcessorTop(wiring.Component):
         connect(m, executor.buffer, buffer.executor)
         connect(m, transfer.buffer, buffer.transfer)
         connect(m, buffer.memory, activations.port)
+        if p.channel_shifts:
+            connect(m, executor.settle, fire.settle)
+            m.d.comb += array.halve.eq(fire.halve)
         m.d.comb += [
             loader.start.eq(self.start),
             loader.released.eq(executor.transfer.done),

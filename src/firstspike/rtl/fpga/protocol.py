@@ -39,4 +39,5 @@ def fingerprint(parameters: Parameters) -> int:
     packed = processor.packed_rows
     sizes = (*widths, processor.activation_words, processor.membrane_rows, p.weight_rows)
     formats = (p.code.T, p.code.tau, *p.code.mantissas, p.weights.bits, *p.weights.mantissas)
-    return zlib.crc32(repr((sizes, formats, packed, p.time_bits, p.rho_bits)).encode())
+    built = (sizes, formats, packed, p.time_bits, p.rho_bits)
+    return zlib.crc32(repr((*built, "shifts") if p.channel_shifts else built).encode())
