@@ -20,14 +20,10 @@ struct Quad {
 
 __mmask64 first(int count) { return count >= 64 ? ~__mmask64(0) : (__mmask64(1) << count) - 1; }
 
-template <bool times, bool large>
+template <bool large>
 void multiply_rows(const ApartTask& task) {
     const __mmask64 valid = first(task.channels);
-    const __m512i brief = times ? _mm512_loadu_si512(task.bytes) : _mm512_setzero_si512(), last = _mm512_set1_epi8(63);
-    const auto load = [&](const ApartTap& tap, int row) {
-        const __m512i bytes = _mm512_maskz_loadu_epi8(valid, tap.from + row * tap.pitch);
-        return times ? _mm512_permutexvar_epi8(_mm512_min_epu8(bytes, last), brief) : bytes;
-    };
+    const auto load = [&](const ApartTap& tap, int row) { return _mm512_maskz_loadu_epi8(valid, tap.from + row * tap.pitch); };
     const Octaves octaves(task.octave);
     for (int row = 0; row < task.rows; ++row) {
         __m512i sums[4], high[4];
@@ -48,7 +44,8 @@ void multiply_rows(const ApartTask& task) {
             if constexpr (large) sums[i] = _mm512_add_epi32(sums[i], _mm512_slli_epi32(high[i], apart_digit));
             if (task.shifts != nullptr) sums[i] = _mm512_srav_epi32(sums[i], _mm512_loadu_si512(task.shifts + 16 * i));
         }
-        const __m512i places = octaves.bytes(octaves.words(sums[0], sums[1], octaves.lane_by_lane), octaves.words(sums[2], sums[3], octaves.lane_by_lane));
+        const auto words = [&](int i) { return octaves.words(sums[i], sums[i + 1], octaves.lane_by_lane); };
+        const __m512i places = octaves.bytes(words(0), words(2));
         for (const MatrixOut* out : {&task.times, &task.values})
             if (out->to != nullptr)
                 _mm512_mask_storeu_epi8(out->to + row * out->pitch, valid, _mm512_permutexvar_epi8(places, _mm512_loadu_si512(out->bytes)));
@@ -75,11 +72,6 @@ void spread(const ApartWeights& tables, const uint8_t* codes, int64_t pitch, int
     }
 }
 
-void multiply_apart(const ApartTask& task) {
-    if (task.bytes != nullptr)
-        task.large ? multiply_rows<true, true>(task) : multiply_rows<true, false>(task);
-    else
-        task.large ? multiply_rows<false, true>(task) : multiply_rows<false, false>(task);
-}
+void multiply_apart(const ApartTask& task) { task.large ? multiply_rows<true>(task) : multiply_rows<false>(task); }
 
 }  // namespace firstspike::amx

@@ -169,7 +169,8 @@ void bind_engine(nb::module_& m) {
             "matrices",
             [](const Builder& b) {
                 const auto& steps = b.engine.steps();
-                return std::count_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == Step::Kind::matrix || s.matrix.apart; });
+                const auto on_bytes = [](const Step& s) { return s.kind == Step::Kind::matrix || s.matrix.apart; };
+                return std::count_if(steps.begin(), steps.end(), on_bytes);
             },
             "Number of steps that run as matrices of bytes.")
         .def_prop_ro("weight_bytes", [](const Builder& b) { return b.engine.weight_bytes(); }, "Bytes of packed weight codes.");

@@ -168,11 +168,12 @@ void Engine::run(const uint8_t* times, int64_t n, int64_t* logits, const std::ve
                  Watch& watch) const {
     check_complete();
     if (n == 0) return;
-    const Schedule plain = make_schedule(steps_, input_, false), tiled = make_schedule(steps_, input_, traces.empty());
-    const int64_t live_bytes = std::max(plain.live_bytes, tiled.live_bytes);
+    const bool untraced = traces.empty();
+    const Schedule by_image = make_schedule(steps_, input_, true, untraced), by_position = make_schedule(steps_, input_, false, untraced);
+    const int64_t live_bytes = std::max(by_image.live_bytes, by_position.live_bytes);
     const int64_t images = std::clamp<int64_t>(group_bytes / live_bytes, 1, group_images);
     const auto group = [&](int64_t first, int64_t count, Team& team) {
-        run_group(times, first, count, logits, traces, count >= tile_rows ? tiled : plain, team);
+        run_group(times, first, count, logits, traces, count >= tile_rows ? by_image : by_position, team);
     };
     std::vector<Workspace> spaces = workspaces_.take(threads, static_cast<int>(steps_.size()) + 1, watch);
     // few images, or large ones, or just one block of rows: all threads share the work of each layer
@@ -209,7 +210,10 @@ void Engine::run_group(const uint8_t* times, int64_t first, int64_t n, int64_t* 
         const int to = schedule.flows[s].to;
         const Shape& shape = steps_[to - 1].out;
         if (!readout && schedule.forms[to].times) home.take(home.activations[to], n * steps_[to - 1].activation_bytes());
-        if (!readout && schedule.forms[to].tiles) home.take(home.tiles[to], ImageTiles(shape, n).bytes(shape.pixels()));
+        if (!readout && schedule.forms[to].tiles) {
+            const TileOrder order(shape, n, schedule.by_image, schedule.forms[to].border);
+            order.clear(home.take(home.tiles[to], order.bytes()));
+        }
         int64_t* own_logits = readout ? logits + first * step.out.size() : nullptr;
         if (step.kind == Step::Kind::matrix)
             run_matrix(s, n, own_logits, team, schedule);

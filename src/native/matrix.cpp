@@ -17,58 +17,68 @@ constexpr int64_t kept_weights = 512 << 10, kept_inputs = 256 << 10;  // of the 
 class Engine::MatrixSpikes {
 public:
     explicit MatrixSpikes(const MatrixCall& call)
-        : call_(call), form_(call.schedule.forms[call.to]), tiles_(call.out, call.n),
+        : call_(call), form_(call.form()), tiles_(call.out_order()),
           times_(form_.times ? call.home.activations[call.to].data() : nullptr),
           values_(form_.tiles ? call.home.tiles[call.to].data() : nullptr) {
         const OctaveTable& octaves = call.plan().octaves;
         for (int i = 0; form_.tiles && i < 64; ++i) bytes_[i] = form_.values->byte[octaves.times[i]];
-        for (int residual : call.step.residuals) in_tiles_.push_back(adds_tiles(call.step, call.schedule.forms[residual]));
+        for (int residual : call.step.residuals) {
+            const Form& form = call.schedule.forms[residual];
+            in_tiles_.push_back(adds_tiles(call.step, form, call.by_image()));
+            orders_.emplace_back(call.out, call.n, call.by_image(), form.border);
+        }
     }
 
     void operator()(const Columns& columns, const MatrixBlock& block, bool by_image, int maps, const int32_t* sums) const {
         const Place place = this->place(columns, block, by_image);
         MatrixAddend addends[most_addends];
-        const int added = list(place, addends);
+        const int added = list(place, block, columns.channel, addends);
         const int32_t* shifts = call_.step.shifts.empty() ? nullptr : columns.shifts;
         const OctaveTable& octaves = call_.plan().octaves;
         call_.k.fire({sums, maps, block.rows, columns.count, columns.negated, shifts, octaves.start, addends, added,
                       {times_ == nullptr ? nullptr : times_ + place.at, place.pitch, octaves.times},
-                      {values_ == nullptr ? nullptr : values_ + place.in_tiles, place.tile_pitch, bytes_}});
+                      {values_ == nullptr ? nullptr : values_ + tiles_.at(block.pixel, block.image, columns.channel), tile_depth, bytes_}});
     }
 
 private:
-    // Of a block's first row, and the bytes from row to row: in an activation of one byte each, and in tiles.
+    // Of a block's first row in an activation of one byte each, and the bytes from row to row.
     struct Place {
-        int64_t at, pitch, in_tiles, tile_pitch;
+        int64_t at, pitch;
     };
 
     Place place(const Columns& columns, const MatrixBlock& block, bool by_image) const {
         const Shape& shape = call_.out;
         return {(block.image * shape.pixels() + block.pixel) * shape.channels + columns.channel,
-                by_image ? shape.size() : shape.channels, tiles_.at(block.pixel, block.image, columns.channel), tile_depth};
+                by_image ? shape.size() : shape.channels};
     }
 
-    int list(const Place& place, MatrixAddend* addends) const {
+    int list(const Place& place, const MatrixBlock& block, int channel, MatrixAddend* addends) const {
         using Kind = MatrixAddend::Kind;
         const MatrixResiduals& residuals = call_.plan().residuals;
         int count = 0;
         for (size_t i = 0; i < in_tiles_.size(); ++i) {
             const int from = call_.step.residuals[i];
-            if (in_tiles_[i])
-                addends[count++] = {Kind::values, call_.home.tiles[from].data() + place.in_tiles, place.tile_pitch, nullptr, residuals.shift};
-            else
-                addends[count++] = {Kind::times, call_.home.activations[from].data() + place.at, place.pitch, residuals.first, residuals.shift};
+            if (in_tiles_[i]) {
+                const uint8_t* tiles = call_.home.tiles[from].data() + orders_[i].at(block.pixel, block.image, channel);
+                addends[count++] = {Kind::values, tiles, tile_depth, nullptr, residuals.shift};
+            } else {
+                const uint8_t* times = call_.home.activations[from].data() + place.at;
+                addends[count++] = {Kind::times, times, place.pitch, residuals.first, residuals.shift};
+            }
         }
-        for (int part : call_.step.parts)
-            addends[count++] = {Kind::sums, call_.home.activations[part].data() + 4 * place.at, 4 * place.pitch, nullptr, call_.plan().unit};
+        for (int part : call_.step.parts) {
+            const uint8_t* sums = call_.home.activations[part].data() + 4 * place.at;
+            addends[count++] = {Kind::sums, sums, 4 * place.pitch, nullptr, call_.plan().unit};
+        }
         return count;
     }
 
     const MatrixCall& call_;
     const Form& form_;
-    ImageTiles tiles_;
+    TileOrder tiles_;
     uint8_t *times_, *values_;
-    std::vector<bool> in_tiles_;  // by residual
+    std::vector<bool> in_tiles_;  // by residual, and then
+    std::vector<TileOrder> orders_;
     uint8_t bytes_[64] = {};
 };
 
@@ -120,7 +130,7 @@ void Engine::run_blocks(const MatrixCall& call, const Rows& rows, int64_t* logit
                     for (int map = 0; map < maps; ++map) {
                         const std::vector<MatrixTerm>& terms = c.terms(rows, fields[map]);
                         call.k.multiply[block.rows > tile_rows][c.tiles - 1](
-                            {block.inputs + fields[map].inputs, tile_depth, {c.weights[0], c.weights[1]}, terms.data(),
+                            {block.inputs + fields[map].inputs, rows.pitch(), {c.weights[0], c.weights[1]}, terms.data(),
                              static_cast<int64_t>(terms.size()), from == 0 ? c.start : nullptr,
                              to == plan.row_tiles ? sums + map * block_sums : nullptr});
                     }
@@ -143,7 +153,7 @@ void Engine::run_strips(const MatrixCall& call, int64_t* logits, Team& team, uin
     const Strips strips(call, team);
     const int pairs = (plan.column_tiles + 1) / 2, width = call.step.geometry.out_width;
     const int64_t bytes = Columns::bytes(plan, plan.row_tiles);
-    const bool by_image = call.n >= tile_rows;
+    const bool by_image = call.by_image();
     team.parallel(call.step.geometry.out_height, [&](int64_t y, Workspace& own) {
         std::vector<Columns> columns;
         std::vector<std::vector<MatrixTerm>> terms(pairs);
@@ -184,7 +194,8 @@ void Engine::run_matrix(int number, int64_t n, int64_t* logits, Team& team, cons
                           flow.pool < 0 ? nullptr : &steps_[flow.pool]};
     uint8_t* out = logits != nullptr ? nullptr : team.home().activations[flow.to].data();
     if (step.matrix.strips) return run_strips(call, logits, team, out);
-    if (step.matrix.by_tap && n >= tile_rows) return run_blocks(call, ImageRows(call, team), logits, team, out);
+    if (step.matrix.by_tap && schedule.by_image) return run_blocks(call, ImageRows(call, team), logits, team, out);
+    if (reads_tiles(step, false)) return run_blocks(call, MapRows(call, team), logits, team, out);
     const int64_t row_bytes = int64_t(step.matrix.row_tiles) * tile_depth * step.groups, positions = n * step.out.pixels();
     const int64_t most = std::max<int64_t>(1, gathered_bytes / row_bytes / block_rows) * block_rows;
     for (int64_t first = 0; first < positions; first += most)

@@ -123,7 +123,6 @@ struct ApartTask {
     const ApartTap* taps;  // [4 quads]
     int quads, rows, channels;
     bool large;
-    const uint8_t* bytes;   // [64] by spike time, beyond 63 as 63; null: inputs are values
     const int8_t* weights;  // as spread() leaves them
     const int32_t* start;   // [64] as registers have them
     const int32_t* shifts;  // the same, or null

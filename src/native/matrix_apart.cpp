@@ -7,17 +7,12 @@ namespace firstspike {
 namespace {
 
 alignas(64) constexpr std::array<uint8_t, apart_channels> zeros{};
-alignas(64) constexpr std::array<uint8_t, apart_channels> silence = [] {
-    std::array<uint8_t, apart_channels> bytes{};
-    bytes.fill(255);
-    return bytes;
-}();
 
 // Up to 64 channels of a layer, and what they begin at.
 class Apart {
 public:
     Apart(const MatrixCall& call, int tile, Workspace& own)
-        : channel(tile * apart_channels), call_(call), form_(call.schedule.forms[call.to]), quads_((call.taps() + 3) / 4), taps_(4 * quads_) {
+        : channel(tile * apart_channels), call_(call), form_(call.form()), quads_((call.taps() + 3) / 4), taps_(4 * quads_) {
         const Step& step = call.step;
         const MatrixPlan& plan = call.plan();
         count = std::min(apart_channels, step.out.channels - channel);
@@ -33,14 +28,15 @@ public:
     }
 
     // `rows` positions or images whose taps lie at these places, from the first input on; -1 beside the map.
-    void run(const uint8_t* inputs, const std::vector<int64_t>& places, int64_t pitch, int rows, bool times, int64_t at, int64_t step,
+    // `at` and `step` are the first output and from one to the next, `in_tiles` the first one's place in tiles.
+    void run(const uint8_t* inputs, const std::vector<int64_t>& places, int64_t pitch, int rows, int64_t at, int64_t step,
              int64_t in_tiles) {
-        std::fill(taps_.begin(), taps_.end(), ApartTap{times ? silence.data() : zeros.data(), 0});
+        std::fill(taps_.begin(), taps_.end(), ApartTap{zeros.data(), 0});
         for (size_t tap = 0; tap < places.size(); ++tap)
             if (places[tap] >= 0) taps_[tap] = {inputs + places[tap], pitch};
         const MatrixPlan& plan = call_.plan();
         const auto& home = call_.home;
-        call_.k.multiply_apart({taps_.data(), quads_, rows, count, plan.digits.large, times ? plan.values.byte : nullptr, weights_, start_,
+        call_.k.multiply_apart({taps_.data(), quads_, rows, count, plan.digits.large, weights_, start_,
                                 call_.step.shifts.empty() ? nullptr : shifts_, plan.octaves.start,
                                 {form_.times ? home.activations[call_.to].data() + at : nullptr, step, plan.octaves.times},
                                 {form_.tiles ? home.tiles[call_.to].data() + in_tiles : nullptr, tile_depth, bytes_}});
@@ -60,10 +56,10 @@ private:
 
 }  // namespace
 
-// Rows are images of one pixel, in tiles.
+// Rows are images of one pixel.
 void Engine::run_apart_images(const MatrixCall& call, Team& team) const {
     const Geometry& g = call.step.geometry;
-    const ImageTiles from(call.step.in, call.n), to(call.out, call.n);
+    const TileOrder from = call.in_order(), to = call.out_order();
     const uint8_t* inputs = Inputs(call, from, team).data();
     team.parallel(from.tiles * g.out_height, [&](int64_t item, Workspace& own) {
         Apart apart(call, static_cast<int>(item / g.out_height), own);
@@ -77,33 +73,29 @@ void Engine::run_apart_images(const MatrixCall& call, Team& team) const {
                                [&](int64_t p) { return p < 0 ? -1 : from.at(p, image, apart.channel); });
                 const int rows = static_cast<int>(std::min<int64_t>(from.rows, call.n - image));
                 const int64_t at = (image * call.out.pixels() + pixel) * call.out.channels + apart.channel;
-                apart.run(inputs, places, tile_depth, rows, false, at, call.out.size(), to.at(pixel, image, apart.channel));
+                apart.run(inputs, places, tile_depth, rows, at, call.out.size(), to.at(pixel, image, apart.channel));
             }
         }
     });
 }
 
-// Rows are positions of a row of the map, from spike times. Those whose windows reach beyond the map go one by one.
+// Rows are positions of a row of the map, whose columns of zeros reach as far as the windows.
 void Engine::run_apart_positions(const MatrixCall& call, Team& team) const {
     const Geometry& g = call.step.geometry;
-    const int channels = call.step.in.channels, tiles = (channels + apart_channels - 1) / apart_channels;
-    const int reach = (g.kernel_w - 1) * g.dilation_w;
-    const int first = std::min(g.out_width, (g.pad_w + g.stride_w - 1) / g.stride_w);
-    const int last = g.width + g.pad_w - reach < 1 ? 0 : std::min(g.out_width, (g.width - 1 - reach + g.pad_w) / g.stride_w + 1);
-    team.parallel(call.n * tiles * g.out_height, [&](int64_t item, Workspace& own) {
-        const int64_t y = item % g.out_height, image = item / g.out_height / tiles;
-        Apart apart(call, static_cast<int>(item / g.out_height % tiles), own);
-        std::vector<int64_t> places(call.taps());
+    const TileOrder from = call.in_order(), to = call.out_order();
+    const uint8_t* inputs = Inputs(call, from, team).data();
+    team.parallel(call.n * from.tiles * g.out_height, [&](int64_t item, Workspace& own) {
+        const int64_t y = item % g.out_height, image = item / g.out_height / from.tiles, pixel = y * g.out_width;
+        Apart apart(call, static_cast<int>(item / g.out_height % from.tiles), own);
+        std::vector<int64_t> places(call.taps(), -1);
         own.check();
-        for (int x = 0; x < g.out_width;) {
-            const int rows = x >= first && x < last ? last - x : 1;
-            const int64_t pixel = y * g.out_width + x;
-            call.sources(pixel, places.data());
-            for (int64_t& place : places) place = place < 0 ? -1 : place * channels + apart.channel;
-            const int64_t at = (image * call.out.pixels() + pixel) * channels + apart.channel;
-            apart.run(call.times(image), places, int64_t(g.stride_w) * channels, rows, true, at, channels, 0);
-            x += rows;
+        for (int tap = 0; tap < call.taps(); ++tap) {
+            const int64_t row = y * g.stride_h - g.pad_h + int64_t(tap / g.kernel_w) * g.dilation_h;
+            const int64_t column = int64_t(tap % g.kernel_w) * g.dilation_w - g.pad_w;
+            if (row >= 0 && row < g.height) places[tap] = from.at(row * g.width, image, apart.channel) + column * tile_depth;
         }
+        const int64_t at = (image * call.out.pixels() + pixel) * call.out.channels + apart.channel;
+        apart.run(inputs, places, int64_t(g.stride_w) * tile_depth, g.out_width, at, call.out.channels, to.at(pixel, image, apart.channel));
     });
 }
 
@@ -111,10 +103,7 @@ void Engine::run_apart(int number, int64_t n, Team& team, const Schedule& schedu
     const Step& step = steps_[number];
     const int to = schedule.flows[number].to;
     const MatrixCall call{step, n, team.home(), *matrix_kernels(common_.isa), schedule, to, steps_[to - 1].out, nullptr};
-    if (schedule.forms[step.source].values != nullptr)
-        run_apart_images(call, team);
-    else
-        run_apart_positions(call, team);
+    schedule.by_image ? run_apart_images(call, team) : run_apart_positions(call, team);
 }
 
 }  // namespace firstspike

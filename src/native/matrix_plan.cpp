@@ -107,7 +107,8 @@ std::vector<uint8_t> negatives(const std::vector<int64_t>& weights) {
 // the accumulator, so that sums need no wrapping.
 void survey(const Common& common, const SynapticSpec& spec, const std::vector<uint8_t>& negative, Watch& watch, Step& step) {
     MatrixPlan& plan = step.matrix;
-    const int64_t field = code_count(step) / step.out.channels, most = *std::max_element(spec.spike_values.begin(), spec.spike_values.end());
+    const int64_t field = code_count(step) / step.out.channels;
+    const int64_t most = *std::max_element(spec.spike_values.begin(), spec.spike_values.end());
     const int64_t limit = int64_t(1) << (common.accumulator_bits - 1);
     plan.unit = std::countr_zero(plan.factor);
     plan.direct = step.fires && std::has_single_bit(plan.factor) && step.residuals.size() + step.parts.size() <= most_addends;
@@ -171,10 +172,9 @@ void each_place(const Step& step, Watch& watch, Visit visit) {
             }
 }
 
-// Whether most rows of tiles are positions of a row of the map.
-bool fills_tiles(int width) { return 5 * width >= 3 * ((width + tile_rows - 1) / tile_rows * tile_rows); }
-
 }  // namespace
+
+bool fills_tiles(int width) { return 5 * width >= 3 * ((width + tile_rows - 1) / tile_rows * tile_rows); }
 
 bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step) {
     const int bits = common.weight_bits;

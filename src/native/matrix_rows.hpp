@@ -9,30 +9,51 @@
 
 namespace firstspike {
 
-// Inputs of a matrix whose rows are images: [pixel][block of images][group][tile of 64 channels][image][64 channels].
-struct ImageTiles {
-    int rows;  // images of a block
+// Inputs as tiles, by image: [pixel][block of images][group][tile of 64 channels][image][64 channels], by position:
+// [image][group][tile of 64 channels][row of the map][column][64 channels], with columns of zeros on both sides. From one row of a
+// tile to the next are 64 bytes: an image, or a column.
+struct TileOrder {
+    bool by_image;
+    int rows;  // images of a block, or 1
     int group_inputs, group_tiles;
     int64_t tiles, across;  // tiles of a row in all groups, blocks of images
+    int height, width, border;
 
-    ImageTiles(const Step& step, int64_t n)
-        : rows(n > tile_rows ? block_rows : tile_rows), group_inputs(step.group_inputs()),
-          group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(int64_t(step.groups) * group_tiles),
-          across((n + rows - 1) / rows) {}
+    TileOrder(const Shape& shape, int64_t n, bool by_image, int border, int groups = 1)
+        : by_image(by_image), rows(!by_image ? 1 : n > tile_rows ? block_rows : tile_rows), group_inputs(shape.channels / groups),
+          group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(int64_t(groups) * group_tiles),
+          across((n + rows - 1) / rows), height(shape.height), width(shape.width), border(by_image ? 0 : border) {}
 
-    // Of an activation whose readers do not part its channels otherwise.
-    ImageTiles(const Shape& shape, int64_t n)
-        : rows(n > tile_rows ? block_rows : tile_rows), group_inputs(shape.channels),
-          group_tiles((group_inputs + tile_depth - 1) / tile_depth), tiles(group_tiles), across((n + rows - 1) / rows) {}
-
-    int64_t bytes(int64_t pixels) const { return pixels * pixel_bytes(); }
-    int64_t tile_bytes() const { return int64_t(rows) * tile_depth; }
-    int64_t pixel_bytes() const { return across * tiles * tile_bytes(); }
-    int64_t at(int64_t pixel, int64_t image, int channel) const {
-        const int group = channel / group_inputs, c = channel % group_inputs;
-        const int64_t tile = (image / rows * tiles) + int64_t(group) * group_tiles + c / tile_depth;
-        return pixel * pixel_bytes() + tile * tile_bytes() + image % rows * tile_depth + c % tile_depth;
+    int64_t tile_bytes() const { return by_image ? int64_t(rows) * tile_depth : height * line_bytes(); }
+    int64_t bytes() const {
+        return by_image ? int64_t(height) * width * pixel_bytes() : across * tiles * tile_bytes() + spare;
     }
+    int64_t line_bytes() const { return (int64_t(width) + 2 * border) * tile_depth; }
+    // By image.
+    int64_t pixel_bytes() const { return across * tiles * tile_bytes(); }
+
+    // The tile of a channel in the row.
+    int64_t tile_of(int channel) const {
+        return int64_t(channel / group_inputs) * group_tiles + channel % group_inputs / tile_depth;
+    }
+
+    int64_t at(int64_t pixel, int64_t image, int channel) const {
+        const int c = channel % group_inputs;
+        const int64_t tile = image / rows * tiles + tile_of(channel);
+        if (by_image) return pixel * pixel_bytes() + tile * tile_bytes() + image % rows * tile_depth + c % tile_depth;
+        return tile * tile_bytes() + pixel / width * line_bytes() + (pixel % width + border) * tile_depth + c % tile_depth;
+    }
+
+    void clear(uint8_t* tiles) const {
+        const int64_t wide = int64_t(border) * tile_depth;
+        for (int64_t line = 0; wide > 0 && line < across * this->tiles * height; ++line, tiles += line_bytes()) {
+            std::memset(tiles, 0, wide);
+            std::memset(tiles + line_bytes() - wide, 0, wide);
+        }
+    }
+
+private:
+    static constexpr int64_t spare = 32 << 10;  // rows of a block may end behind the map, most_step pixels each
 };
 
 // What a row of inputs reads: the bytes from the block's inputs to those of its first tap, and which taps there are, rows from
@@ -54,6 +75,16 @@ struct MatrixCall {
     const Step* pool;  // on the way there, or null
 
     const MatrixPlan& plan() const { return step.matrix; }
+    bool by_image() const { return schedule.by_image; }
+    const Form& form() const { return schedule.forms[to]; }
+    TileOrder out_order() const { return TileOrder(out, n, by_image(), form().border); }
+    // Whether the layer reads tiles that others may read too.
+    bool shares() const { return reads_tiles(step, by_image()) && schedule.forms[step.source].values != nullptr; }
+    TileOrder in_order() const {
+        const bool parted = step.groups > 1 && !reads_tiles(step, by_image());
+        const int border = shares() ? schedule.forms[step.source].border : step.geometry.pad_w;
+        return TileOrder(step.in, n, by_image(), border, parted ? step.groups : 1);
+    }
     int taps() const { return step.geometry.kernel_h * step.geometry.kernel_w; }
     const uint8_t* times(int64_t image) const { return home.activations[step.source].data() + image * step.in.size(); }
 
@@ -63,6 +94,15 @@ struct MatrixCall {
         const auto [y0, y1, y] = taps(static_cast<int>(pixel / g.out_width) * g.stride_h - g.pad_h, g.kernel_h, g.dilation_h, g.height);
         const auto [x0, x1, x] = taps(static_cast<int>(pixel % g.out_width) * g.stride_w - g.pad_w, g.kernel_w, g.dilation_w, g.width);
         return {int64_t(y) * g.width + x, {y0, y1, x0, x1}};
+    }
+
+    // Bytes from the first tap of a field to each tap, or -1 beside it.
+    std::vector<int64_t> offsets(const MatrixField& field, int64_t down, int64_t across) const {
+        const auto [y0, y1, x0, x1] = field.taps;
+        std::vector<int64_t> offsets(taps(), -1);
+        for (int y = y0; y < y1; ++y)
+            for (int x = x0; x < x1; ++x) offsets[int64_t(y) * step.geometry.kernel_w + x] = (y - y0) * down + (x - x0) * across;
+        return offsets;
     }
 
     // Input pixels of the taps of an output pixel, or -1 beside the map.
@@ -95,38 +135,71 @@ struct MatrixBlock {
 // The tiles of a layer's source, made from spike times where the step before has not written them.
 class Inputs {
 public:
-    Inputs(const MatrixCall& call, const ImageTiles& tiles, Team& team) : call_(call), tiles_(tiles) {
-        const bool shared = reads_tiles(call.step) && call.schedule.forms[call.step.source].values != nullptr;
-        Scratch<uint8_t>& to = shared ? call.home.tiles[call.step.source] : call.home.values;
-        const bool ready = shared && to.data() != nullptr;
-        const int64_t bytes = tiles.bytes(call.step.in.pixels());
-        bytes_ = ready ? to.data() : shared ? call.home.take(to, bytes) : to.get(bytes);
+    Inputs(const MatrixCall& call, const TileOrder& order, Team& team) : call_(call), order_(order) {
+        Scratch<uint8_t>& to = call.shares() ? call.home.tiles[call.step.source] : call.home.values;
+        const bool ready = call.shares() && to.data() != nullptr;
+        bytes_ = ready ? to.data() : call.shares() ? call.home.take(to, order.bytes()) : to.get(order.bytes());
         if (ready) return;
-        team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
-            for (int64_t image = 0; image < call.n; image += tiles_.rows) copy(pixel, image);
-        });
+        order.clear(bytes_);
+        if (order.by_image)
+            team.parallel(call.step.in.pixels(), [&](int64_t pixel, Workspace&) {
+                for (int64_t image = 0; image < call.n; image += order_.rows) copy(pixel, image);
+            });
+        else
+            team.parallel(call.n * call.step.in.height, [&](int64_t line, Workspace&) {
+                const int64_t first = line % call.step.in.height * call.step.in.width;
+                for (int x = 0; x < call.step.in.width; x += block_rows)
+                    copy(first + x, line / call.step.in.height, std::min(block_rows, call.step.in.width - x));
+            }, call.n * call.step.in.size());
     }
 
     const uint8_t* data() const { return bytes_; }
 
 private:
+    // A pixel of a block of images.
     void copy(int64_t pixel, int64_t image) {
-        const Step& step = call_.step;
-        const int inputs = tiles_.group_inputs;
         const uint8_t* times[block_rows] = {};
-        for (int first = 0; first < step.in.channels; first += inputs)
+        for (int64_t i = image; i < std::min(call_.n, image + order_.rows); ++i)
+            times[i - image] = call_.times(i) + pixel * call_.step.in.channels;
+        copy(times, order_.rows, pixel, image);
+    }
+
+    // Some pixels of an image, one behind the other.
+    void copy(int64_t pixel, int64_t image, int count) {
+        const uint8_t* times[block_rows] = {};
+        for (int i = 0; i < count; ++i) times[i] = call_.times(image) + (pixel + i) * call_.step.in.channels;
+        copy(times, count, pixel, image);
+    }
+
+    void copy(const uint8_t* const* times, int rows, int64_t pixel, int64_t image) {
+        const int inputs = order_.group_inputs;
+        for (int first = 0; first < call_.step.in.channels; first += inputs)
             for (int c = 0; c < inputs; c += tile_depth) {
-                for (int64_t i = image; i < std::min(call_.n, image + tiles_.rows); ++i)
-                    times[i - image] = call_.times(i) + pixel * step.in.channels + first + c;
-                const int64_t to = tiles_.at(pixel, image, first + c);
-                call_.k.look_up(call_.plan().values, times, tiles_.rows, std::min(tile_depth, inputs - c), bytes_ + to);
+                const uint8_t* from[block_rows] = {};
+                for (int i = 0; i < rows; ++i) from[i] = times[i] == nullptr ? nullptr : times[i] + first + c;
+                uint8_t* to = bytes_ + order_.at(pixel, image, first + c);
+                call_.k.look_up(call_.plan().values, from, rows, std::min(tile_depth, inputs - c), to);
             }
     }
 
     const MatrixCall& call_;
-    const ImageTiles& tiles_;
+    const TileOrder& order_;
     uint8_t* bytes_;
 };
+
+// A layer's output, or that of the pool behind it.
+inline const Step& last_step(const MatrixCall& call) { return call.pool == nullptr ? call.step : *call.pool; }
+
+inline int map_count(const MatrixCall& call) {
+    return call.pool == nullptr ? 1 : call.pool->geometry.kernel_h * call.pool->geometry.kernel_w;
+}
+
+// The output pixel of a layer that is one of the window's of a pixel behind it.
+inline int64_t map_pixel(const MatrixCall& call, int64_t pixel, int map) {
+    if (call.pool == nullptr) return pixel;
+    const Geometry& g = call.pool->geometry;
+    return (pixel / g.out_width * g.stride_h + map / g.kernel_w) * g.width + pixel % g.out_width * g.stride_w + map % g.kernel_w;
+}
 
 // Rows are images of one pixel: nothing is copied more than once, and taps beside the map are left out. A block is 32 images of one
 // pixel; where a pool follows, those of the pixels of its window are its maps.
@@ -135,48 +208,85 @@ public:
     static constexpr bool holds_all_taps = false, by_image = true;
 
     ImageRows(const MatrixCall& call, Team& team)
-        : call_(call), tiles_(call.step, call.n), inputs_(Inputs(call, tiles_, team).data()) {}
+        : call_(call), order_(call.in_order()), inputs_(Inputs(call, order_, team).data()) {}
 
-    int maps() const { return call_.pool == nullptr ? 1 : call_.pool->geometry.kernel_h * call_.pool->geometry.kernel_w; }
-    int64_t blocks() const { return (call_.pool == nullptr ? call_.step : *call_.pool).out.pixels() * tiles_.across; }
-    int64_t tile_bytes() const { return tiles_.tile_bytes(); }
-    int64_t bytes() const { return tiles_.bytes(call_.step.in.pixels()); }
+    int maps() const { return map_count(call_); }
+    int64_t blocks() const { return last_step(call_).out.pixels() * order_.across; }
+    int64_t tile_bytes() const { return order_.tile_bytes(); }
+    int64_t bytes() const { return order_.bytes(); }
+    int64_t pitch() const { return tile_depth; }
 
     MatrixBlock block(int64_t number, int group) const {
-        const int64_t image = number % tiles_.across * tiles_.rows;
-        const int rows = static_cast<int>(std::min<int64_t>(tiles_.rows, call_.n - image));
-        return {inputs_ + tiles_.at(0, image, group * tiles_.group_inputs), rows, image, number / tiles_.across};
+        const int64_t image = number % order_.across * order_.rows;
+        const int rows = static_cast<int>(std::min<int64_t>(order_.rows, call_.n - image));
+        return {inputs_ + order_.at(0, image, group * call_.step.group_inputs()), rows, image, number / order_.across};
     }
 
     MatrixField field(const MatrixBlock& block, int map) const {
-        int64_t pixel = block.pixel;
-        if (call_.pool != nullptr) {
-            const Geometry& g = call_.pool->geometry;
-            pixel = (pixel / g.out_width * g.kernel_h + map / g.kernel_w) * g.width + pixel % g.out_width * g.kernel_w + map % g.kernel_w;
-        }
-        MatrixField field = call_.field(pixel);
-        field.inputs *= tiles_.pixel_bytes();
+        MatrixField field = call_.field(map_pixel(call_, block.pixel, map));
+        field.inputs *= order_.pixel_bytes();
         return field;
     }
 
     // Bytes from the first tap's inputs to those of each tap of a field, or -1: beside the map. From there on they repeat, each one
     // tile_bytes further.
     std::vector<int64_t> offsets(const MatrixField& field) const {
-        const auto [y0, y1, x0, x1] = field.taps;
         const Geometry& g = call_.step.geometry;
-        std::vector<int64_t> offsets(call_.taps(), -1);
-        for (int y = y0; y < y1; ++y)
-            for (int x = x0; x < x1; ++x) {
-                const int64_t pixels = int64_t(y - y0) * g.dilation_h * g.width + int64_t(x - x0) * g.dilation_w;
-                offsets[int64_t(y) * g.kernel_w + x] = pixels * tiles_.pixel_bytes();
-            }
-        return offsets;
+        const int64_t pixel = order_.pixel_bytes();
+        return call_.offsets(field, g.dilation_h * g.width * pixel, g.dilation_w * pixel);
     }
 
 private:
     const MatrixCall& call_;
-    ImageTiles tiles_;
+    TileOrder order_;
     const uint8_t* inputs_;
+};
+
+// Rows are positions of one row of the map: nothing is copied more than once. Where a pool follows, its windows' pixels are the maps.
+class MapRows {
+public:
+    static constexpr bool holds_all_taps = false, by_image = false;
+
+    MapRows(const MatrixCall& call, Team& team)
+        : call_(call), order_(call.in_order()), inputs_(Inputs(call, order_, team).data()), out_(last_step(call).out),
+          across_((out_.width + block_rows - 1) / block_rows) {}
+
+    int maps() const { return map_count(call_); }
+    int64_t blocks() const { return call_.n * out_.height * across_; }
+    int64_t tile_bytes() const { return order_.tile_bytes(); }
+    int64_t bytes() const { return order_.bytes(); }
+    int64_t pitch() const {
+        return int64_t(call_.step.geometry.stride_w) * (call_.pool == nullptr ? 1 : call_.pool->geometry.stride_w) * tile_depth;
+    }
+
+    MatrixBlock block(int64_t number, int group) const {
+        const int x = static_cast<int>(number % across_) * block_rows;
+        const int64_t line = number / across_, image = line / out_.height;
+        const int64_t tile = image * order_.tiles + order_.tile_of(group * call_.step.group_inputs());
+        return {inputs_ + tile * order_.tile_bytes(),
+                std::min(block_rows, out_.width - x), image, line % out_.height * out_.width + x};
+    }
+
+    // All columns of taps are there: beside the map are zeros.
+    MatrixField field(const MatrixBlock& block, int map) const {
+        const Geometry& g = call_.step.geometry;
+        const int64_t pixel = map_pixel(call_, block.pixel, map);
+        const MatrixField field = call_.field(pixel);
+        const int64_t column = pixel % g.out_width * g.stride_w - g.pad_w + order_.border;
+        return {field.inputs / g.width * order_.line_bytes() + column * tile_depth, {field.taps[0], field.taps[1], 0, g.kernel_w}};
+    }
+
+    std::vector<int64_t> offsets(const MatrixField& field) const {
+        const Geometry& g = call_.step.geometry;
+        return call_.offsets(field, g.dilation_h * order_.line_bytes(), int64_t(g.dilation_w) * tile_depth);
+    }
+
+private:
+    const MatrixCall& call_;
+    TileOrder order_;
+    const uint8_t* inputs_;
+    const Shape& out_;
+    int across_;
 };
 
 // Rows are output positions, image after image, first..first+count-1 of them: receptive fields are copied,
@@ -184,6 +294,7 @@ private:
 class PositionRows {
 public:
     static constexpr bool holds_all_taps = true, by_image = false;
+    static constexpr int64_t pitch() { return tile_depth; }
 
     PositionRows(const MatrixCall& call, int64_t first, int64_t count, Team& team)
         : call_(call), first_(first), count_(count), inputs_(call.home.values.get(blocks() * call.step.groups * group_bytes())) {

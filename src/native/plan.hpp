@@ -140,7 +140,10 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& wa
 // Makes a matrix of a step whose other fields are filled in, if its operands fit and the path allows it; else false.
 bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
 
-// Whether a depthwise step runs on bytes too.
+// Whether positions of a row of a map fill most rows of tiles.
+bool fills_tiles(int width);
+
+// Makes a depthwise step run on bytes too, if it may.
 void plan_apart(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
 void read_matrix(const Common& common, const Step& step, uint8_t* stream, Watch& watch);
 

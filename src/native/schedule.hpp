@@ -7,11 +7,12 @@
 
 namespace firstspike {
 
-// Of an activation. Tiles are bytes in the order of ImageTiles (matrix_rows.hpp).
+// Of an activation. Tiles are bytes in the order of TileOrder (matrix_rows.hpp).
 struct Form {
     bool times = true;                     // it is there as spike times, or as sums of a part
     bool tiles = false;                    // its step writes tiles
     const MatrixValues* values = nullptr;  // the bytes of tiles that its readers share, written or made by the first of them
+    int border = 0;                        // columns of zeros on both sides of a map whose rows of tiles are positions
 };
 
 // Of a step: the activation that it writes. Steps on the way there do nothing: the pool is done in passing, others only rename.
@@ -20,6 +21,7 @@ struct Flow {
 };
 
 struct Schedule {
+    bool by_image;  // a row of a tile is an image of one pixel, else a position of one image
     std::vector<Flow> flows;   // by step
     std::vector<bool> passed;  // by step
     std::vector<Form> forms;   // by activation
@@ -27,13 +29,13 @@ struct Schedule {
     int64_t live_bytes;                  // of activations at once, of one image, at most
 };
 
-// Tiles: with images enough for a row of a tile each, and where nobody asks for the spike times of all layers.
-Schedule make_schedule(const std::deque<Step>& steps, const Shape& input, bool tiles);
+// By image: with as many as a tile has rows. Tiles: where nobody asks for the spike times of all layers.
+Schedule make_schedule(const std::deque<Step>& steps, const Shape& input, bool by_image, bool tiles);
 
 // Whether a step reads tiles that others may read too.
-bool reads_tiles(const Step& step);
+bool reads_tiles(const Step& step, bool by_image);
 
 // Whether the residual spikes of a step can be read from an activation's tiles.
-bool adds_tiles(const Step& step, const Form& form);
+bool adds_tiles(const Step& step, const Form& form, bool by_image);
 
 }  // namespace firstspike

@@ -48,7 +48,7 @@ private:
 // Memory of one thread, and its number in the call that uses it.
 struct Workspace {
     std::vector<Scratch<uint8_t>> activations;  // by number, channels last
-    std::vector<Scratch<uint8_t>> tiles;        // of the same, in the order of ImageTiles
+    std::vector<Scratch<uint8_t>> tiles;        // of the same, in the order of TileOrder
     std::vector<Scratch<uint8_t>> spare;        // memory of what is no longer read; has room for all
     Scratch<uint32_t> offsets, starts;          // spike lists, or
     Scratch<int16_t> entries, dense;            // dense inputs, of the images of a tile

@@ -125,6 +125,20 @@ def test_layers_that_feed_the_next(n: int, height: int, width: int) -> None:
         assert_equal(network, spikes(n, shape, planes=True), matrices=6, threads=threads)
 
 
+@pytest.mark.parametrize("n", [2, 18])
+def test_pools_in_passing(n: int) -> None:
+    """Rows of tiles are positions where images are few: the pool's windows still fill them. Then one window for all the map."""
+    layers = (
+        layer(Conv2d, "a", INPUT, (64, 64, 3, 3), seed=1, padding=(1, 1)),
+        MaxPool2d(name="p", source="a", kernel=(2, 2), stride=(2, 2)),
+        layer(Conv2d, "b", "p", (70, 64, 3, 4), seed=2, stride=(1, 3)),
+        MaxPool2d(name="q", source="b", kernel=(2, 4), stride=(1, 1)),
+        Flatten(name="f", source="q"),
+        layer(Linear, "l", "f", (10, 70), seed=3, fires=False),
+    )
+    check_random(chain(*layers, shape=(64, 8, 26)), n)
+
+
 @pytest.mark.parametrize("shifts", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_random_chains(seed: int, shifts: bool) -> None:
