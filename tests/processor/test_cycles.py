@@ -1,6 +1,7 @@
 """Counts of the cycle model against a walk through every window, one word after the other, in plain Python."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,3 +250,23 @@ def test_maps_do_not_overlap_while_in_use() -> None:
         for name in layer.inputs:
             source = maps[name]
             assert source.address + source.size <= target.address or target.address + target.size <= source.address
+
+
+def test_shifts_cost_the_largest_of_a_tile_and_their_words() -> None:
+    """30 pixels in tiles of 16 and 4 channels: 5 and 2 cycles each, a word of DRAM for either tile; nothing elsewhere."""
+    plain = _network()
+    first = plain.synaptic[0]
+    own = replace(first, shifts=(*[0, 5, 1, 3] * 4, 0, 2, 1, 0))
+    shifted = replace(plain, layers=(own, *plain.layers[1:]), accumulator_bits=40)
+    engine = create(replace(plain, accumulator_bits=40), "reference")
+    times = np.random.default_rng(0).integers(0, 24, (2, *plain.input_shape)).astype(np.uint8)
+    known = {INPUT: times, **engine.layers(times)}
+    processor = replace(SMALL, accumulator_bits=40)
+    before, after = (cycles.count(network, known, processor) for network in (plain, shifted))
+    for old, new in zip(before.layers, after.layers, strict=True):
+        settled = 30 * (5 + 2) if new.name == "a" else 0
+        assert np.array_equal(new.fire_cycles - old.fire_cycles, [settled] * 2)
+        assert np.array_equal(new.threshold_steps - old.threshold_steps, [settled] * 2)
+        assert np.array_equal(new.dram_read_bits - old.dram_read_bits, [2 * 64 if new.name == "a" else 0] * 2)
+        for event in ("rows", "sops", "lane_adds", "walk_cycles", "weight_write_bits", "bias_write_bits"):
+            assert np.array_equal(getattr(new, event), getattr(old, event)), event

@@ -40,7 +40,8 @@ class LayerCounts:
         sops: synaptic operations as numerics section 5 counts them (zero weights included, padding not).
         lane_adds: products added in elements that hold an output: ``sops`` plus, in grouped layers, zero weights.
         nonzero_adds: of these, products with a weight that is not zero: the others move neither magnitude nor membrane.
-        threshold_steps: cycles in which a threshold is broadcast to all processing elements (firing and residuals).
+        threshold_steps: cycles in which a threshold is broadcast to all processing elements (firing and residuals), and those
+            in which membranes halve before (numerics, section 8).
         activation_read_bits, activation_write_bits: activation buffer, whole words.
         weight_read_bits, weight_write_bits: weight buffer, whole rows of ``pes`` codes (written from DRAM).
         unpacked_bits: packed weight rows that the unpacker takes, whole words.

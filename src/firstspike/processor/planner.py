@@ -200,7 +200,8 @@ class _Planner:
             added = -(-operation.outputs[1] // processor.lanes) if operation.residual is not None else 0
             sweeps = (operation.residual is not None) + (operation.last and operation.fires)
             events["fire_cycles"] = operation.pixels * self._fire(operation)
-            events["threshold_steps"] = operation.pixels * self.network.code.T * sweeps
+            settle = self._settle(operation) if operation.last and operation.fires else 0
+            events["threshold_steps"] = operation.pixels * (self.network.code.T * sweeps + settle)
             events["activation_read_bits"] = (read + operation.pixels * added) * word
             events["activation_write_bits"] = operation.pixels * operation.out_words * operation.last * word
             events["weight_write_bits"] = operation.rows * processor.pes * self.network.weights.bits
