@@ -66,9 +66,10 @@ def test_a_trained_network_is_converted_and_run(place: Path) -> None:
     net = trained("own_nets:make")
     torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}, "w.pt")
     command = ["convert", "--model", "own_nets:make", "--weights", "w.pt", "--calibrate", "digits", "--images", "128"]
-    assert main([*command, "--out", "net.safetensors", "--json", "record.json"]) == 0
+    assert main([*command, "--channel-scales", "--out", "net.safetensors", "--json", "record.json"]) == 0
     record = json.loads(Path("record.json").read_text())
     assert record["same_class"] > 0.95
+    assert any(any(layer.shifts) for layer in fs.load("net.safetensors").network.synaptic)
     test = load("digits", split="test")
     np.savez("test.npz", images=test.images, labels=test.labels)
     assert main(["evaluate", "net.safetensors", "--data", "test.npz", "--json", "evaluated.json"]) == 0

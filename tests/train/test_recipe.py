@@ -31,6 +31,7 @@ limit = 50
 [network]
 plan = "small"
 width = 2
+weight_scale = "channel"
 hidden = [64, 32]
 dropout = 0.1
 model = ""
@@ -107,7 +108,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     recipe = read(tmp_path, WHOLE)
     assert recipe.code == Code(T=16, tau=2, mantissa_bits=4, input="planes")
     assert recipe.weights == LogWeights(bits=4, levels_per_octave=1, mantissa_bits=3)
-    assert recipe.network == NetworkRecipe(plan="small", width=2.0, hidden=(64, 32), dropout=0.1)
+    assert recipe.network == NetworkRecipe(
+        plan="small", width=2.0, hidden=(64, 32), dropout=0.1, weight_scale="channel"
+    )
     assert isinstance(recipe.network.width, float)
     assert isinstance(recipe.training.learning_rate, float)
     assert recipe.training.precision == "bf16-mixed"
@@ -184,6 +187,10 @@ BAD = {
         r"network.hidden must be a list, each an int, not \['a'\]",
     ),
     "hidden, zero": (MINIMAL + "[network]\nhidden = [0]\n", "network.hidden must be in 1..65536, not 0"),
+    "weight scale": (
+        MINIMAL + '[network]\nweight_scale = "channels"\n',
+        "network.weight_scale must be 'layer' or 'channel', not 'channels'",
+    ),
     "dropout": (MINIMAL + "[network]\ndropout = 1\n", r"network.dropout must be in \[0, 1\), not 1.0"),
     "code": (MINIMAL + "[code]\ntau = 3\n", "Code.tau must be a power of two, not 3"),
     "weights": (MINIMAL + "[weights]\nbits = 9\n", r"LogWeights.bits must be in 2..8, not 9"),
