@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "native"
 BUILD = ROOT / "build" / "mutants"
 TESTS = [
-    "test_native.py",
     "test_native_matrix.py",
+    "test_native.py",
     "test_native_binding.py",
     "test_native_memory.py",
     "test_native_activation.py",
