@@ -69,8 +69,9 @@ void Engine::run_apart_images(const MatrixCall& call, Team& team) const {
             const int64_t pixel = item % g.out_height * g.out_width + x;
             call.sources(pixel, pixels.data());
             for (int64_t image = 0; image < call.n; image += from.rows) {
+                const int64_t first = from.at(0, image, apart.channel);
                 std::transform(pixels.begin(), pixels.end(), places.begin(),
-                               [&](int64_t p) { return p < 0 ? -1 : from.at(p, image, apart.channel); });
+                               [&](int64_t p) { return p < 0 ? -1 : first + p * from.pixel_bytes(); });
                 const int rows = static_cast<int>(std::min<int64_t>(from.rows, call.n - image));
                 const int64_t at = (image * call.out.pixels() + pixel) * call.out.channels + apart.channel;
                 apart.run(inputs, places, tile_depth, rows, at, call.out.size(), to.at(pixel, image, apart.channel));

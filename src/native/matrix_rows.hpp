@@ -384,18 +384,12 @@ class Strips {
 public:
     Strips(const MatrixCall& call, Team& team)
         : call_(call), g_(call.step.geometry), channels_(call.step.in.channels), column_(g_.kernel_h * channels_),
-          values_(call.home.values.get(call.n * call.step.in.size() + spare)) {
-        team.parallel(call.n, [&](int64_t image, Workspace&) {
-            const int64_t first = image * call.step.in.size(), last = first + call.step.in.size();
-            for (int64_t at = first; at < last; at += tile_depth) {
-                const uint8_t* times = call.times(0) + at;
-                const int count = static_cast<int>(std::min<int64_t>(tile_depth, last - at));
-                if (count == tile_depth)
-                    call.k.look_up(call.plan().values, &times, 1, tile_depth, values_ + at);
-                else  // what follows is another thread's
-                    std::transform(times, times + count, values_ + at, [&](uint8_t time) { return call.plan().values.byte[time]; });
-            }
-        }, call.n * call.step.in.size());
+          order_(call.step.in, call.n, call.by_image(), call.schedule.forms[call.step.source].border),
+          tiles_(strips_from_tiles(call.step, call.schedule.forms[call.step.source])) {
+        if (tiles_)
+            values_ = call.home.tiles[call.step.source].data();
+        else
+            look_up(call.home.values.get(call.n * call.step.in.size() + spare), team);
     }
 
     int64_t step() const { return int64_t(g_.stride_w) * column_; }
@@ -408,20 +402,22 @@ public:
 
     // Strips of `count` images from `image` on, for row y of the output.
     const uint8_t* rows(int64_t image, int64_t count, int64_t y, Workspace& own) const {
-        const int64_t line = int64_t(g_.width) * channels_;
-        uint8_t* strips = own.rows.get(block_rows * pitch() + line + spare);
+        uint8_t* strips = own.rows.get(block_rows * pitch() + channels_ + spare);
         uint8_t* silent = strips + block_rows * pitch();
-        std::memset(silent, 0, line + spare);
-        std::vector<const uint8_t*> rows(g_.kernel_h);
+        std::memset(silent, 0, channels_ + spare);
+        std::vector<Line> lines(g_.kernel_h);
         for (int64_t i = 0; i < count; ++i) {
             for (int ky = 0; ky < g_.kernel_h; ++ky) {
-                const int64_t from = y * g_.stride_h - g_.pad_h + int64_t(ky) * g_.dilation_h;
-                rows[ky] = from < 0 || from >= g_.height ? silent : values_ + ((image + i) * g_.height + from) * line;
+                const int64_t row = y * g_.stride_h - g_.pad_h + int64_t(ky) * g_.dilation_h;
+                lines[ky] = row < 0 || row >= g_.height ? Line{silent, 0} : line(image + i, row);
             }
-            if (channels_ <= spare)  // of known length: one move
-                fill(rows, strips + i * pitch(), [](uint8_t* to, const uint8_t* from, int) { std::memcpy(to, from, spare); });
-            else
-                fill(rows, strips + i * pitch(), [](uint8_t* to, const uint8_t* from, int n) { std::memcpy(to, from, n); });
+            uint8_t* to = strips + i * pitch();
+            switch (channels_) {  // of known length: one move
+                case 1: case 2: case 3: case spare: fill(lines, to, std::integral_constant<int, spare>{}); break;
+                case 16: fill(lines, to, std::integral_constant<int, 16>{}); break;
+                case 32: fill(lines, to, std::integral_constant<int, 32>{}); break;
+                default: fill(lines, to, channels_);
+            }
         }
         return strips;
     }
@@ -429,13 +425,40 @@ public:
 private:
     static constexpr int spare = 4;  // bytes that a copy may be too long
 
-    template <class Copy>
-    void fill(const std::vector<const uint8_t*>& rows, uint8_t* to, const Copy& copy) const {
+    // A row of the map, and the bytes from pixel to pixel.
+    struct Line {
+        const uint8_t* from;
+        int64_t step;
+    };
+
+    Line line(int64_t image, int64_t row) const {
+        if (tiles_) return {values_ + order_.at(row * g_.width, image, 0), order_.by_image ? order_.pixel_bytes() : tile_depth};
+        return {values_ + (image * g_.height + row) * g_.width * channels_, channels_};
+    }
+
+    void look_up(uint8_t* values, Team& team) {
+        const MatrixCall& call = call_;
+        values_ = values;
+        team.parallel(call.n, [&](int64_t image, Workspace&) {
+            const int64_t first = image * call.step.in.size(), last = first + call.step.in.size();
+            for (int64_t at = first; at < last; at += tile_depth) {
+                const uint8_t* times = call.times(0) + at;
+                const int count = static_cast<int>(std::min<int64_t>(tile_depth, last - at));
+                if (count == tile_depth)
+                    call.k.look_up(call.plan().values, &times, 1, tile_depth, values + at);
+                else  // what follows is another thread's
+                    std::transform(times, times + count, values + at, [&](uint8_t time) { return call.plan().values.byte[time]; });
+            }
+        }, call.n * call.step.in.size());
+    }
+
+    template <class Length>
+    void fill(const std::vector<Line>& lines, uint8_t* to, Length length) const {
         std::memset(to, 0, g_.pad_w * column_);
         to += g_.pad_w * column_;
-        for (int64_t at = 0; at < int64_t(g_.width) * channels_; at += channels_)
-            for (const uint8_t* row : rows) {
-                copy(to, row + at, channels_);
+        for (int64_t x = 0; x < g_.width; ++x)
+            for (const Line& line : lines) {
+                std::memcpy(to, line.from + x * line.step, length);
                 to += channels_;
             }
         std::memset(to, 0, g_.pad_w * column_ + spare);
@@ -445,7 +468,9 @@ private:
     const Geometry& g_;
     int channels_;
     int64_t column_;  // bytes of a column of a strip
-    uint8_t* values_;
+    TileOrder order_;
+    bool tiles_;  // the source is there as tiles
+    const uint8_t* values_ = nullptr;
 };
 
 }  // namespace firstspike

@@ -40,6 +40,11 @@ bool pools_in_passing(const Step& matrix, const Step& pool, bool by_image) {
     return parted && filled && g.pad_h == 0 && g.pad_w == 0 && g.kernel_h * g.kernel_w <= most_maps;
 }
 
+// Whether the pixels of a map that is read in strips are one tile each.
+bool strips_in_tile(const Step& step) {
+    return step.kind == Step::Kind::matrix && step.matrix.strips && step.in.channels <= tile_depth;
+}
+
 class Planner {
 public:
     Planner(const std::deque<Step>& steps, const Shape& input, bool by_image, bool tiles)
@@ -53,11 +58,13 @@ public:
 
     Schedule make() {
         for (int s = 0; s < count(); ++s) schedule_.flows.push_back(flow(s));
-        if (tiles_)
-            for (int number = 0; number <= count(); ++number) share(number);
-        if (tiles_)
-            for (int s = 0; s < count(); ++s)
-                if (!schedule_.passed[s] && writes_tiles(steps_[s], by_image_)) write(schedule_.flows[s].to);
+        std::vector<bool> written(steps_.size() + 1);
+        for (int s = 0; s < count(); ++s)
+            if (tiles_ && !schedule_.passed[s] && writes_tiles(steps_[s], by_image_)) written[schedule_.flows[s].to] = true;
+        for (int number = 0; tiles_ && number <= count(); ++number) {
+            share(number, written[number]);
+            if (written[number]) write(number);
+        }
         count_bytes();
         return std::move(schedule_);
     }
@@ -90,12 +97,14 @@ private:
         return flow;
     }
 
-    // Tiles for all matrices that read an activation, if they agree on the bytes.
-    void share(int number) {
+    // Tiles for all that read an activation so, if they agree on the bytes.
+    void share(int number, bool written) {
         const MatrixValues* values = nullptr;
         int border = 0;
         for (int reader : readers_[number]) {
-            if (!reads_tiles(steps_[reader], by_image_) || steps_[reader].source != number) continue;
+            const Step& step = steps_[reader];
+            const bool reads = reads_tiles(step, by_image_) || (written && strips_in_tile(step));
+            if (!reads || step.source != number || !step.sources.empty()) continue;
             const MatrixValues& own = steps_[reader].matrix.values;
             if (values != nullptr && !std::equal(own.byte, own.byte + 256, values->byte)) return;
             values = &own;
@@ -115,7 +124,8 @@ private:
             const bool adds = std::count(step.residuals.begin(), step.residuals.end(), number) > 0;
             const bool takes = step.source == number && step.sources.empty();
             const bool other = std::count(step.sources.begin(), step.sources.end(), number) > 0;
-            return other || (takes && !reads_tiles(step, by_image_)) || (adds && !adds_tiles(step, form, by_image_));
+            const bool reads = reads_tiles(step, by_image_) || strips_in_tile(step);
+            return other || (takes && !reads) || (adds && !adds_tiles(step, form, by_image_));
         });
     }
 
@@ -159,6 +169,8 @@ bool reads_tiles(const Step& step, bool by_image) {
     if (step.matrix.apart) return true;
     return step.kind == Step::Kind::matrix && step.matrix.by_tap && keeps_groups_apart(step) && (by_image || reads_map(step));
 }
+
+bool strips_from_tiles(const Step& step, const Form& form) { return form.tiles && strips_in_tile(step); }
 
 bool adds_tiles(const Step& step, const Form& form, bool by_image) {
     return form.tiles && fits_tiles(step, by_image) &&

@@ -35,6 +35,9 @@ Schedule make_schedule(const std::deque<Step>& steps, const Shape& input, bool b
 // Whether a step reads tiles that others may read too.
 bool reads_tiles(const Step& step, bool by_image);
 
+// Whether a matrix of strips takes its inputs from tiles, which it does not make itself.
+bool strips_from_tiles(const Step& step, const Form& form);
+
 // Whether the residual spikes of a step can be read from an activation's tiles.
 bool adds_tiles(const Step& step, const Form& form, bool by_image);
 
