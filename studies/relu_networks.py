@@ -1,7 +1,8 @@
 """ReLU networks by plain PyTorch: networks to convert without training, as people have them.
 
     python -m studies.relu_networks NAME --data-root FOLDER --out FOLDER
-    python -m studies.relu_networks NAME --data-root FOLDER --out OTHER --initial FOLDER/NAME.pt --epochs 8 --learning-rate 0.05
+    python -m studies.relu_networks NAME --data-root FOLDER --out OTHER --initial FOLDER/NAME.pt \\
+        --epochs 12 --small-epochs 8 --learning-rate 0.1
 
 NAME is resnet20-cifar10, vgg16-cifar10 or vgg16-cifar100. ResNet-20 is that of `firstspike.cat.models`; VGG-16 is as in
 Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm and one linear layer. Pixels in [0, 1]; nothing
@@ -93,7 +94,7 @@ PLANS = {
         network=vgg16_cifar10, data="cifar10", small_epochs=9, epochs=13, learning_rate=0.1, smoothing=0.1
     ),
     "vgg16-cifar100": Plan(
-        network=vgg16_cifar100, data="cifar100", small_epochs=19, epochs=26, learning_rate=0.1, smoothing=0.1
+        network=vgg16_cifar100, data="cifar100", small_epochs=24, epochs=32, learning_rate=0.1, smoothing=0.1
     ),
 }
 
@@ -119,12 +120,15 @@ def main() -> None:
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--initial", type=Path, help="weights that an earlier run gave, for a second cycle")
-    parser.add_argument("--epochs", type=int, help="of that cycle, on whole images")
+    parser.add_argument("--epochs", type=int, help="of that cycle")
+    parser.add_argument("--small-epochs", type=int, default=0, help="of these, on small crops")
     parser.add_argument("--learning-rate", type=float, help="its highest")
     options = parser.parse_args()
     plan = PLANS[options.name]
     if options.initial:
-        plan = replace(plan, small_epochs=0, epochs=options.epochs, learning_rate=options.learning_rate)
+        plan = replace(
+            plan, small_epochs=options.small_epochs, epochs=options.epochs, learning_rate=options.learning_rate
+        )
     keep_freed_memory()
     torch.manual_seed(0)
     training, held_out = split_validation(
