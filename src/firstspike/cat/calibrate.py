@@ -19,15 +19,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from firstspike.arith import Code
 from firstspike.cat import rounding
 from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import AXES, INPUT, Prepared, Step
 from firstspike.cat.quantiser import quantise
-from firstspike.cat.scaling import affine_norm, part_weights, scale_layer
+from firstspike.cat.scaling import part_weights, scale_layer
 from firstspike.cat.ties import Scaling, Ties
+from firstspike.cat.walking import channel_means, fired, folding, owner, shift_bias, spread
 
 NEARBY_SCALES = 4
 """How many levels from the scale of least error on the weights the one of least error on the membranes is looked for."""
@@ -138,25 +139,17 @@ def _rescale(prepared: Prepared, values: dict[str, Tensor], scaling: Scaling) ->
 
 def _outgoing(prepared: Prepared, step: Step, scales: dict[str, Tensor]) -> Tensor:
     """What a layer's membranes are multiplied with, float64 ``[C]``; a part's are those of the layer that adds them."""
-    owner = _owner(prepared, step)
-    if owner.fires:
-        return (1.0 if _constant(prepared, owner) else gain(prepared.code)) / scales[owner.name]
+    adds = owner(prepared, step)
+    if adds.fires:
+        return (1.0 if _constant(prepared, adds) else gain(prepared.code)) / scales[adds.name]
     # a read-out: logits keep their size, unless a residual gives it
-    return 1 / scales[owner.residuals[0]] if owner.residuals else torch.ones_like(scales[step.name])
+    return 1 / scales[adds.residuals[0]] if adds.residuals else torch.ones_like(scales[step.name])
 
 
 def _constant(prepared: Prepared, step: Step) -> bool:
     """Whether a map is the same for all images: its layer's weights are all zero."""
     layer = prepared.layers[step.name]
     return isinstance(layer, Synapses) and not step.residuals and not step.parts and not bool(layer.linear.weight.any())
-
-
-def _owner(prepared: Prepared, step: Step) -> Step:
-    """The step that adds a part's membranes, or joins those of several outputs; else the step itself."""
-    return next(
-        (one for one in prepared.steps if step.name in one.parts or (one.kind == "heads" and step.name in one.reads)),
-        step,
-    )
 
 
 class _Walk:
@@ -176,16 +169,16 @@ class _Walk:
             wanted = self.reference.compute(step, self.theirs, "relu")
             layer = self.prepared.layers[step.name]
             if isinstance(layer, Synapses):
-                target = wanted * _spread(_outgoing(self.prepared, step, self.scales), wanted)
+                target = wanted * spread(_outgoing(self.prepared, step, self.scales), wanted)
                 if search:
                     self._search(step, layer, target)
                 if compensate:
                     self._round(step, layer, target)
                 if correct:
-                    _shift(layer, _channel_means(target - self._membrane(step)))
+                    shift_bias(layer, channel_means(target - self._membrane(step)))
             membrane = self._membrane(step)
-            self.theirs[step.name] = _fired(self.reference, step, wanted, self.theirs[step.source], "relu")
-            self.ours[step.name] = _fired(self.prepared, step, membrane, self.ours[step.source], "quantised")
+            self.theirs[step.name] = fired(self.reference, step, wanted, self.theirs[step.source], "relu")
+            self.ours[step.name] = fired(self.prepared, step, membrane, self.ours[step.source], "quantised")
             if step.fires and isinstance(layer, Synapses):
                 yield self._report(step, membrane)
             for name in set(step.reads):
@@ -197,11 +190,11 @@ class _Walk:
 
     def _search(self, step: Step, layer: Synapses, target: Tensor) -> None:
         """Take the weights' scale whose membranes, shifted to the right means, are nearest to ``target``."""
-        owner = _owner(self.prepared, step)
+        adds = owner(self.prepared, step)
         room: dict[str, Any] = {
-            "residuals": len(owner.residuals),
+            "residuals": len(adds.residuals),
             "octaves": self.octaves.get(step.source, 0),
-            "beside": self.prepared.beside(owner, step),
+            "beside": self.prepared.beside(adds, step),
         }
         few = slice(None, None, max(1, len(target) // SEARCHED_IMAGES))
         values, target = {name: self.ours[name][few] for name in step.reads}, target[few]
@@ -214,7 +207,7 @@ class _Walk:
                 continue
             layer.scale.fill_(scale)
             rest = target - self.prepared.compute(step, values, "quantised")
-            error = float((rest - _spread(_channel_means(rest), rest)).square().mean())
+            error = float((rest - spread(channel_means(rest), rest)).square().mean())
             if error < least:
                 best, least = scale, error
         layer.scale.fill_(best)
@@ -233,7 +226,7 @@ class _Walk:
         for scale in tried:
             layer.scale.fill_(scale)
             rest = target - self.prepared.compute(step, values, "quantised")
-            error = _channel_means((rest - _spread(_channel_means(rest), rest)).square())
+            error = channel_means((rest - spread(channel_means(rest), rest)).square())
             errors[scale] = error.masked_fill(~layer.room(scale, octaves=octaves), math.inf)
         none = torch.full_like(errors[chosen], math.inf)
         found = layer.shared_scale(lambda scale: errors.get(scale, none), tried, octaves=octaves)
@@ -261,12 +254,12 @@ class _Walk:
                 for w, inputs, outputs, own in zip(groups, x, y, shifts, strict=True)
             ]
         ).view(weight.shape)
-        layer.linear.weight.copy_(chosen / _folding(layer, weight))
+        layer.linear.weight.copy_(chosen / folding(layer, weight))
 
     def _report(self, step: Step, membrane: Tensor) -> LayerCalibration:
         scale = self.scales[step.name]
         wanted = self.theirs[step.name]
-        found = self.ours[step.name] * _spread(scale, wanted)
+        found = self.ours[step.name] * spread(scale, wanted)
         size = float(wanted.square().mean().sqrt())
         return LayerCalibration(
             name=step.name,
@@ -274,41 +267,3 @@ class _Walk:
             saturated=float((membrane >= 1).float().mean()),
             error=float((found - wanted).square().mean().sqrt()) / max(size, 1e-30),
         )
-
-
-def _channel_means(values: Tensor) -> Tensor:
-    """Mean over all axes but the channels': ``[C]``."""
-    return values.mean([axis for axis in range(values.dim()) if axis != 1])
-
-
-def _spread(means: Tensor, like: Tensor) -> Tensor:
-    """Numbers ``[C]`` as a map's that they apply to, in its type."""
-    return means.to(like).reshape(1, -1, *[1] * (like.dim() - 2))
-
-
-def _fired(network: Prepared, step: Step, membrane: Tensor, source: Tensor, stage: str) -> Tensor:
-    """What a step hands on: its membrane, or the spikes' values where it fires."""
-    size = source.shape[-2:]
-    averages = step.merges and not network.merged(step, (int(size[0]), int(size[1])))
-    value: Tensor = network.fire[step.name](membrane, stage) if step.fires or averages else membrane
-    return value
-
-
-def _shift(layer: Synapses, change: Tensor) -> None:
-    """Add ``change`` ``[C]`` to a layer's bias."""
-    affine = layer.linear if layer.norm is None else affine_norm(layer.norm)
-    if affine.bias is None:
-        affine.bias = nn.Parameter(torch.zeros_like(change))
-    affine.bias.add_(change)
-
-
-def _folding(layer: Synapses, like: Tensor) -> Tensor | float:
-    """The factor on each output's weights that folding its batch norm brings, float64."""
-    norm = layer.norm
-    if norm is None:
-        return 1.0
-    assert norm.running_var is not None
-    factor = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.affine:
-        factor = factor * norm.weight.double()
-    return factor.reshape(-1, *[1] * (like.dim() - 1))

@@ -53,28 +53,40 @@ def fitted(weight: Tensor, x: Tensor, target: Tensor) -> Tensor:
 
 
 def rounded(weight: Tensor, x: Tensor, nearest: Callable[[Tensor], Tensor]) -> Tensor:
-    """Weights ``[O, K]`` of values that ``nearest`` returns, chosen for the inputs ``x`` ``[N, K]``.
-
-    Inputs of much variance come first, while there is most to make good with.
-    """
+    """Weights ``[O, K]`` of values that ``nearest`` returns, chosen for the inputs ``x`` ``[N, K]``."""
     centred = x - x.mean(dim=0)
-    covariance = _damped(centred.t() @ centred)
+    return compensated(weight, _damped(centred.t() @ centred), nearest)
+
+
+def compensated(
+    weight: Tensor, covariance: Tensor, nearest: Callable[[Tensor], Tensor], kept: Tensor | None = None
+) -> Tensor:
+    """Weights ``[O, K]`` of values that ``nearest`` returns, chosen for inputs of a damped covariance ``[K, K]``.
+
+    Inputs of much variance come first, while there is most to make good with. Where ``kept`` ``[O, K]`` is False a weight
+    is zero and stays it.
+    """
     order = torch.argsort(covariance.diagonal(), descending=True, stable=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance[order][:, order]))
     factor = torch.linalg.cholesky(inverse, upper=True)
     left, done = weight[:, order].clone(), torch.empty_like(weight)
+    free = None if kept is None else kept[:, order].to(weight)
     for start in range(0, left.shape[1], BLOCK):
         stop = min(start + BLOCK, left.shape[1])
         errors = torch.empty(len(left), stop - start, dtype=left.dtype)
         for i in range(start, stop):
-            done[:, i] = nearest(left[:, i])
+            done[:, i] = nearest(left[:, i]) if free is None else nearest(left[:, i]) * free[:, i]
             error = (left[:, i] - done[:, i]) / factor[i, i]
-            left[:, i + 1 : stop] -= error[:, None] * factor[i, i + 1 : stop]
+            left[:, i + 1 : stop] -= _among(error[:, None] * factor[i, i + 1 : stop], free, i + 1, stop)
             errors[:, i - start] = error
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
+        left[:, stop:] -= _among(errors @ factor[start:stop, stop:], free, stop, None)
     result = torch.empty_like(done)
     result[:, order] = done
     return result
+
+
+def _among(change: Tensor, free: Tensor | None, start: int, stop: int | None) -> Tensor:
+    return change if free is None else change * free[:, start:stop]
 
 
 def _damped(covariance: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import Prepared
+from firstspike.cat.sparse import ramp
 from firstspike.train.recipe import Recipe
 
 
@@ -65,15 +66,6 @@ def prunable(network: Prepared, skip: int) -> dict[str, nn.Parameter]:
         for name, layer in layers[skip:]
         if isinstance(weight := layer.linear.weight, nn.Parameter) and weight.requires_grad
     }
-
-
-def ramp(progress: float) -> float:
-    """Share of the target that is reached: fast at first (Zhu and Gupta 2017, arXiv 1710.01878, equation 1).
-
-    >>> ramp(0.0), ramp(0.5), ramp(1.0)
-    (0.0, 0.875, 1.0)
-    """
-    return 1 - (1 - progress) ** 3
 
 
 def choose(weights: Mapping[str, Tensor], share: float, *, scope: str) -> dict[str, Tensor]:

@@ -58,6 +58,14 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"must be numbers with commas between, not {text!r}") from None
 
 
+def counts(text: str) -> dict[str, int]:
+    """An argument that must be names with a positive integer each, ``NAME=N,NAME=N``."""
+    parts = [part.partition("=") for part in text.split(",")]
+    if not all(name and number.isdigit() and int(number) for name, _, number in parts):
+        raise argparse.ArgumentTypeError(f"must be NAME=N,NAME=N with positive integers N, not {text!r}")
+    return {name: int(number) for name, _, number in parts}
+
+
 def network(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """``NET``."""
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Arguments of the commands that make networks: demo, recipes, train, teacher, merge, convert."""
+"""Arguments of the commands that make networks: demo, recipes, train, teacher, merge, convert, prune."""
 
 import argparse
 from pathlib import Path
@@ -57,6 +57,14 @@ def declare(commands: Any) -> None:
         run="convert:run",
         text="convert a trained checkpoint, or a network of one's own, to a model file of integers and prove it on images",
         example="firstspike convert runs/digits/last.ckpt --recipe digits --save digits.safetensors",
+    )
+    common.command(
+        commands,
+        "prune",
+        prune,
+        run="prune:run",
+        text="take weights and channels from a trained network without training, by unlabelled images",
+        example="firstspike prune digits.safetensors --data digits --zeros 0.8 --out digits-lean.safetensors",
     )
 
 
@@ -169,3 +177,28 @@ def convert(parser: argparse.ArgumentParser) -> None:
         help="bits of a membrane, 8..48, for a network that outgrew 32 in training; nothing it computes changes "
         "(default 32)",
     )
+
+
+def prune(parser: argparse.ArgumentParser) -> None:
+    """``firstspike prune``."""
+    add = parser.add_argument
+    common.network(parser)
+    common.data(parser, default="the network's notes")
+    add(
+        "--zeros", type=float, default=0.0, metavar="SHARE", help="share of all weights that becomes zero (%(default)s)"
+    )
+    add(
+        "--channels",
+        type=common.counts,
+        metavar="LAYER=N,...",
+        help="output channels that a layer keeps (default: all)",
+    )
+    add(
+        "--images", type=common.positive, default=4000, metavar="N", help="training images it learns from (%(default)s)"
+    )
+    add("--window", type=common.positive, metavar="T", help="time steps of a layer (default: as they are)")
+    add("--kernel-mantissa", type=int, metavar="M", help="mantissa bits of the kernel (default: as they are)")
+    add("--weight-bits", type=common.positive, metavar="B", help="bits of a weight (default: as they are)")
+    add("--weight-mantissa", type=int, metavar="M", help="mantissa bits of a weight (default: as they are)")
+    add("--input", choices=("planes", "spike"), help="how a pixel is coded (default: as it is)")
+    add("--save", "--out", required=True, metavar="NET", help="model file to write (.safetensors)")

@@ -1,0 +1,404 @@
+"""`prune`: a trained spiking network loses weights and channels without training, by a few thousand images.
+
+Layer by layer, on the spikes that the pruned layers before it leave, a layer gets the weights of which a given share is
+zero and whose membranes come nearest to those of the network that was given (see `firstspike.cat.sparse`). They are then
+rounded to levels so that the errors of some make good those of others (`firstspike.cat.rounding`), and the bias takes the
+rest of the mean. The spike code and the weights' format may become others in the same walk.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from firstspike.arith import Code, LogWeights, checks
+from firstspike.cat import rounding
+from firstspike.cat.layers import Synapses
+from firstspike.cat.moments import Moments, moments
+from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.quantiser import quantise
+from firstspike.cat.rebuild import rebuild, reformat
+from firstspike.cat.sparse import Sparse, whole_channels
+from firstspike.cat.walking import channel_means, fired, last_reader, owner, shift_bias
+from firstspike.spec import Network
+
+BATCH = 100
+"""Images that are computed at once."""
+
+POSITIONS = 8
+"""Of a map, at most, that are looked at in an image."""
+
+NEARBY_SCALES = 3
+"""How many levels from the scale of least error on the weights the one of least error on the membranes is looked for."""
+
+SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+"""Shares of zeros at which each layer is tried before one is chosen for it."""
+
+Progress = Callable[[Sequence[Step]], Iterator[Step]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPruning:
+    """What became of a layer with weights.
+
+    Attributes:
+        name: of the layer.
+        weights: how many it has.
+        zeros: share of them that is zero.
+        channels: of its output.
+        error: mean squared difference of its membranes to those before, means aside, as a share of their variance.
+    """
+
+    name: str
+    weights: int
+    zeros: float
+    channels: int
+    error: float
+
+
+def prune(
+    network: Network,
+    images: Tensor,
+    *,
+    zeros: float | Mapping[str, float] = 0.0,
+    channels: Mapping[str, int] | None = None,
+    code: Code | None = None,
+    weights: LogWeights | None = None,
+    progress: Progress = iter,
+) -> tuple[Prepared, tuple[LayerPruning, ...]]:
+    """A network that computes nearly the same with fewer weights, in stage ``"quantised"``: `firstspike.convert` takes it.
+
+    Args:
+        network: a trained network.
+        images: ``[n, *shape]`` in [0, 1], unlabelled training images; a few thousand, the more the better.
+        zeros: share of all weights that becomes zero, spread over the layers so that the errors of their membranes add up
+            to the least; or the share of each layer by name, 0 for those not named.
+        channels: how many of its output channels a layer keeps, by name; those stay that its reader can do without least.
+            It must fire, and only one layer may read it, through pooling at most.
+        code: spike code of the result; the network's own if not given.
+        weights: format of its weights, likewise.
+        progress: wraps the steps, for a progress bar; the network is walked once, or twice where there is something to choose.
+
+    Raises:
+        ValueError: a share is not in [0, 1), there are too few images, or a layer named does not exist or cannot lose channels.
+    """
+    given = rebuild(network).float()
+    _check(given, images, zeros, channels or {})
+    names = [name for name, _ in given.synapses()]
+    with torch.no_grad():
+        kept: dict[str, Tensor] = {}
+        shares = dict.fromkeys(names, 0.0)
+        if isinstance(zeros, Mapping):
+            shares.update(zeros)
+        if channels or (not isinstance(zeros, Mapping) and zeros > 0):
+            survey = _Survey(given, images, channels or {}, curves=not isinstance(zeros, Mapping))
+            survey.run(progress)
+            kept = survey.kept
+            if not isinstance(zeros, Mapping):
+                shares = allocate(survey.curves, survey.sizes(), zeros)
+        pruned = rebuild(network)
+        if code is not None or weights is not None:
+            pruned = reformat(pruned, code=code, weights=weights)
+        pruned = pruned.float()
+        _shrink(pruned, kept)
+        walk = _Walk(given, pruned, images, kept)
+        found = tuple(walk.run(progress, shares))
+        layers = dict(pruned.synapses())
+        pruned.set_stage(
+            "quantised",
+            scales={name: int(layer.scale) for name, layer in layers.items()},
+            shifts={name: layer.shifts.tolist() for name, layer in layers.items() if layer.shifts is not None},
+        )
+    return pruned, found
+
+
+def allocate(curves: Mapping[str, Sequence[float]], sizes: Mapping[str, int], zeros: float) -> dict[str, float]:
+    """Share of zeros of every layer: the least sum of errors for a share of zeros of all weights together.
+
+    Args:
+        curves: error of every layer at each of `SHARES`, rising.
+        sizes: how many weights it has.
+        zeros: the share wanted, of the weights of all of them.
+
+    >>> even = [share**2 for share in SHARES]
+    >>> allocate({"a": even, "b": [0.01 * error for error in even]}, {"a": 100, "b": 100}, 0.49)
+    {'a': 0.0, 'b': 0.98}
+    """
+    total = sum(sizes.values())
+    steps = sorted(
+        (slope, name, share, before)
+        for name, curve in curves.items()
+        for slope, share, before in _slopes(curve, sizes[name])
+    )
+    shares, left = dict.fromkeys(sizes, 0.0), zeros * total
+    for _, name, share, before in steps:
+        taken = min(left, (share - before) * sizes[name])
+        shares[name] = before + taken / sizes[name]
+        left -= taken
+        if left <= 0:
+            break
+    return shares
+
+
+def _slopes(curve: Sequence[float], size: int) -> Iterator[tuple[float, float, float]]:
+    """The convex hull of a curve: error a weight, up to which share, from which."""
+    points = [(0.0, curve[0])]
+    for share, error in zip(SHARES[1:], curve[1:], strict=True):
+        while len(points) > 1 and _slope(points[-2], points[-1]) >= _slope(points[-1], (share, error)):
+            points.pop()
+        points.append((share, error))
+    for before, after in itertools.pairwise(points):
+        yield _slope(before, after) / size, after[0], before[0]
+
+
+def _slope(before: tuple[float, float], after: tuple[float, float]) -> float:
+    return (after[1] - before[1]) / (after[0] - before[0])
+
+
+def _check(given: Prepared, images: Tensor, zeros: float | Mapping[str, float], channels: Mapping[str, int]) -> None:
+    if len(images) == 0:
+        raise ValueError("prune needs at least one image, not none")
+    layers = dict(given.synapses())
+    for subject, named in (("zeros", zeros), ("channels", channels)):
+        for name in named if isinstance(named, Mapping) else ():
+            if name not in layers:
+                raise ValueError(f"{subject} must name a layer with weights: one of {', '.join(layers)}, not {name!r}")
+    for share in zeros.values() if isinstance(zeros, Mapping) else (zeros,):
+        if not 0 <= share < 1:
+            raise ValueError(f"zeros must be a share of weights from 0 to below 1, not {share!r}")
+    for name, count in channels.items():
+        checks.integer(f"channels of {name!r}", count, low=1, high=len(layers[name].linear.weight))
+        _reader(given, name)
+
+
+def _reader(given: Prepared, name: str) -> Step:
+    """The layer that reads another's channels.
+
+    Raises:
+        ValueError: there is not exactly one, or it does more with them than weigh them.
+    """
+    source = name
+    while True:
+        readers = [step for step in given.steps if source in step.reads]
+        rule = f"layer {name!r} can lose channels only where one convolution or linear layer without groups reads it"
+        own = next(step for step in given.steps if step.name == name)
+        if len(readers) != 1 or not own.fires or own.residuals or own.parts:
+            raise ValueError(f"{rule}, and nothing is added to it")
+        step = readers[0]
+        if step.kind in ("maxpool", "flatten"):
+            source = step.name
+            continue
+        layer = given.layers[step.name]
+        if not isinstance(layer, Synapses) or source != step.source or _grouped(layer):
+            raise ValueError(f"{rule}, not {step.name!r}")
+        return step
+
+
+def _grouped(layer: Synapses) -> bool:
+    return isinstance(layer.linear, nn.Conv2d) and layer.linear.groups > 1
+
+
+class _Values:
+    """The maps of a network for all images, step by step, as long as a later step reads them."""
+
+    def __init__(self, network: Prepared, images: Tensor) -> None:
+        self.network = network
+        self.maps = {INPUT: _packed(torch.cat([network.encode(part, "quantised") for part in images.split(BATCH)]))}
+        self.count = len(images)
+
+    def batches(self, step: Step) -> Iterator[dict[str, Tensor]]:
+        """What a step reads, by name, a batch at a time."""
+        for start in range(0, self.count, BATCH):
+            yield {name: self.maps[name][start : start + BATCH].float() for name in step.reads}
+
+    def membranes(self, step: Step) -> Iterator[Tensor]:
+        """A step's membranes, a batch at a time."""
+        for values in self.batches(step):
+            yield self.network.compute(step, values, "quantised")
+
+    def advance(self, index: int) -> None:
+        """Compute the step of that index, and forget what only it read."""
+        step = self.network.steps[index]
+        parts = [
+            _packed(fired(self.network, step, membrane, values[step.source], "quantised"))
+            for membrane, values in zip(self.membranes(step), self.batches(step), strict=True)
+        ]
+        self.maps[step.name] = torch.cat([part.to(torch.promote_types(part.dtype, parts[0].dtype)) for part in parts])
+        for name in set(step.reads):
+            if last_reader(self.network, name) <= index:
+                del self.maps[name]
+
+
+def _packed(values: Tensor) -> Tensor:
+    """In half the bytes, where that is exact, as it is for most spike codes."""
+    short = values.half()
+    return short if torch.equal(short.to(values), values) else values
+
+
+def _own_part(step: Step, values: Mapping[str, Tensor], membrane: Tensor) -> Tensor:
+    """A membrane without what other steps add to it."""
+    added = [values[name] for name in (*step.residuals, *step.parts)]
+    return membrane - sum(added) if added else membrane
+
+
+class _Survey:
+    """A first walk, of the given network alone: which channels to keep, and what zeros cost in each layer."""
+
+    def __init__(self, given: Prepared, images: Tensor, channels: Mapping[str, int], *, curves: bool) -> None:
+        self.given, self.values, self.wants_curves = given, _Values(given, images), curves
+        self.channels = {_reader(given, name).name: (name, count) for name, count in channels.items()}
+        self.kept: dict[str, Tensor] = {}
+        self.curves: dict[str, list[float]] = {}
+
+    def run(self, progress: Progress) -> None:
+        for index, step in enumerate(progress(self.given.steps)):
+            layer = self.given.layers[step.name]
+            if isinstance(layer, Synapses) and not _grouped(layer):
+                self._look(step, layer)
+            self.values.advance(index)
+
+    def _look(self, step: Step, layer: Synapses) -> None:
+        if not self.wants_curves and step.name not in self.channels:
+            return
+        found = moments(layer.linear, self._pairs(step, layer), POSITIONS)
+        weight = layer.quantised()[0].flatten(1)
+        if step.name in self.channels:
+            name, count = self.channels[step.name]
+            before = len(self.given.layers[name].linear.weight)  # type: ignore[union-attr,arg-type]
+            taps = weight.shape[1] // before
+            _, kept = Sparse(found, weight, whole_channels(taps)).solve(1 - count / before)
+            self.kept[name] = kept[0].view(before, taps)[:, 0].nonzero().flatten()
+            columns = kept[0].nonzero().flatten()
+            found = found.among(columns)
+            weight = found.fitted(weight[:, columns])
+        if self.wants_curves:
+            sparse = Sparse(found, weight)
+            self.curves[step.name] = [found.error(sparse.solve(share, rise=4, rest=1)[0]) for share in SHARES]
+
+    def _pairs(self, step: Step, layer: Synapses) -> Iterator[tuple[Tensor, Tensor]]:
+        for values, membrane in zip(self.values.batches(step), self.values.membranes(step), strict=True):
+            yield layer.framed(values[step.source]), _own_part(step, values, membrane)
+
+    def sizes(self) -> dict[str, int]:
+        """Weights of every layer that can be pruned, when the channels are gone."""
+        fewer = {reader: (count, name) for reader, (name, count) in self.channels.items()}
+        keeps = dict(self.channels.values())
+        sizes = {}
+        for name in self.curves:
+            layer = self.given.layers[name]
+            assert isinstance(layer, Synapses)
+            outputs, inputs = len(layer.linear.weight), layer.linear.weight[0].numel()
+            if name in fewer:
+                count, source = fewer[name]
+                inputs = inputs // len(self.given.layers[source].linear.weight) * count  # type: ignore[union-attr,arg-type]
+            sizes[name] = keeps.get(name, outputs) * inputs
+        return sizes
+
+
+def _shrink(network: Prepared, kept: Mapping[str, Tensor]) -> None:
+    """Take away the channels that are not kept, and the weights that read them."""
+    layers = dict(network.synapses())
+    for name, channels in kept.items():
+        reader = layers[_reader(network, name).name]
+        taps = reader.linear.weight[0].numel() // len(layers[name].linear.weight)
+        weight = reader.linear.weight
+        shape = (len(weight), len(channels), *weight.shape[2:]) if weight.dim() > 2 else (len(weight), -1)
+        columns = weight.flatten(1).view(len(weight), -1, taps)[:, channels]
+        _replace(reader, columns.reshape(shape), reader.linear.bias)
+        own = layers[name]
+        assert own.linear.bias is not None
+        _replace(own, own.linear.weight[channels], own.linear.bias[channels])
+        if own.shifts is not None:
+            own.shifts = own.shifts[channels]
+
+
+def _replace(layer: Synapses, weight: Tensor, bias: Tensor | None) -> None:
+    linear = layer.linear
+    linear.weight = nn.Parameter(weight.clone())
+    linear.bias = None if bias is None else nn.Parameter(bias.clone())
+    if isinstance(linear, nn.Conv2d):
+        linear.out_channels, linear.in_channels = weight.shape[:2]
+    else:
+        linear.out_features, linear.in_features = weight.shape
+
+
+class _Walk:
+    """The given network and the pruned one side by side, layer by layer, on the same images."""
+
+    def __init__(self, given: Prepared, pruned: Prepared, images: Tensor, kept: Mapping[str, Tensor]) -> None:
+        self.given, self.pruned, self.kept = given, pruned, kept
+        self.theirs, self.ours = _Values(given, images), _Values(pruned, images)
+        self.octaves = pruned.merged_octaves()
+
+    def run(self, progress: Progress, shares: Mapping[str, float]) -> Iterator[LayerPruning]:
+        for index, step in enumerate(progress(self.pruned.steps)):
+            layer = self.pruned.layers[step.name]
+            if isinstance(layer, Synapses):
+                found = None
+                if not _grouped(layer):
+                    found = moments(layer.linear, self._pairs(step, layer), POSITIONS)
+                    self._solve(step, layer, found, shares.get(step.name, 0.0))
+                shift_bias(layer, self._rest(step))
+                weight = layer.quantised()[0]
+                yield LayerPruning(
+                    name=step.name,
+                    weights=weight.numel(),
+                    zeros=float((weight == 0).float().mean()),
+                    channels=len(weight),
+                    error=0.0 if found is None else found.error(weight.flatten(1)),
+                )
+            self.theirs.advance(index)
+            self.ours.advance(index)
+
+    def _wanted(self, step: Step) -> Iterator[Tensor]:
+        rows = self.kept.get(step.name)
+        for membrane in self.theirs.membranes(step):
+            yield membrane if rows is None else membrane[:, rows]
+
+    def _pairs(self, step: Step, layer: Synapses) -> Iterator[tuple[Tensor, Tensor]]:
+        for values, membrane in zip(self.ours.batches(step), self._wanted(step), strict=True):
+            yield layer.framed(values[step.source]), _own_part(step, values, membrane)
+
+    def _solve(self, step: Step, layer: Synapses, found: Moments, share: float) -> None:
+        """Give the layer sparse weights that are levels of a scale."""
+        shape = layer.linear.weight.shape
+        weight = found.fitted(layer.quantised()[0].flatten(1))
+        kept = None
+        if share > 0:
+            weight, kept = Sparse(found, weight).solve(share)
+        layer.linear.weight.copy_(weight.view(shape))
+        self._choose_scale(step, layer, found)
+        nearest = partial(quantise, weights=layer.weights, scale=int(layer.scale), shifts=layer.shifts)
+        chosen = rounding.compensated(weight.double(), found.damped().double(), nearest, kept)
+        layer.linear.weight.copy_(chosen.view(shape))
+
+    def _choose_scale(self, step: Step, layer: Synapses, found: Moments) -> None:
+        """The scale whose rounded weights have the least error."""
+        adds = owner(self.pruned, step)
+        octaves = self.octaves.get(step.source, 0)
+        if layer.shifts is not None:
+            fitting = layer.fitting_shifts(octaves=octaves)
+            if fitting is not None:
+                layer.scale.fill_(fitting[0])
+                layer.shifts.copy_(fitting[1])
+            return
+        beside = self.pruned.beside(adds, step)
+        first = layer.fitting_scale(residuals=len(adds.residuals), octaves=octaves, beside=beside)
+        weight = layer.linear.weight.double()
+        errors = {
+            scale: found.error(quantise(weight, layer.weights, scale).flatten(1).float())
+            for scale in range(max(-256, first - NEARBY_SCALES), min(256, first + NEARBY_SCALES) + 1)
+            if bool(layer.room(scale, residuals=len(adds.residuals), octaves=octaves, beside=beside).all())
+        }
+        layer.scale.fill_(min(errors, key=errors.__getitem__) if errors else first)
+
+    def _rest(self, step: Step) -> Tensor:
+        """What the means of membranes lack, float32 ``[C]``."""
+        lacks = [
+            len(wanted) * channel_means(wanted - own)
+            for wanted, own in zip(self._wanted(step), self.ours.membranes(step), strict=True)
+        ]
+        return torch.stack(lacks).sum(dim=0) / self.ours.count
