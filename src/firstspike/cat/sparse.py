@@ -11,10 +11,10 @@ from torch import Tensor
 
 from firstspike.cat.moments import DAMPING, Moments
 
-PENALTY = 0.1
+PENALTY = 0.3
 """``rho`` of the method, for inputs of variance 1."""
 
-RISE, REST = 15, 15
+RISE, REST = 20, 15
 """Iterations in which the share of zeros rises, and in which the zeros stay where they are."""
 
 Choose = Callable[[Tensor, float], Tensor]
