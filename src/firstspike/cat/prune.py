@@ -206,7 +206,9 @@ class _Values:
 
     def __init__(self, network: Prepared, images: Tensor) -> None:
         self.network = network
-        self.maps = {INPUT: _packed(torch.cat([network.encode(part, "quantised") for part in images.split(BATCH)]))}
+        self.maps = {
+            INPUT: _packed(torch.cat([network.encode(part, "quantised") for part in torch.split(images, BATCH)]))
+        }
         self.count = len(images)
 
     def batches(self, step: Step) -> Iterator[dict[str, Tensor]]:
