@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from firstspike.cat.calibrate import calibrate
     from firstspike.cat.prepare import UnsupportedError, prepare
     from firstspike.cat.prepared import Prepared
+    from firstspike.cat.prune import prune
     from firstspike.conversion import ConversionError
     from firstspike.converter import convert
     from firstspike.interop.module import to_torch
@@ -58,6 +59,7 @@ __all__ = [
     "models",
     "playground",
     "prepare",
+    "prune",
     "report",
     "to_nir",
     "to_onnx",
@@ -90,6 +92,7 @@ _PLACES = {
     "models": "firstspike.cat",
     "playground": "firstspike.player",
     "prepare": "firstspike.cat.prepare",
+    "prune": "firstspike.cat.prune",
     "report": "firstspike.reporter",
     "to_nir": "firstspike.interop.nir.graph",
     "to_onnx": "firstspike.interop.onnx.write",

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 import firstspike as fs
 from firstspike.cat.moments import moments
-from firstspike.cat.prune import SHARES, allocate, prune
+from firstspike.cat.prune import prune
 from firstspike.cat.rebuild import real_weights, rebuild
 from firstspike.cat.sparse import Sparse, whole_channels
+from firstspike.cat.survey import SHARES, allocate
 from firstspike.data import load
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -125,7 +126,7 @@ class TestPrune:
         pruned, layers = prune(given, images()[:200])
         found = fs.convert(pruned, example=images()[:8]).network
         for own, before in zip(found.connections, given.connections, strict=True):
-            weights = [real_weights(one, net)[0] for one, net in ((own, found), (before, given))]
+            weights = [real_weights(one, one, net)[0] for one, net in ((own, found), (before, given))]
             assert torch.equal(weights[0], weights[1])
         np.testing.assert_allclose(
             logits(found, images("test")), logits(given, images("test")), atol=1e-6

@@ -6,8 +6,7 @@ rounded to levels so that the errors of some make good those of others (`firstsp
 rest of the mean. The spike code and the weights' format may become others in the same walk.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,26 +17,16 @@ from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat import rounding
 from firstspike.cat.layers import Synapses
 from firstspike.cat.moments import Moments, moments
-from firstspike.cat.prepared import INPUT, Prepared, Step
+from firstspike.cat.prepared import Prepared, Step
 from firstspike.cat.quantiser import quantise
 from firstspike.cat.rebuild import rebuild, reformat
-from firstspike.cat.sparse import Sparse, whole_channels
-from firstspike.cat.walking import channel_means, fired, last_reader, owner, shift_bias
+from firstspike.cat.sparse import Sparse
+from firstspike.cat.survey import POSITIONS, Progress, Survey, allocate, grouped, reader
+from firstspike.cat.walking import Values, channel_means, own_part, owner, shift_bias
 from firstspike.spec import Network
-
-BATCH = 100
-"""Images that are computed at once."""
-
-POSITIONS = 8
-"""Of a map, at most, that are looked at in an image."""
 
 NEARBY_SCALES = 3
 """How many levels from the scale of least error on the weights the one of least error on the membranes is looked for."""
-
-SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
-"""Shares of zeros at which each layer is tried before one is chosen for it."""
-
-Progress = Callable[[Sequence[Step]], Iterator[Step]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +83,7 @@ def prune(
         if isinstance(zeros, Mapping):
             shares.update(zeros)
         if channels or (not isinstance(zeros, Mapping) and zeros > 0):
-            survey = _Survey(given, images, channels or {}, curves=not isinstance(zeros, Mapping))
+            survey = Survey(given, images, channels or {}, curves=not isinstance(zeros, Mapping))
             survey.run(progress)
             kept = survey.kept
             if not isinstance(zeros, Mapping):
@@ -115,49 +104,6 @@ def prune(
     return pruned, found
 
 
-def allocate(curves: Mapping[str, Sequence[float]], sizes: Mapping[str, int], zeros: float) -> dict[str, float]:
-    """Share of zeros of every layer: the least sum of errors for a share of zeros of all weights together.
-
-    Args:
-        curves: error of every layer at each of `SHARES`, rising.
-        sizes: how many weights it has.
-        zeros: the share wanted, of the weights of all of them.
-
-    >>> even = [share**2 for share in SHARES]
-    >>> allocate({"a": even, "b": [0.01 * error for error in even]}, {"a": 100, "b": 100}, 0.49)
-    {'a': 0.0, 'b': 0.98}
-    """
-    total = sum(sizes.values())
-    steps = sorted(
-        (slope, name, share, before)
-        for name, curve in curves.items()
-        for slope, share, before in _slopes(curve, sizes[name])
-    )
-    shares, left = dict.fromkeys(sizes, 0.0), zeros * total
-    for _, name, share, before in steps:
-        taken = min(left, (share - before) * sizes[name])
-        shares[name] = before + taken / sizes[name]
-        left -= taken
-        if left <= 0:
-            break
-    return shares
-
-
-def _slopes(curve: Sequence[float], size: int) -> Iterator[tuple[float, float, float]]:
-    """The convex hull of a curve: error a weight, up to which share, from which."""
-    points = [(0.0, curve[0])]
-    for share, error in zip(SHARES[1:], curve[1:], strict=True):
-        while len(points) > 1 and _slope(points[-2], points[-1]) >= _slope(points[-1], (share, error)):
-            points.pop()
-        points.append((share, error))
-    for before, after in itertools.pairwise(points):
-        yield _slope(before, after) / size, after[0], before[0]
-
-
-def _slope(before: tuple[float, float], after: tuple[float, float]) -> float:
-    return (after[1] - before[1]) / (after[0] - before[0])
-
-
 def _check(given: Prepared, images: Tensor, zeros: float | Mapping[str, float], channels: Mapping[str, int]) -> None:
     if len(images) == 0:
         raise ValueError("prune needs at least one image, not none")
@@ -171,145 +117,19 @@ def _check(given: Prepared, images: Tensor, zeros: float | Mapping[str, float], 
             raise ValueError(f"zeros must be a share of weights from 0 to below 1, not {share!r}")
     for name, count in channels.items():
         checks.integer(f"channels of {name!r}", count, low=1, high=len(layers[name].linear.weight))
-        _reader(given, name)
-
-
-def _reader(given: Prepared, name: str) -> Step:
-    """The layer that reads another's channels.
-
-    Raises:
-        ValueError: there is not exactly one, or it does more with them than weigh them.
-    """
-    source = name
-    while True:
-        readers = [step for step in given.steps if source in step.reads]
-        rule = f"layer {name!r} can lose channels only where one convolution or linear layer without groups reads it"
-        own = next(step for step in given.steps if step.name == name)
-        if len(readers) != 1 or not own.fires or own.residuals or own.parts:
-            raise ValueError(f"{rule}, and nothing is added to it")
-        step = readers[0]
-        if step.kind in ("maxpool", "flatten"):
-            source = step.name
-            continue
-        layer = given.layers[step.name]
-        if not isinstance(layer, Synapses) or source != step.source or _grouped(layer):
-            raise ValueError(f"{rule}, not {step.name!r}")
-        return step
-
-
-def _grouped(layer: Synapses) -> bool:
-    return isinstance(layer.linear, nn.Conv2d) and layer.linear.groups > 1
-
-
-class _Values:
-    """The maps of a network for all images, step by step, as long as a later step reads them."""
-
-    def __init__(self, network: Prepared, images: Tensor) -> None:
-        self.network = network
-        self.maps = {
-            INPUT: _packed(torch.cat([network.encode(part, "quantised") for part in torch.split(images, BATCH)]))
-        }
-        self.count = len(images)
-
-    def batches(self, step: Step) -> Iterator[dict[str, Tensor]]:
-        """What a step reads, by name, a batch at a time."""
-        for start in range(0, self.count, BATCH):
-            yield {name: self.maps[name][start : start + BATCH].float() for name in step.reads}
-
-    def membranes(self, step: Step) -> Iterator[Tensor]:
-        """A step's membranes, a batch at a time."""
-        for values in self.batches(step):
-            yield self.network.compute(step, values, "quantised")
-
-    def advance(self, index: int) -> None:
-        """Compute the step of that index, and forget what only it read."""
-        step = self.network.steps[index]
-        parts = [
-            _packed(fired(self.network, step, membrane, values[step.source], "quantised"))
-            for membrane, values in zip(self.membranes(step), self.batches(step), strict=True)
-        ]
-        self.maps[step.name] = torch.cat([part.to(torch.promote_types(part.dtype, parts[0].dtype)) for part in parts])
-        for name in set(step.reads):
-            if last_reader(self.network, name) <= index:
-                del self.maps[name]
-
-
-def _packed(values: Tensor) -> Tensor:
-    """In half the bytes, where that is exact, as it is for most spike codes."""
-    short = values.half()
-    return short if torch.equal(short.to(values), values) else values
-
-
-def _own_part(step: Step, values: Mapping[str, Tensor], membrane: Tensor) -> Tensor:
-    """A membrane without what other steps add to it."""
-    added = [values[name] for name in (*step.residuals, *step.parts)]
-    return membrane - sum(added) if added else membrane
-
-
-class _Survey:
-    """A first walk, of the given network alone: which channels to keep, and what zeros cost in each layer."""
-
-    def __init__(self, given: Prepared, images: Tensor, channels: Mapping[str, int], *, curves: bool) -> None:
-        self.given, self.values, self.wants_curves = given, _Values(given, images), curves
-        self.channels = {_reader(given, name).name: (name, count) for name, count in channels.items()}
-        self.kept: dict[str, Tensor] = {}
-        self.curves: dict[str, list[float]] = {}
-
-    def run(self, progress: Progress) -> None:
-        for index, step in enumerate(progress(self.given.steps)):
-            layer = self.given.layers[step.name]
-            if isinstance(layer, Synapses) and not _grouped(layer):
-                self._look(step, layer)
-            self.values.advance(index)
-
-    def _look(self, step: Step, layer: Synapses) -> None:
-        if not self.wants_curves and step.name not in self.channels:
-            return
-        found = moments(layer.linear, self._pairs(step, layer), POSITIONS)
-        weight = layer.quantised()[0].flatten(1)
-        if step.name in self.channels:
-            name, count = self.channels[step.name]
-            before = len(self.given.layers[name].linear.weight)  # type: ignore[union-attr,arg-type]
-            taps = weight.shape[1] // before
-            _, kept = Sparse(found, weight, whole_channels(taps)).solve(1 - count / before)
-            self.kept[name] = kept[0].view(before, taps)[:, 0].nonzero().flatten()
-            columns = kept[0].nonzero().flatten()
-            found = found.among(columns)
-            weight = found.fitted(weight[:, columns])
-        if self.wants_curves:
-            sparse = Sparse(found, weight)
-            self.curves[step.name] = [found.error(sparse.solve(share, rise=4, rest=1)[0]) for share in SHARES]
-
-    def _pairs(self, step: Step, layer: Synapses) -> Iterator[tuple[Tensor, Tensor]]:
-        for values, membrane in zip(self.values.batches(step), self.values.membranes(step), strict=True):
-            yield layer.framed(values[step.source]), _own_part(step, values, membrane)
-
-    def sizes(self) -> dict[str, int]:
-        """Weights of every layer that can be pruned, when the channels are gone."""
-        fewer = {reader: (count, name) for reader, (name, count) in self.channels.items()}
-        keeps = dict(self.channels.values())
-        sizes = {}
-        for name in self.curves:
-            layer = self.given.layers[name]
-            assert isinstance(layer, Synapses)
-            outputs, inputs = len(layer.linear.weight), layer.linear.weight[0].numel()
-            if name in fewer:
-                count, source = fewer[name]
-                inputs = inputs // len(self.given.layers[source].linear.weight) * count  # type: ignore[union-attr,arg-type]
-            sizes[name] = keeps.get(name, outputs) * inputs
-        return sizes
+        reader(given, name)
 
 
 def _shrink(network: Prepared, kept: Mapping[str, Tensor]) -> None:
     """Take away the channels that are not kept, and the weights that read them."""
     layers = dict(network.synapses())
     for name, channels in kept.items():
-        reader = layers[_reader(network, name).name]
-        taps = reader.linear.weight[0].numel() // len(layers[name].linear.weight)
-        weight = reader.linear.weight
+        behind = layers[reader(network, name).name]
+        taps = behind.linear.weight[0].numel() // len(layers[name].linear.weight)
+        weight = behind.linear.weight
         shape = (len(weight), len(channels), *weight.shape[2:]) if weight.dim() > 2 else (len(weight), -1)
         columns = weight.flatten(1).view(len(weight), -1, taps)[:, channels]
-        _replace(reader, columns.reshape(shape), reader.linear.bias)
+        _replace(behind, columns.reshape(shape), behind.linear.bias)
         own = layers[name]
         assert own.linear.bias is not None
         _replace(own, own.linear.weight[channels], own.linear.bias[channels])
@@ -332,7 +152,7 @@ class _Walk:
 
     def __init__(self, given: Prepared, pruned: Prepared, images: Tensor, kept: Mapping[str, Tensor]) -> None:
         self.given, self.pruned, self.kept = given, pruned, kept
-        self.theirs, self.ours = _Values(given, images), _Values(pruned, images)
+        self.theirs, self.ours = Values(given, images), Values(pruned, images)
         self.octaves = pruned.merged_octaves()
 
     def run(self, progress: Progress, shares: Mapping[str, float]) -> Iterator[LayerPruning]:
@@ -340,7 +160,7 @@ class _Walk:
             layer = self.pruned.layers[step.name]
             if isinstance(layer, Synapses):
                 found = None
-                if not _grouped(layer):
+                if not grouped(layer):
                     found = moments(layer.linear, self._pairs(step, layer), POSITIONS)
                     self._solve(step, layer, found, shares.get(step.name, 0.0))
                 shift_bias(layer, self._rest(step))
@@ -362,7 +182,7 @@ class _Walk:
 
     def _pairs(self, step: Step, layer: Synapses) -> Iterator[tuple[Tensor, Tensor]]:
         for values, membrane in zip(self.ours.batches(step), self._wanted(step), strict=True):
-            yield layer.framed(values[step.source]), _own_part(step, values, membrane)
+            yield layer.framed(values[step.source]), own_part(step, values, membrane)
 
     def _solve(self, step: Step, layer: Synapses, found: Moments, share: float) -> None:
         """Give the layer sparse weights that are levels of a scale."""
