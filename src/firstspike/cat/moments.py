@@ -30,6 +30,11 @@ class Moments:
         explained = 2 * (weight * self.cross.t()).sum() - ((weight @ self.covariance) * weight).sum()
         return (self.variance - float(explained)) / max(self.variance, 1e-30)
 
+    def distance(self, weight: Tensor, other: Tensor) -> float:
+        """Mean squared difference of the membranes of two weights ``[O, K]``, means aside, as a share of the variance wanted."""
+        change = weight - other
+        return float(((change @ self.covariance) * change).sum()) / max(self.variance, 1e-30)
+
     def damped(self) -> Tensor:
         """The covariance with `DAMPING`."""
         diagonal = self.covariance.diagonal()

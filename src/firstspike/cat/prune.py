@@ -198,7 +198,7 @@ class _Walk:
         layer.linear.weight.copy_(chosen.view(shape))
 
     def _choose_scale(self, step: Step, layer: Synapses, found: Moments) -> None:
-        """The scale whose rounded weights have the least error."""
+        """The scale whose rounded weights change the membranes least."""
         adds = owner(self.pruned, step)
         octaves = self.octaves.get(step.source, 0)
         if layer.shifts is not None:
@@ -209,9 +209,9 @@ class _Walk:
             return
         beside = self.pruned.beside(adds, step)
         first = layer.fitting_scale(residuals=len(adds.residuals), octaves=octaves, beside=beside)
-        weight = layer.linear.weight.double()
+        weight = layer.linear.weight.flatten(1)
         errors = {
-            scale: found.error(quantise(weight, layer.weights, scale).flatten(1).float())
+            scale: found.distance(quantise(weight.double(), layer.weights, scale).float(), weight)
             for scale in range(max(-256, first - NEARBY_SCALES), min(256, first + NEARBY_SCALES) + 1)
             if bool(layer.room(scale, residuals=len(adds.residuals), octaves=octaves, beside=beside).all())
         }
