@@ -13,7 +13,7 @@ from firstspike.terminal import console
 
 
 def layer_rows(network: Network) -> list[dict[str, Any]]:
-    """One record per layer: name, kind, source, shape, weights, share of zero weights, scale, exponent, membrane bits."""
+    """One record per layer: name, kind, source, shape, weights, share of zero weights, scale, shift, exponent, membrane bits."""
     rows = []
     for layer in network.layers:
         row: dict[str, Any] = {
@@ -29,6 +29,7 @@ def layer_rows(network: Network) -> list[dict[str, Any]]:
                 "weights": layer.weight_count,
                 "zero_weights_share": float(np.mean(level == network.weights.zero_level)),
                 "scale_levels": layer.scale,
+                "largest_shift": max(layer.shifts, default=0),
                 "membrane_exponent": network.exponent(layer),
                 "membrane_bits": max(high, -low - 1, 0).bit_length() + 1,
                 "fires": layer.fires,
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
             cells += [
                 f"{row['weights']:,}",
                 f"{100 * row['zero_weights_share']:.1f} %",
-                str(row["scale_levels"]),
+                f"{row['scale_levels']}" + (f", shifts to {row['largest_shift']}" if row["largest_shift"] else ""),
                 str(row["membrane_exponent"]),
                 f"{row['membrane_bits']} bits",
             ]
