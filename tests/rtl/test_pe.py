@@ -112,3 +112,30 @@ def test_load_add_and_idle() -> None:
     simulator.add_testbench(bench)
     simulator.run()
     assert seen == [-77, -77, -77, -77, -77, 923, 923, 5, 5]
+
+
+def test_halving_is_floor_division() -> None:
+    """Membranes of either sign, to the ends of the accumulator, halved seven times."""
+    parameters = Parameters(
+        processor=ProcessorSpec(accumulator_bits=16), code=Code(), weights=LogWeights(), channel_shifts=True
+    )
+    pe, seen = LogPE(parameters), []
+    starts = [-(1 << 15), (1 << 15) - 1, -1, 1, 0, -129, 100]
+
+    async def bench(ctx: SimulatorContext) -> None:
+        for start in starts:
+            ctx.set(pe.initial, start)
+            ctx.set(pe.load, 1)
+            await ctx.tick()
+            ctx.set(pe.load, 0)
+            ctx.set(pe.halve, 1)
+            for _ in range(7):
+                await ctx.tick()
+                seen.append(ctx.get(pe.membrane))
+            ctx.set(pe.halve, 0)
+
+    simulator = Simulator(pe)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert seen == [start // 2 ** (n + 1) for start in starts for n in range(7)]
