@@ -14,6 +14,7 @@ constexpr int code_bits = 6;  // at most: tables of 64 bytes
 constexpr int64_t panel_bytes = 4 << 20;
 // Zeros that fill tiles up cost as much as weights. Below this share of weights the other kernels are as fast.
 constexpr double worth = 0.1;
+constexpr int least_channels = 16;  // of a tile of 64: activations grow to four times their size at most
 
 int64_t common_divisor(const std::vector<int64_t>& values) {
     int64_t divisor = 0;
@@ -184,7 +185,7 @@ bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watc
     const int64_t taps = int64_t(step.geometry.kernel_h) * step.geometry.kernel_w, inputs = step.group_inputs();
     const int64_t tap_tiles = (inputs + tile_depth - 1) / tile_depth;
     const int64_t least_tiles = (taps * inputs + tile_depth - 1) / tile_depth;
-    plan.by_tap = 4 * inputs >= 3 * tap_tiles * tile_depth || taps * tap_tiles == least_tiles;
+    plan.by_tap = 4 * inputs >= 3 * tap_tiles * tile_depth || (taps * tap_tiles == least_tiles && inputs >= least_channels);
     plan.row_tiles = static_cast<int>(plan.by_tap ? taps * tap_tiles : least_tiles);
     plan.column_tiles = (step.group_outputs() + tile_columns - 1) / tile_columns;
     if (int64_t(plan.row_tiles) * plan.planes * 2 * tile_bytes > panel_bytes) return false;
@@ -218,6 +219,7 @@ bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watc
 
 void plan_apart(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step) {
     const bool allowed = matrix_kernels(common.isa) != nullptr && path != Path::event && step.width == Width::bits16;
+    if (step.in.channels < least_channels || step.geometry.pad_w > most_border) return;
     if (!allowed || common.weight_bits > code_bits || !step.fires || !step.residuals.empty() || !step.parts.empty()) return;
     MatrixPlan plan;
     if (!fill_tables(spec.spike_values, step.weights, common.weight_bits, plan) || !plan.values.brief) return;

@@ -140,6 +140,8 @@ Step plan_synaptic(const Common& common, SynapticSpec spec, Path path, Watch& wa
 // Makes a matrix of a step whose other fields are filled in, if its operands fit and the path allows it; else false.
 bool plan_matrix(const Common& common, const SynapticSpec& spec, Path path, Watch& watch, Step& step);
 
+constexpr int most_border = 64;  // columns of zeros beside a map in tiles
+
 // Whether positions of a row of a map fill most rows of tiles.
 bool fills_tiles(int width);
 

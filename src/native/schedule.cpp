@@ -13,7 +13,7 @@ bool keeps_groups_apart(const Step& step) { return step.groups == 1 || step.grou
 
 bool reads_map(const Step& step) {
     const Geometry& g = step.geometry;
-    return step.matrix.by_tap && keeps_groups_apart(step) && fills_tiles(g.out_width) && g.stride_w <= most_step;
+    return step.matrix.by_tap && keeps_groups_apart(step) && fills_tiles(g.out_width) && g.stride_w <= most_step && g.pad_w <= most_border;
 }
 
 // Whether the rows of a block of a matrix are images, or positions of one row of the map.
