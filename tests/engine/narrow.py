@@ -18,9 +18,10 @@ def layer(
 ) -> Conv2d | Linear:
     """A layer of random codes; its scale keeps the sums near the firing level, its bias spreads the spike times."""
     weights, planes = options.pop("weights", WEIGHTS), bool(options.pop("planes", False))
+    code = options.pop("code", CODE)
     rng = np.random.default_rng(seed)
     scale = 2 * int(math.log2(math.prod(shape[1:])) / 2 - 1) + seed % 2  # both positions in an octave
-    level = 2.0 ** membrane_exponent(CODE, weights, scale, planes=planes)
+    level = 2.0 ** membrane_exponent(code, weights, scale, planes=planes)
     codes = rng.integers(0, 1 << weights.bits, shape, dtype=np.uint8)
     bias = np.rint(rng.normal(size=shape[0]) * 0.3 * level).astype(np.int64)
     return kind(name=name, source=source, codes=codes, scale=scale, bias=bias, **options)

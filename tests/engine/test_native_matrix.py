@@ -193,6 +193,21 @@ def test_other_formats(bits: int, matrices: int) -> None:
     assert_equal(chain(first, last, shape=(64, 5, 5), weights=weights), spikes(18, (64, 5, 5)), matrices=matrices)
 
 
+@pytest.mark.parametrize("n", [3, 18])
+def test_thresholds_of_more_bits(n: int) -> None:
+    """Kernel mantissas of 5 bits: operands fit bytes, but thresholds are not found by octave and three more bits."""
+    code = replace(CODE, T=8, mantissa_bits=5)
+    first = layer(Conv2d, "a", INPUT, (64, 64, 3, 3), seed=1, padding=(1, 1), code=code)
+    part = replace(
+        layer(Conv2d, "p", INPUT, (64, 64, 1, 1), seed=2, fires=False, code=code), bias=np.zeros(64, np.int64)
+    )
+    second = replace(layer(Conv2d, "b", "a", (64, 64, 3, 3), seed=3, padding=(1, 1), code=code), parts=(part,))
+    third = layer(Conv2d, "c", "b", (64, 64, 1, 1), seed=4, residuals=("a", "b"), code=code)
+    last = layer(Linear, "l", "f", (10, 64 * 55), seed=5, fires=False, code=code)
+    network = chain(first, second, third, Flatten(name="f", source="c"), last, shape=(64, 5, 11), code=code)
+    assert_equal(network, spikes(n, network.input_shape), matrices=5)
+
+
 def test_what_does_not_fit_takes_other_kernels() -> None:
     wide = layer(Conv2d, "a", INPUT, (8, 64, 1, 1), seed=1)
     network = chain(wide, replace(wide, name="b", source="a", fires=False, codes=wide.codes[:, :8]), shape=(64, 2, 2))
