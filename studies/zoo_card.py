@@ -6,7 +6,7 @@
 The section "Training" (data split, epochs, machine, hours, in short; each step stands in log/) is that file's text; without
 --training it stays as it is.
 
-Number: accuracy by the integer engine; cost on the default processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
+Number: accuracy by the integer engine; cost on the default processor or --processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
 n: all test images (10,000 for CIFAR-10) for accuracy, the first 50 for cost; one run, exact, so repeating it gives the same.
 Machine: any; the card names it. Versions: the firstspike of the checkout.
 """
@@ -46,12 +46,13 @@ def section(card: Path, title: str) -> str:
     return rest.partition("\n## ")[0]
 
 
-def energy(cost: dict[str, object]) -> str:
+def energy(cost: dict[str, object], processor: str) -> str:
     """The row of the energy, from the record of ``firstspike cost``."""
+    design = "" if processor == "default" else f", processor {processor}"
     return (
         f"{ENERGY} {cost['energy_uj_per_image']:.1f} µJ ({cost['energy_uj_per_image_low']:.1f} to "
         f"{cost['energy_uj_per_image_high']:.1f}), {float(cost['cycles_per_image']) / 1e6:.3f} million cycles; "  # type: ignore[arg-type]
-        f"mean of {cost['images']} images, DRAM {cost['dram']} |"
+        f"mean of {cost['images']} images, DRAM {cost['dram']}{design} |"
     )
 
 
@@ -61,12 +62,13 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", required=True)
     parser.add_argument("--training", type=Path, help="Markdown file: how it was trained (default: as the card says)")
+    parser.add_argument("--processor", default="default", help="design that is priced (%(default)s)")
     parser.add_argument("--cost", action="store_true", help="make only the row of the energy anew")
     options = parser.parse_args()
     model, card = zoo.path(options.name), ROOT / "zoo" / f"{options.name}.md"
-    priced = ("cost", str(model), "--data", options.data, "--limit", "50")
+    priced = ("cost", str(model), "--data", options.data, "--limit", "50", "--processor", options.processor)
     if options.cost:
-        row = energy(record(*priced))
+        row = energy(record(*priced), options.processor)
         shown = card.read_text(encoding="utf-8").splitlines()
         files.write(card, "\n".join([row if line.startswith(ENERGY) else line for line in shown]) + "\n")
         print(row)
@@ -87,7 +89,7 @@ def main() -> None:
         f"| latency | {result['latency_steps']} steps |",
         f"| spikes per neuron | {result['spikes_per_neuron']:.4f} |",
         f"| SOPs per image | {float(result['sops_per_image']) / 1e6:.2f} million, zero weights included |",  # type: ignore[arg-type]
-        energy(cost),
+        energy(cost, options.processor),
         f"| file | {model.stat().st_size:,} bytes |",
         *(f"| {key} | {value} |" for key, value in read_notes(model).items()),
         f"| evaluated | {date.today().isoformat()}, {platform.machine()} |",
