@@ -6,7 +6,7 @@
 The section "Training" (data split, epochs, machine, hours, in short; each step stands in log/) is that file's text; without
 --training it stays as it is.
 
-Number: accuracy by the integer engine; cost on the default processor or --processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
+Number: accuracy by the integer engine; cost on the default design or --processor, DRAM at 4 pJ/bit (docs/explanation/energy.md).
 n: all test images (10,000 for CIFAR-10) for accuracy, the first 50 for cost; one run, exact, so repeating it gives the same.
 Machine: any; the card names it. Versions: the firstspike of the checkout.
 """
