@@ -44,7 +44,7 @@ def with_modules(network: nn.Module, example: Tensor) -> fx.GraphModule:
     """The same network written with modules alone, which is what the rivals take: they refuse or pass over functions.
 
     ReLUs, the global average and its flattening become modules; a shortcut that takes every second pixel and pads channels
-    becomes a 1x1 convolution of zeros and ones.
+    becomes a 1x1 convolution of zeros and ones; a global maximum becomes a pool of the map's size.
     """
     traced = fx.symbolic_trace(network)
     shape_prop.ShapeProp(traced).propagate(example)
@@ -58,6 +58,8 @@ def with_modules(network: nn.Module, example: Tensor) -> fx.GraphModule:
             module = nn.ReLU()
         elif node.target is functional.avg_pool2d and node.meta["tensor_meta"].shape[2:] == (1, 1):
             module = nn.AdaptiveAvgPool2d(1)
+        elif node.op == "call_module" and isinstance(traced.get_submodule(node.target), nn.AdaptiveMaxPool2d):
+            module = nn.MaxPool2d(tuple(source.meta["tensor_meta"].shape[2:]))
         elif node.op == "call_method" and node.target == "view" and len(node.meta["tensor_meta"].shape) == 2:
             module = nn.Flatten()
         elif node.target is functional.pad:
