@@ -16,6 +16,7 @@ from firstspike.cat.calibrate import calibrate, gain
 from firstspike.cat.health import health
 from firstspike.cat.layers import Synapses
 from firstspike.cat.ties import Scaling
+from firstspike.cat.walking import channel_means
 from firstspike.data import load
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -114,8 +115,8 @@ def test_each_channels_membrane_gets_the_right_mean(name: str) -> None:
         with torch.no_grad():
             net(x)
     last = cat.steps[-1].name
-    means = {key: module._channel_means(value) for key, value in ours.items()}
-    wanted = {key: module._channel_means(value) for key, value in theirs.items()}
+    means = {key: channel_means(value) for key, value in ours.items()}
+    wanted = {key: channel_means(value) for key, value in theirs.items()}
     torch.testing.assert_close(means[last], wanted[last], rtol=0, atol=1e-6)
     for key in means:  # the same up to one factor a layer
         assert float(np.corrcoef(means[key].numpy(), wanted[key].numpy())[0, 1]) > 1 - 1e-6, key

@@ -210,6 +210,10 @@ class TestPrune:
         with pytest.raises(ValueError, match=message):
             prune(given, images()[:20], **arguments)  # type: ignore[arg-type]
 
+    def test_refuses_images_of_another_shape(self) -> None:
+        with pytest.raises(ValueError, match=r"images must have the network's shape \(1, 8, 8\), not \(1, 8, 9\)"):
+            prune(network(), torch.zeros(3, 1, 8, 9))
+
     def test_needs_images(self) -> None:
         with pytest.raises(ValueError, match="at least one image"):
             prune(network(), images()[:0])

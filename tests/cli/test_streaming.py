@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +78,7 @@ def test_the_memory_of_a_stream_is_flat(snn: SpikingNetwork) -> None:
 def test_the_memory_of_evaluate_is_flat(snn: SpikingNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     snn.save(tmp_path / "net.safetensors")
     images = Stream(600, snn.network.input_shape)
-    monkeypatch.setattr(evaluate, "chosen_images", lambda options, snn, limit: images)
+    monkeypatch.setattr(evaluate, "arriving_images", lambda options, snn: nullcontext(images))
     arguments = [
         "evaluate",
         str(tmp_path / "net.safetensors"),

@@ -68,6 +68,12 @@ def test_calibrate(tmp_path: Path) -> None:
     assert float(after) > float(before) - 1.5
 
 
+def test_prune(tmp_path: Path) -> None:
+    before, after = re.findall(r"(?:before|after) (\d+\.\d) %", run("prune", tmp_path))
+    assert float(before) > 97
+    assert float(after) > float(before) - 1.5
+
+
 def test_to_verilog(first: tuple[Path, str]) -> None:
     pytest.importorskip("amaranth", reason="needs pip install 'firstspike[rtl]'")
     folder, _ = first

@@ -96,7 +96,7 @@ class Drawn:
 
 
 @settings(
-    max_examples=90,
+    max_examples=120,
     database=None,
     derandomize=True,
     phases=[Phase.generate],

@@ -72,7 +72,7 @@ def prune(
         progress: wraps the steps, for a progress bar; the network is walked once, or twice where there is something to choose.
 
     Raises:
-        ValueError: a share is not in [0, 1), there are too few images, or a layer named does not exist or cannot lose channels.
+        ValueError: a share is not in [0, 1), there is no image, images have another shape, or a layer named does not exist or cannot lose channels.
     """
     given = rebuild(network).float()
     _check(given, images, zeros, channels or {})
@@ -107,6 +107,8 @@ def prune(
 def _check(given: Prepared, images: Tensor, zeros: float | Mapping[str, float], channels: Mapping[str, int]) -> None:
     if len(images) == 0:
         raise ValueError("prune needs at least one image, not none")
+    if tuple(images.shape[1:]) != given.input_shape:
+        raise ValueError(f"images must have the network's shape {given.input_shape!r}, not {tuple(images.shape[1:])!r}")
     layers = dict(given.synapses())
     for subject, named in (("zeros", zeros), ("channels", channels)):
         for name in named if isinstance(named, Mapping) else ():
