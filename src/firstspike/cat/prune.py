@@ -72,7 +72,8 @@ def prune(
         progress: wraps the steps, for a progress bar; the network is walked once, or twice where there is something to choose.
 
     Raises:
-        ValueError: a share is not in [0, 1), there is no image, images have another shape, or a layer named does not exist or cannot lose channels.
+        ValueError: a share is not in [0, 1), there is no image, images have another shape, or a layer named does not
+            exist or cannot lose channels.
     """
     given = rebuild(network).float()
     _check(given, images, zeros, channels or {})
