@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from firstspike.arith import NO_SPIKE
+from firstspike.arith.matrix import product
 from firstspike.engine.base import Engine
 from firstspike.spec.fan_out import fan_out
 from firstspike.spec.network import INPUT, Network, Synaptic
@@ -44,7 +45,7 @@ class SynapseCounter:
         counts = np.zeros((len(spikes), self.table.shape[1]), dtype=np.int64)
         for first in range(0, len(self.table), self.piece):
             part = slice(first, first + self.piece)
-            counts += (spikes[:, part].astype(np.float32) @ self.table[part]).astype(np.int64)
+            counts += product(spikes[:, part].astype(np.float32), self.table[part]).astype(np.int64)
         return counts
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from firstspike.arith import NO_SPIKE
+from firstspike.arith.matrix import product
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT
 from firstspike.spec.processor import ProcessorSpec
@@ -142,12 +143,14 @@ class Plan:
         """All other counts, int64 ``[events, layers, runs]``."""
         walks, spikes = walks.sum(axis=2), spikes.sum(axis=2)
         events = np.repeat(self.static.reshape(-1, 1), walks.shape[1], axis=1)
-        counted = self.dynamic[0] @ spikes.astype(np.float64) + self.dynamic[1] @ walks.astype(np.float64)
+        counted = product(self.dynamic[0], spikes.astype(np.float64)) + product(
+            self.dynamic[1], walks.astype(np.float64)
+        )
         events[self.dynamic_rows] += counted.astype(np.int64)
         events = events.reshape(len(EVENTS), len(self.layers), -1)
         for name, layer, leaving in self.synapses:
             fired = np.not_equal(times[name], NO_SPIKE).reshape(len(times[name]), -1)
-            added = (fired.astype(np.float64) @ leaving).reshape(-1, self.processor.images).sum(axis=1)
+            added = product(fired.astype(np.float64), leaving).reshape(-1, self.processor.images).sum(axis=1)
             events[EVENTS.index("nonzero_adds"), layer] += added.astype(np.int64)
         return events
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from firstspike.arith import NO_SPIKE
+from firstspike.arith.matrix import product
 
 
 class Walks:
@@ -71,7 +72,8 @@ class Walks:
         counts = np.einsum("iwlp->iwp", fired.reshape(images, self.words, self.lanes, fired.shape[2]))
         per_word[0] = counts
         per_word[1] = counts == 0
-        sums = (per_word.reshape(2 * images * self.words, len(seen)) @ seen).reshape(2 * images, len(chosen)) @ chosen
+        by_window = product(per_word.reshape(2 * images * self.words, len(seen)), seen)
+        sums = product(by_window.reshape(2 * images, len(chosen)), chosen)
         spikes[numbers] = met = sums[:images].T
         walks[numbers] = met + sums[images:].T
 
