@@ -138,8 +138,8 @@ class TestPrune:
         given = network(planes=planes)
         pruned, layers = prune(given, images()[:200], zeros=0.6)
         found = fs.convert(pruned, example=images()[:8]).network
-        silent = 2 ** (given.weights.bits - 1) - 1
-        zeros = {one.name: float((one.codes % (silent + 1) == silent).mean()) for one in found.connections}
+        zero = given.weights.zero_level
+        zeros = {one.name: float((one.codes & zero == zero).mean()) for one in found.connections}
         assert zeros == pytest.approx({layer.name: layer.zeros for layer in layers})
         weights = sum(layer.weights for layer in layers)
         assert sum(layer.zeros * layer.weights for layer in layers) / weights == pytest.approx(0.6, abs=0.03)
@@ -209,6 +209,25 @@ class TestPrune:
             message = message.replace(f"'{key}'", f"'{name}'")
         with pytest.raises(ValueError, match=message):
             prune(given, images()[:20], **arguments)  # type: ignore[arg-type]
+
+    def test_depthwise_layers_keep_their_weights(self) -> None:
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(512, 10)),
+        )
+        cat = fs.prepare(net)
+        fs.calibrate(cat, images()[:50])
+        given = fs.convert(cat, example=images()[:8]).network
+        _, depthwise, _ = given.connections
+        pruned, layers = prune(given, images()[:100], zeros=0.5)
+        found = fs.convert(pruned, example=images()[:8]).network
+        assert np.array_equal(found.connections[1].codes, depthwise.codes)
+        assert [layer.error is None for layer in layers] == [False, True, False]
+        with pytest.raises(
+            ValueError, match=f"layers without groups, which keep their weights, not '{depthwise.name}'"
+        ):
+            prune(given, images()[:20], zeros={depthwise.name: 0.5})
 
     def test_refuses_images_of_another_shape(self) -> None:
         with pytest.raises(ValueError, match=r"images must have the network's shape \(1, 8, 8\), not \(1, 8, 9\)"):

@@ -17,8 +17,8 @@ def test_writes_a_network_with_zeros(tmp_path: Path, capsys: pytest.CaptureFixtu
     arguments = ["prune", "digits", "--data", "digits", "--images", "300", "--zeros", "0.6", "--channels", "conv2_2=32"]
     main([*arguments, "--window", "16", "--weight-mantissa", "2", "--out", str(net), "--json", str(record)])
     found, written = json.loads(record.read_text()), load(net).network
-    silent = (1 << (written.weights.bits - 1)) - 1
-    zeros = sum(int((layer.codes & silent == silent).sum()) for layer in written.connections)
+    zero = written.weights.zero_level
+    zeros = sum(int((layer.codes & zero == zero).sum()) for layer in written.connections)
     weights = sum(layer.codes.size for layer in written.connections)
     assert found["zeros"] == pytest.approx(zeros / weights)
     assert found["weights"] == weights

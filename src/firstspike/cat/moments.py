@@ -35,12 +35,6 @@ class Moments:
         change = weight - other
         return float(((change @ self.covariance) * change).sum()) / max(self.variance, 1e-30)
 
-    def damped(self) -> Tensor:
-        """The covariance with `DAMPING`."""
-        diagonal = self.covariance.diagonal()
-        damping = max(DAMPING * float(diagonal.mean()), 1e-12)
-        return self.covariance + damping * torch.eye(len(diagonal), dtype=diagonal.dtype)
-
     def among(self, inputs: Tensor) -> "Moments":
         """Those of some inputs, by their indices."""
         covariance = self.covariance[inputs][:, inputs]
@@ -49,8 +43,15 @@ class Moments:
     def fitted(self, weight: Tensor) -> Tensor:
         """The weights near ``weight`` ``[O, K]`` with the least error: ridge regression."""
         rest = self.cross - self.covariance @ weight.t()
-        change: Tensor = torch.cholesky_solve(rest, torch.linalg.cholesky(self.damped()))
+        change: Tensor = torch.cholesky_solve(rest, torch.linalg.cholesky(damped(self.covariance)))
         return weight + change.t()
+
+
+def damped(covariance: Tensor) -> Tensor:
+    """A covariance ``[K, K]`` with `DAMPING`, so that it can be inverted."""
+    diagonal = covariance.diagonal()
+    damping = max(DAMPING * float(diagonal.mean()), 1e-12)
+    return covariance + damping * torch.eye(len(covariance), dtype=covariance.dtype)
 
 
 def moments(layer: nn.Conv2d | nn.Linear, batches: Iterable[tuple[Tensor, Tensor]], positions: int) -> Moments:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat import rounding
 from firstspike.cat.layers import Synapses
-from firstspike.cat.moments import Moments, moments
+from firstspike.cat.moments import Moments, damped, moments
 from firstspike.cat.prepared import Prepared, Step
 from firstspike.cat.quantiser import quantise
 from firstspike.cat.rebuild import rebuild, reformat
@@ -38,14 +38,15 @@ class LayerPruning:
         weights: how many it has.
         zeros: share of them that is zero.
         channels: of its output.
-        error: mean squared difference of its membranes to those before, means aside, as a share of their variance.
+        error: mean squared difference of its membranes to those before, means aside, as a share of their variance; None of a
+            layer with groups, which loses no weights.
     """
 
     name: str
     weights: int
     zeros: float
     channels: int
-    error: float
+    error: float | None
 
 
 def prune(
@@ -73,7 +74,7 @@ def prune(
 
     Raises:
         ValueError: a share is not in [0, 1), there is no image, images have another shape, or a layer named does not
-            exist or cannot lose channels.
+            exist, has groups, or cannot lose channels.
     """
     given = rebuild(network).float()
     _check(given, images, zeros, channels or {})
@@ -115,6 +116,8 @@ def _check(given: Prepared, images: Tensor, zeros: float | Mapping[str, float], 
         for name in named if isinstance(named, Mapping) else ():
             if name not in layers:
                 raise ValueError(f"{subject} must name a layer with weights: one of {', '.join(layers)}, not {name!r}")
+            if subject == "zeros" and grouped(layers[name]):
+                raise ValueError(f"zeros must name layers without groups, which keep their weights, not {name!r}")
     for share in zeros.values() if isinstance(zeros, Mapping) else (zeros,):
         if not 0 <= share < 1:
             raise ValueError(f"zeros must be a share of weights from 0 to below 1, not {share!r}")
@@ -173,7 +176,7 @@ class _Walk:
                     weights=weight.numel(),
                     zeros=float((weight == 0).float().mean()),
                     channels=len(weight),
-                    error=0.0 if found is None else found.error(weight.flatten(1)),
+                    error=None if found is None else found.error(weight.flatten(1)),
                 )
             self.theirs.advance(index)
             self.ours.advance(index)
@@ -197,7 +200,7 @@ class _Walk:
         layer.linear.weight.copy_(weight.view(shape))
         self._choose_scale(step, layer, found)
         nearest = partial(quantise, weights=layer.weights, scale=int(layer.scale), shifts=layer.shifts)
-        chosen = rounding.compensated(weight.double(), found.damped().double(), nearest, kept)
+        chosen = rounding.compensated(weight.double(), damped(found.covariance).double(), nearest, kept)
         layer.linear.weight.copy_(chosen.view(shape))
 
     def _choose_scale(self, step: Step, layer: Synapses, found: Moments) -> None:

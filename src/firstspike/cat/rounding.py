@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-DAMPING = 0.01
-"""Added to the diagonal of a covariance, as a share of its mean, so that it can be inverted."""
+from firstspike.cat.moments import damped
 
 SAMPLES = 32768
 """Positions of a map, at most, that are looked at."""
@@ -48,14 +47,14 @@ def fitted(weight: Tensor, x: Tensor, target: Tensor) -> Tensor:
     wanted = target - target.mean(dim=0)
     rest = wanted - centred @ weight.t()
     covariance = centred.t() @ centred
-    change = torch.cholesky_solve(centred.t() @ rest, torch.linalg.cholesky(_damped(covariance)))
+    change = torch.cholesky_solve(centred.t() @ rest, torch.linalg.cholesky(damped(covariance)))
     return weight + change.t()
 
 
 def rounded(weight: Tensor, x: Tensor, nearest: Callable[[Tensor], Tensor]) -> Tensor:
     """Weights ``[O, K]`` of values that ``nearest`` returns, chosen for the inputs ``x`` ``[N, K]``."""
     centred = x - x.mean(dim=0)
-    return compensated(weight, _damped(centred.t() @ centred), nearest)
+    return compensated(weight, damped(centred.t() @ centred), nearest)
 
 
 def compensated(
@@ -87,12 +86,6 @@ def compensated(
 
 def _among(change: Tensor, free: Tensor | None, start: int, stop: int | None) -> Tensor:
     return change if free is None else change * free[:, start:stop]
-
-
-def _damped(covariance: Tensor) -> Tensor:
-    diagonal = covariance.diagonal()
-    damping = max(DAMPING * float(diagonal.mean()), 1e-12)
-    return covariance + damping * torch.eye(len(covariance), dtype=covariance.dtype)
 
 
 def _spread(samples: Tensor) -> Tensor:

@@ -30,12 +30,17 @@ def ramp(progress: float) -> float:
     return 1 - (1 - progress) ** 3
 
 
-def smallest(weight: Tensor, share: float) -> Tensor:
-    """All but the share of the least magnitudes stay."""
-    count = round(share * weight.numel())
-    kept = torch.ones(weight.numel(), dtype=torch.bool)
-    kept[weight.abs().flatten().argsort()[:count]] = False
-    return kept.view_as(weight)
+def largest(score: Tensor, share: float, *, least: int = 1) -> Tensor:
+    """All but the ``round(share * n)`` least of ``n`` scores, of equal ones the first; the ``least`` largest always."""
+    count = min(round(share * score.numel()), score.numel() - least)
+    kept = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
+    kept[score.sort(stable=True).indices[:count]] = False
+    return kept
+
+
+def single_weights(weight: Tensor, share: float) -> Tensor:
+    """The weights of largest magnitude stay."""
+    return largest(weight.abs().flatten(), share).view_as(weight)
 
 
 def whole_channels(taps: int) -> Choose:
@@ -43,9 +48,7 @@ def whole_channels(taps: int) -> Choose:
 
     def choose(weight: Tensor, share: float) -> Tensor:
         squares = weight.square().view(len(weight), -1, taps).sum(dim=(0, 2))
-        kept = torch.ones(len(squares), dtype=torch.bool)
-        kept[squares.argsort()[: round(share * len(squares))]] = False
-        return kept.repeat_interleave(taps).expand_as(weight)
+        return largest(squares, share).repeat_interleave(taps).expand_as(weight)
 
     return choose
 
@@ -53,7 +56,7 @@ def whole_channels(taps: int) -> Choose:
 class Sparse:
     """Sparse weights for the moments of a layer; the share of zeros may rise from call to call."""
 
-    def __init__(self, moments: Moments, weight: Tensor, choose: Choose = smallest) -> None:
+    def __init__(self, moments: Moments, weight: Tensor, choose: Choose = single_weights) -> None:
         """``weight`` ``[O, K]`` is the dense start."""
         self.scale = moments.covariance.diagonal().clamp(min=1e-12).sqrt()
         scaled = moments.covariance / torch.outer(self.scale, self.scale)

@@ -86,6 +86,11 @@ def _accuracy(snn: SpikingNetwork, images: ImageSet) -> float:
 def _table(layers: tuple[LayerPruning, ...]) -> Table:
     table = Table("layer", "weights", "zero, %", "channels", "error, %")
     for layer in layers:
-        cells = f"{layer.weights:,}", f"{100 * layer.zeros:.1f}", str(layer.channels), f"{100 * layer.error:.2f}"
+        cells = (
+            f"{layer.weights:,}",
+            f"{100 * layer.zeros:.1f}",
+            str(layer.channels),
+            "" if layer.error is None else f"{100 * layer.error:.2f}",
+        )
         table.add_row(layer.name, *cells)
     return table

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import Prepared
-from firstspike.cat.sparse import ramp
+from firstspike.cat.sparse import largest, ramp
 from firstspike.train.recipe import Recipe
 
 
@@ -84,10 +84,10 @@ def choose(weights: Mapping[str, Tensor], share: float, *, scope: str) -> dict[s
     """
     if scope == "layer":
         ranked = {name: weight.detach().abs().flatten() for name, weight in weights.items()}
-        return {name: _largest(score, share).view_as(weights[name]) for name, score in ranked.items()}
+        return {name: largest(score, share).view_as(weights[name]) for name, score in ranked.items()}
     flat = torch.cat([scores(weight) for weight in weights.values()])
     sizes = [weight.numel() for weight in weights.values()]
-    kept = torch.split(_largest(flat, share, least=len(weights)), sizes)
+    kept = torch.split(largest(flat, share, least=len(weights)), sizes)
     return {name: part.view_as(weight) for (name, weight), part in zip(weights.items(), kept, strict=True)}
 
 
@@ -104,11 +104,3 @@ def scores(weight: Tensor) -> Tensor:
     found = torch.empty_like(squares)
     found[order] = squares / above.clamp(min=torch.finfo(torch.float64).tiny)
     return found.to(torch.float32)
-
-
-def _largest(score: Tensor, share: float, *, least: int = 1) -> Tensor:
-    """All but the ``round(share * n)`` least of ``n`` scores, of equal ones the first; the ``least`` largest always."""
-    count = min(round(share * score.numel()), score.numel() - least)
-    kept = torch.ones(score.numel(), dtype=torch.bool, device=score.device)
-    kept[score.sort(stable=True).indices[:count]] = False
-    return kept
