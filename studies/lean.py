@@ -1,10 +1,10 @@
 """Networks with few weights on the designs made for them: weights, zeros, energy, latency, area.
 
 Number: the table of docs/results/lean.md.
-n: --limit test images, the first of the set, whole batches of 16.
+n: --limit test images, spread evenly over the set, whole batches of 16.
 Machine: any; energies are counted, not timed. Versions: the firstspike of the checkout, any numpy.
 
-    python -m studies.lean vgg16-cifar10-lean=cifar10 vgg16-cifar100-lean=cifar100 --data-root DIR
+    python -m studies.lean vgg16-cifar10-lean=cifar10 vgg16-cifar10-narrow=cifar10 --data-root DIR
 """
 
 import argparse
@@ -12,10 +12,25 @@ import argparse
 from firstspike import zoo
 from firstspike.data import load as load_images
 from firstspike.processor import cycles, designs, energy, technology
-from firstspike.spec.layers import Synaptic
+from firstspike.processor.cycles import Counts
+from firstspike.processor.energy import Cost
 from firstspike.spiking import load
 
 DESIGNS = ("default", "lean", "lean-batch")
+
+
+def priced(counts: Counts, weight_bits: int, columns: list[tuple[str, str]]) -> list[Cost]:
+    """What was counted, priced with memory cells (a name, or "" for those of [sram]) and a DRAM scenario each."""
+    constants = technology.default()
+    return [
+        energy.cost(
+            counts,
+            weight_bits=weight_bits,
+            technology=constants.of_cells(cells) if cells else constants,
+            dram=dram,
+        )
+        for cells, dram in columns
+    ]
 
 
 def main() -> None:
@@ -35,24 +50,15 @@ def main() -> None:
     for named in options.networks:
         name, _, data = named.partition("=")
         snn = load(zoo.file(name))
-        layers = [layer for layer in snn.network.connections if isinstance(layer, Synaptic)]
-        silent = (1 << (snn.network.weights.bits - 1)) - 1
+        layers, zero = snn.network.connections, snn.network.weights.zero_level
         weights = sum(layer.codes.size for layer in layers)
-        zeros = sum(int((layer.codes & silent == silent).sum()) for layer in layers)
+        zeros = sum(int((layer.codes & zero == zero).sum()) for layer in layers)
         images = load_images(data, split="test", data_root=options.data_root).limit(options.limit)
         times, bits = snn.trace(images.pixels(0, len(images))).times, snn.network.weights.bits
         for design in DESIGNS:
             processor = designs.load(design)
             counts = cycles.count(snn.network, times, processor)
-            costs = [
-                energy.cost(
-                    counts,
-                    weight_bits=bits,
-                    technology=constants.of_cells(cells) if cells else constants,
-                    dram=dram,
-                )
-                for cells, dram in columns
-            ]
+            costs = priced(counts, bits, columns)
             energies = " | ".join(
                 f"{cost.energy.value:.1f} ({cost.energy.low:.1f} to {cost.energy.high:.1f})" for cost in costs
             )

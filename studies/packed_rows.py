@@ -12,8 +12,9 @@ import argparse
 
 from firstspike.conversion.recode import thin
 from firstspike.data import load as load_images
-from firstspike.processor import cycles, designs, energy, technology
+from firstspike.processor import cycles, designs, technology
 from firstspike.spiking import load
+from studies.lean import priced
 
 
 def arguments() -> argparse.Namespace:
@@ -44,15 +45,7 @@ def main() -> None:
         network = thin(snn.network, share)
         for name in ("default", "lean", "batch", "lean-batch"):
             counts = cycles.count(network, times, designs.load(name))
-            costs = [
-                energy.cost(
-                    counts,
-                    weight_bits=bits,
-                    technology=constants.of_cells(cells) if cells else constants,
-                    dram=dram,
-                )
-                for cells, dram in columns
-            ]
+            costs = priced(counts, bits, columns)
             energies = " | ".join(f"{cost.energy_uj:.1f}" for cost in costs)
             print(f"| {share:.0%} | {name} | {costs[0].latency_us / 1e3:.2f} | {energies} |", flush=True)
 
