@@ -130,3 +130,33 @@ def test_rules(changes: dict[str, Any], text: str) -> None:
 def test_it_ends_within_training(recipe: Recipe) -> None:
     with pytest.raises(ValueError, match=r"pruning\.end must be at most training\.epochs, 4, not 5"):
         replace(recipe, pruning=replace(recipe.pruning, end=5))
+
+
+def test_zeros_of_the_initial_network_are_held_in_a_network_of_its_widths(recipe: Recipe, tmp_path: Path) -> None:
+    network = replace(recipe.network, width=1.0, widths=(16, 12, 24, 20))
+    pruned = run(replace(recipe, network=network), tmp_path / "pruned").network
+    initial = convert(pruned, example=torch.rand(4, 1, 8, 8)).network
+    again = replace(
+        recipe,
+        network=network,
+        training=replace(recipe.training, epochs=2, warmup=0.5, learning_rate=0.01),
+        stages=replace(recipe.stages, quantised=1),
+        pruning=PruningRecipe(hold=True),
+    )
+    first = run(again, tmp_path / "again", initial=initial, stop_after=1)
+    fitted = run(again, tmp_path / "again", initial=initial)
+    for name, weight in prunable(fitted.network, 0).items():
+        zero = torch.from_numpy(initial.real_weights(layer := initial.connection(name), layer) == 0)
+        assert zero.any() and (weight[zero] == 0).all()
+        assert not torch.equal(weight, prunable(first.network, 0)[name])
+        assert int((weight == 0).sum()) == int(zero.sum())
+    assert [len(layer.codes) for layer in initial.connections[:4]] == [16, 12, 24, 20]
+
+
+def test_held_zeros_and_widths_are_checked(recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=r"pruning.target must be 0 with pruning.hold"):
+        PruningRecipe(hold=True, target=0.5)
+    with pytest.raises(ValueError, match=r"network.widths must have a width for each of the 4 convolutions of small"):
+        replace(recipe.network, widths=(16, 16))
+    with pytest.raises(ValueError, match=r"network.widths must be .* not 0"):
+        replace(recipe.network, widths=(16, 16, 0, 16))

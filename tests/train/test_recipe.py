@@ -33,6 +33,7 @@ plan = "small"
 width = 2
 weight_scale = "channel"
 hidden = [64, 32]
+widths = [16, 16, 32, 32]
 dropout = 0.1
 model = ""
 weights = ""
@@ -95,6 +96,7 @@ skip = 2
 start = 1
 end = 2
 every = 10
+hold = false
 """
 
 

@@ -75,8 +75,9 @@ def _plain(recipe: Recipe, shape: tuple[int, int, int], classes: int) -> nn.Modu
         return build(recipe.network.model)
     if shape[1] != shape[2]:
         raise ValueError(f"a VGG needs square images, not {shape[1]}x{shape[2]} pixels")
+    widths, plan = iter(recipe.network.widths), PLANS[recipe.network.plan]
     return vgg(
-        PLANS[recipe.network.plan],
+        [entry if entry == "M" else next(widths, entry) for entry in plan],
         classes=classes,
         in_channels=shape[0],
         image_size=shape[1],

@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning as a Lightning callback: weights of least score become zero, and stay zero to the end."""
+"""Zero weights as a Lightning callback: those of least score become zero gradually, or those there are stay zero."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ from firstspike.train.recipe import Recipe
 
 
 class Pruning(Callback):
-    """Prunes by the recipe's table ``pruning``, after optimiser steps; what it set to zero it holds there.
+    """Prunes by the recipe's table ``pruning``, after optimiser steps; what it set to zero, or found so, it holds there.
 
     Attributes:
-        kept: by name of a layer, which weights are not pruned; empty before the first update.
+        kept: by name of a layer, which weights are not zero; empty before the first update.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -34,23 +34,30 @@ class Pruning(Callback):
         self.kept = dict(state_dict["kept"])
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Hold the zeros of an average that was taken in."""
-        self._hold(prunable(module.network, self.recipe.skip))  # type: ignore[arg-type]
+        """Find the zeros to hold; hold those of an average that was taken in."""
+        weights = self._weights(module)
+        if self.recipe.hold and not self.kept:
+            self.kept = {name: weight.detach() != 0 for name, weight in weights.items()}
+        self._hold(weights)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Choose the zeros anew where an update is due, and hold them."""
-        weights = prunable(module.network, self.recipe.skip)  # type: ignore[arg-type]
+        weights = self._weights(module)
         per_epoch: int = module.steps_per_epoch  # type: ignore[assignment]
         step, first, last = trainer.global_step, self.recipe.start * per_epoch, self.recipe.end * per_epoch
-        if first < step <= last and (step % self.recipe.every == 0 or step == last):
+        due = step % self.recipe.every == 0 or step == last
+        if self.recipe.target and first < step <= last and due:
             share = ramp((step - first) / (last - first)) * self.recipe.target
             self.kept = choose(weights, share, scope=self.recipe.scope)
         self._hold(weights)
         if step % per_epoch == 0 and weights:
             zeros = sum(int((weight == 0).sum()) for weight in weights.values())
             module.log("zero_weights", zeros / sum(weight.numel() for weight in weights.values()))
+
+    def _weights(self, module: lightning.LightningModule) -> dict[str, nn.Parameter]:
+        return prunable(module.network, 0 if self.recipe.hold else self.recipe.skip)  # type: ignore[arg-type]
 
     def _hold(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():

@@ -49,6 +49,7 @@ class NetworkRecipe:
     Attributes:
         plan: the VGG's name.
         width: factor on all its widths.
+        widths: output channels of each of its convolutions in place of the plan's, or empty.
         hidden: widths of its hidden fully connected layers.
         dropout: before each of them.
         model: ``module:factory`` of a network of one's own in its place (`firstspike.cat.own`), or empty.
@@ -59,6 +60,7 @@ class NetworkRecipe:
 
     plan: str = "vgg16"
     width: float = 1.0
+    widths: tuple[int, ...] = ()
     hidden: tuple[int, ...] = (512, 512)
     dropout: float = 0.0
     model: str = ""
@@ -72,10 +74,17 @@ class NetworkRecipe:
             raise ValueError(f"network.plan must be one of {', '.join(PLANS)}, not {self.plan!r}")
         if not 0 < self.width <= 16:
             raise ValueError(f"network.width must be in (0, 16], not {self.width!r}")
-        if not isinstance(self.hidden, tuple):
-            raise TypeError(f"network.hidden must be a tuple of widths, not {self.hidden!r}")
-        for width in self.hidden:
-            checks.integer("network.hidden", width, low=1, high=1 << 16)
+        for name in ("hidden", "widths"):
+            if not isinstance(getattr(self, name), tuple):
+                raise TypeError(f"network.{name} must be a tuple of widths, not {getattr(self, name)!r}")
+            for width in getattr(self, name):
+                checks.integer(f"network.{name}", width, low=1, high=1 << 16)
+        convolutions = sum(entry != "M" for entry in PLANS[self.plan])
+        if self.widths and len(self.widths) != convolutions:
+            raise ValueError(
+                f"network.widths must have a width for each of the {convolutions} convolutions of {self.plan}, "
+                f"not {len(self.widths)}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"network.dropout must be in [0, 1), not {self.dropout!r}")
         if self.weight_scale not in get_args(WeightScale):
@@ -267,6 +276,7 @@ class PruningRecipe:
         skip: the first so many layers with weights keep theirs.
         start, end: epochs (from 0).
         every: steps from one choice of zeros to the next.
+        hold: weights that are zero in the initial network stay zero, in every layer; without ``target``.
     """
 
     target: float = 0.0
@@ -275,10 +285,13 @@ class PruningRecipe:
     start: int = 0
     end: int = 1
     every: int = 100
+    hold: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.target < 1:
             raise ValueError(f"pruning.target must be in [0, 1), not {self.target!r}")
+        if self.hold and self.target:
+            raise ValueError(f"pruning.target must be 0 with pruning.hold, which chooses no zeros, not {self.target!r}")
         if self.scope not in ("global", "layer"):
             raise ValueError(f"pruning.scope must be 'global' or 'layer', not {self.scope!r}")
         checks.integer("pruning.skip", self.skip, low=0, high=1 << 10)

@@ -106,7 +106,7 @@ class TrainingRun:
         callbacks: list[Callback] = [saver, TrainingProgress()]
         if self.recipe.averaging.start is not None:
             callbacks.insert(0, WeightAverage(self.recipe))
-        if self.recipe.pruning.target:  # behind the average, whose zeros it holds
+        if self.recipe.pruning.target or self.recipe.pruning.hold:  # behind the average, whose zeros it holds
             callbacks.insert(len(callbacks) - 2, Pruning(self.recipe))
         try:
             return lightning.Trainer(
