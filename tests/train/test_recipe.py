@@ -111,7 +111,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert recipe.code == Code(T=16, tau=2, mantissa_bits=4, input="planes")
     assert recipe.weights == LogWeights(bits=4, levels_per_octave=1, mantissa_bits=3)
     assert recipe.network == NetworkRecipe(
-        plan="small", width=2.0, hidden=(64, 32), dropout=0.1, weight_scale="channel"
+        plan="small", width=2.0, widths=(16, 16, 32, 32), hidden=(64, 32), dropout=0.1, weight_scale="channel"
     )
     assert isinstance(recipe.network.width, float)
     assert isinstance(recipe.training.learning_rate, float)
