@@ -17,7 +17,7 @@ DATA_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100", "tiny-imagenet")
 
 ENGINES = ("native", "reference", "cuda")
 
-PLANS = ("vgg16", "small", "vgg16-slim")
+PLANS = ("vgg16", "small")
 """Networks that a recipe can name."""
 
 PRECISIONS = ("32-true", "bf16-mixed")

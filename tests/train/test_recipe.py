@@ -180,7 +180,7 @@ BAD = {
     ),
     "plan": (
         MINIMAL + '[network]\nplan = "vgg99"\n',
-        "network.plan must be one of vgg16, small, vgg16-slim, not 'vgg99'",
+        "network.plan must be one of vgg16, small, not 'vgg99'",
     ),
     "width": (MINIMAL + "[network]\nwidth = 0\n", r"network.width must be in \(0, 16\], not 0.0"),
     "hidden": (MINIMAL + "[network]\nhidden = 64\n", "network.hidden must be a list, each an int, not 64"),

@@ -13,9 +13,6 @@ Plan = Sequence[int | Literal["M"]]
 VGG16: Plan = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 """Convolutions and poolings of VGG-16 (Simonyan and Zisserman, arXiv 1409.1556, configuration D)."""
 
-VGG16_SLIM: Plan = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 256, 256, 256, "M", 256, 256, 256, "M")
-"""VGG-16 with half the channels in its last six convolutions: a third of the weights. It is no VGG-16."""
-
 SMALL: Plan = (32, 32, "M", 64, 64, "M")
 """Four convolutions, for images of 8x8."""
 

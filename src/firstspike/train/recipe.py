@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 from firstspike import config, names
 from firstspike.arith import Code, LogWeights, checks
 from firstspike.cat.layers import STAGES, WeightScale
-from firstspike.cat.models import SMALL, VGG16, VGG16_SLIM, Plan
+from firstspike.cat.models import SMALL, VGG16, Plan
 from firstspike.names import PRECISIONS, meant
 
-PLANS: dict[str, Plan] = dict(zip(names.PLANS, (VGG16, SMALL, VGG16_SLIM), strict=True))
+PLANS: dict[str, Plan] = dict(zip(names.PLANS, (VGG16, SMALL), strict=True))
 """Networks that a recipe can name."""
 
 
