@@ -189,12 +189,27 @@ class TestPrune:
         assert found.code == code
         assert found.weights.mantissa_bits == 2
 
+    @pytest.mark.parametrize("bits", [15, 17, 24])  # at 15 and 17 a scale leaves no room once weights are rounded
+    @pytest.mark.parametrize("planes", [False, True])
+    def test_membranes_of_fewer_bits(self, bits: int, planes: bool) -> None:
+        given, unseen = network(planes=planes), images("test")
+        with pytest.raises(ValueError, match=f"must fit {bits} bits"):
+            replace(given, accumulator_bits=bits)
+        pruned, _ = prune(given, images()[:200], accumulator_bits=bits)
+        found = fs.convert(pruned, example=images()[:8]).network
+        assert found.accumulator_bits == bits
+        if bits == 24:
+            wanted = logits(given, unseen)
+            change = logits(found, unseen) - wanted
+            assert change.std(axis=0).mean() < 0.7 * wanted.std(axis=0).mean()
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ({"zeros": 1.0}, "zeros must be a share of weights from 0 to below 1, not 1.0"),
             ({"zeros": {"x": 0.5}}, "zeros must name a layer with weights: one of .*, not 'x'"),
             ({"channels": {"0": 9}}, "channels of '0' must be .*8.*, not 9"),
+            ({"accumulator_bits": 7}, "accumulator_bits must be .*8.*, not 7"),
             ({"channels": {"8": 4}}, "layer '8' can lose channels only where .* reads it"),
         ],
     )

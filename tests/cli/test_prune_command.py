@@ -15,7 +15,8 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 def test_writes_a_network_with_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net, record = tmp_path / "lean.safetensors", tmp_path / "record.json"
     arguments = ["prune", "digits", "--data", "digits", "--images", "300", "--zeros", "0.6", "--channels", "conv2_2=32"]
-    main([*arguments, "--window", "16", "--weight-mantissa", "2", "--out", str(net), "--json", str(record)])
+    formats = ["--window", "16", "--weight-mantissa", "2", "--accumulator-bits", "24"]
+    main([*arguments, *formats, "--out", str(net), "--json", str(record)])
     found, written = json.loads(record.read_text()), load(net).network
     zero = written.weights.zero_level
     zeros = sum(int((layer.codes & zero == zero).sum()) for layer in written.connections)
@@ -25,7 +26,7 @@ def test_writes_a_network_with_zeros(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert found["images"] == 300
     assert found["images_held_out"] == 143  # a tenth of the 1437 training images
     assert found["accuracy"] > found["accuracy_before"] - 0.05
-    assert (written.code.T, written.weights.mantissa_bits) == (16, 2)
+    assert (written.code.T, written.weights.mantissa_bits, written.accumulator_bits) == (16, 2, 24)
     assert written.connections[3].codes.shape[0] == 32
     assert read_notes(net)["pruned"] == "digits"
     assert "held-out training images of digits" in " ".join(capsys.readouterr().out.split())
@@ -36,6 +37,7 @@ def test_writes_a_network_with_zeros(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["--zeros", "1.5"], "zeros must be a share of weights from 0 to below 1, not 1.5"),
         (["--channels", "conv9=3"], "channels must name a layer with weights: one of conv1_1"),
+        (["--accumulator-bits", "7"], "accumulator_bits must be"),
         (["--channels", "logits=3"], "layer 'logits' can lose channels only where one"),
         (["--channels", "conv1_1"], "must be NAME=N,NAME=N with positive integers N, not 'conv1_1'"),
     ],

@@ -162,6 +162,7 @@ class _Room:
     residuals: int
     octaves: int
     beside: tuple[Tensor, Tensor] | None
+    margin: float = MARGIN
 
 
 class Synapses(nn.Module):
@@ -264,7 +265,7 @@ class Synapses(nn.Module):
             self.weights,
             accumulator_bits=self.accumulator_bits - octaves,
             planes=self.planes,
-            fits=lambda scale: bool(self._room(quantise(weight, self.weights, scale), bias, scale, room).all()),
+            fits=lambda scale: bool(self._room_at(scale, weight, bias, room).all()),
         )
 
     def fitting_shifts(self, *, octaves: int = 0) -> tuple[int, Tensor] | None:
@@ -298,7 +299,7 @@ class Synapses(nn.Module):
         def errors(scale: int) -> Tensor:
             rounded = quantise(weight, self.weights, scale)
             error = (rounded - weight).square().flatten(1).sum(dim=1)
-            return error.masked_fill(~self._room(rounded, bias, scale, room), math.inf)
+            return error.masked_fill(~self._room(rounded, bias, self.exponent_at(scale), room), math.inf)
 
         return errors
 
@@ -312,15 +313,27 @@ class Synapses(nn.Module):
         """
         weight, bias = (value.detach() for value in self.folded(torch.float64))
         room = _Room(residuals=residuals, octaves=octaves, beside=beside)
-        return self._room(quantise(weight, self.weights, scale), bias, scale, room)
+        return self._room_at(scale, weight, bias, room)
 
-    def _room(self, rounded: Tensor, bias: Tensor, scale: int, room: "_Room") -> Tensor:
+    def fits(self, *, residuals: int = 0, octaves: int = 0, beside: tuple[Tensor, Tensor] | None = None) -> bool:
+        """Whether membranes fit ``accumulator_bits`` with weights, bias, scale and shifts as they are, with nothing to spare.
+
+        For a layer that nothing changes any more. Arguments as for `fitting_scale`.
+        """
+        rounded, bias = (value.detach().double() for value in self.quantised())
+        room = _Room(residuals=residuals, octaves=octaves, beside=beside, margin=1.0)
+        return bool(self._room(rounded, bias, self.bias_exponent, room).all())
+
+    def _room_at(self, scale: int, weight: Tensor, bias: Tensor, room: "_Room") -> Tensor:
+        return self._room(quantise(weight, self.weights, scale), bias, self.exponent_at(scale), room)
+
+    def _room(self, rounded: Tensor, bias: Tensor, exponent: int | Tensor, room: "_Room") -> Tensor:
         above, below = room.beside or (torch.zeros(()), torch.zeros(()))
         rows = rounded.flatten(1)
         high = rows.clamp(min=0).sum(dim=1) + bias + above + room.residuals
         low = rows.clamp(max=0).sum(dim=1) + bias + below
-        reach = MARGIN * torch.maximum(high, -low).clamp(min=1.0)
-        return reach * 2.0 ** (self.exponent_at(scale) + room.octaves) < 2.0 ** (self.accumulator_bits - 1)
+        reach = room.margin * torch.maximum(high, -low).clamp(min=1.0)
+        return reach * 2.0 ** (exponent + room.octaves) < 2.0 ** (self.accumulator_bits - 1)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """For conversion: rising level index, sign (True: negative) of every weight, and the rounded bias in float64."""

@@ -9,6 +9,7 @@ rest of the mean. The spike code and the weights' format may become others in th
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ def prune(
     channels: Mapping[str, int] | None = None,
     code: Code | None = None,
     weights: LogWeights | None = None,
+    accumulator_bits: int | None = None,
     progress: Progress = iter,
 ) -> tuple[Prepared, tuple[LayerPruning, ...]]:
     """A network that computes nearly the same with fewer weights, in stage ``"quantised"``: `firstspike.convert` takes it.
@@ -70,11 +72,12 @@ def prune(
             It must fire, and only one layer may read it, through pooling at most.
         code: spike code of the result; the network's own if not given.
         weights: format of its weights, likewise.
+        accumulator_bits: bits of its membranes, likewise; scales are chosen so that they fit.
         progress: wraps the steps, for a progress bar; the network is walked once, or twice where there is something to choose.
 
     Raises:
-        ValueError: a share is not in [0, 1), there is no image, images have another shape, or a layer named does not
-            exist, has groups, or cannot lose channels.
+        ValueError: a share is not in [0, 1), there is no image, images have another shape, a layer named does not
+            exist, has groups, or cannot lose channels, or ``accumulator_bits`` is out of range.
     """
     given = rebuild(network).float()
     _check(given, images, zeros, channels or {})
@@ -91,8 +94,8 @@ def prune(
             if not isinstance(zeros, Mapping):
                 shares = allocate(survey.curves, survey.sizes(), zeros)
         pruned = rebuild(network)
-        if code is not None or weights is not None:
-            pruned = reformat(pruned, code=code, weights=weights)
+        if code is not None or weights is not None or accumulator_bits is not None:
+            pruned = reformat(pruned, code=code, weights=weights, accumulator_bits=accumulator_bits)
         pruned = pruned.float()
         _shrink(pruned, kept)
         walk = _Walk(given, pruned, images, kept)
@@ -165,11 +168,8 @@ class _Walk:
         for index, step in enumerate(progress(self.pruned.steps)):
             layer = self.pruned.layers[step.name]
             if isinstance(layer, Synapses):
-                found = None
-                if not grouped(layer):
-                    found = moments(layer.linear, self._pairs(step, layer), POSITIONS)
-                    self._solve(step, layer, found, shares.get(step.name, 0.0))
-                shift_bias(layer, self._rest(step))
+                found = None if grouped(layer) else moments(layer.linear, self._pairs(step, layer), POSITIONS)
+                self._change(step, layer, found, shares.get(step.name, 0.0))
                 weight = layer.quantised()[0]
                 yield LayerPruning(
                     name=step.name,
@@ -190,36 +190,55 @@ class _Walk:
         for values, membrane in zip(self.ours.batches(step), self._wanted(step), strict=True):
             yield layer.framed(values[step.source]), own_part(step, values, membrane)
 
-    def _solve(self, step: Step, layer: Synapses, found: Moments, share: float) -> None:
-        """Give the layer sparse weights that are levels of a scale."""
-        shape = layer.linear.weight.shape
+    def _change(self, step: Step, layer: Synapses, found: Moments | None, share: float) -> None:
+        """Give the layer weights that are levels of a scale at which its membranes fit, and a bias.
+
+        The scale is chosen for weights not yet rounded, and with room to spare: seldom must it become coarser.
+        """
+        weight, kept = (None, None) if found is None else self._solve(step, layer, found, share)
+        while True:
+            if found is not None and weight is not None:
+                nearest = partial(quantise, weights=layer.weights, scale=int(layer.scale), shifts=layer.shifts)
+                chosen = rounding.compensated(weight.double(), damped(found.covariance).double(), nearest, kept)
+                layer.linear.weight.copy_(chosen.view(layer.linear.weight.shape))
+            shift_bias(layer, self._rest(step))
+            if layer.fits(**self._room(step)) or int(layer.scale) == -256:
+                return
+            layer.scale.sub_(1)
+
+    def _solve(self, step: Step, layer: Synapses, found: Moments, share: float) -> tuple[Tensor, Tensor | None]:
+        """Sparse weights for the layer, not yet rounded, which of them stay, and the scale in its place."""
         weight = found.fitted(layer.quantised()[0].flatten(1))
         kept = None
         if share > 0:
             weight, kept = Sparse(found, weight).solve(share)
-        layer.linear.weight.copy_(weight.view(shape))
+        layer.linear.weight.copy_(weight.view(layer.linear.weight.shape))
         self._choose_scale(step, layer, found)
-        nearest = partial(quantise, weights=layer.weights, scale=int(layer.scale), shifts=layer.shifts)
-        chosen = rounding.compensated(weight.double(), damped(found.covariance).double(), nearest, kept)
-        layer.linear.weight.copy_(chosen.view(shape))
+        return weight, kept
+
+    def _room(self, step: Step) -> dict[str, Any]:
+        adds = owner(self.pruned, step)
+        return {
+            "residuals": len(adds.residuals),
+            "octaves": self.octaves.get(step.source, 0),
+            "beside": self.pruned.beside(adds, step),
+        }
 
     def _choose_scale(self, step: Step, layer: Synapses, found: Moments) -> None:
         """The scale whose rounded weights change the membranes least."""
-        adds = owner(self.pruned, step)
-        octaves = self.octaves.get(step.source, 0)
+        room = self._room(step)
         if layer.shifts is not None:
-            fitting = layer.fitting_shifts(octaves=octaves)
+            fitting = layer.fitting_shifts(octaves=room["octaves"])
             if fitting is not None:
                 layer.scale.fill_(fitting[0])
                 layer.shifts.copy_(fitting[1])
             return
-        beside = self.pruned.beside(adds, step)
-        first = layer.fitting_scale(residuals=len(adds.residuals), octaves=octaves, beside=beside)
+        first = layer.fitting_scale(**room)
         weight = layer.linear.weight.flatten(1)
         errors = {
             scale: found.distance(quantise(weight.double(), layer.weights, scale).float(), weight)
             for scale in range(max(-256, first - NEARBY_SCALES), min(256, first + NEARBY_SCALES) + 1)
-            if bool(layer.room(scale, residuals=len(adds.residuals), octaves=octaves, beside=beside).all())
+            if bool(layer.room(scale, **room).all())
         }
         layer.scale.fill_(min(errors, key=errors.__getitem__) if errors else first)
 

@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
         channels=options.channels,
         code=None if code == network.code else code,
         weights=None if weights == network.weights else weights,
+        accumulator_bits=options.accumulator_bits,
         progress=lambda steps: track(steps, "prune", len(steps)),
     )
     snn = convert(pruned, example=held_out.pixels(0, min(PROOF, len(held_out))), classes=network.classes)

@@ -201,4 +201,7 @@ def prune(parser: argparse.ArgumentParser) -> None:
     add("--weight-bits", type=common.positive, metavar="B", help="bits of a weight (default: as they are)")
     add("--weight-mantissa", type=int, metavar="M", help="mantissa bits of a weight (default: as they are)")
     add("--input", choices=("planes", "spike"), help="how a pixel is coded (default: as it is)")
+    add(
+        "--accumulator-bits", type=common.positive, metavar="A", help="bits of a membrane, 8..48 (default: as they are)"
+    )
     add("--save", "--out", required=True, metavar="NET", help="model file to write (.safetensors)")
