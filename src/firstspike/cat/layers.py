@@ -162,7 +162,7 @@ class _Room:
     residuals: int
     octaves: int
     beside: tuple[Tensor, Tensor] | None
-    margin: float = MARGIN
+    spare: bool = True
 
 
 class Synapses(nn.Module):
@@ -321,7 +321,7 @@ class Synapses(nn.Module):
         For a layer that nothing changes any more. Arguments as for `fitting_scale`.
         """
         rounded, bias = (value.detach().double() for value in self.quantised())
-        room = _Room(residuals=residuals, octaves=octaves, beside=beside, margin=1.0)
+        room = _Room(residuals=residuals, octaves=octaves, beside=beside, spare=False)
         return bool(self._room(rounded, bias, self.bias_exponent, room).all())
 
     def _room_at(self, scale: int, weight: Tensor, bias: Tensor, room: "_Room") -> Tensor:
@@ -332,7 +332,7 @@ class Synapses(nn.Module):
         rows = rounded.flatten(1)
         high = rows.clamp(min=0).sum(dim=1) + bias + above + room.residuals
         low = rows.clamp(max=0).sum(dim=1) + bias + below
-        reach = room.margin * torch.maximum(high, -low).clamp(min=1.0)
+        reach = (MARGIN if room.spare else 1.0) * torch.maximum(high, -low).clamp(min=1.0)
         return reach * 2.0 ** (exponent + room.octaves) < 2.0 ** (self.accumulator_bits - 1)
 
     def level_indices(self) -> tuple[Tensor, Tensor, Tensor]:
