@@ -154,6 +154,21 @@ def test_a_global_average_folded_into_the_logits_is_taken_out_again(images: Tens
         assert (cat(images).double() - logits).abs().max() < 0.02 * logits.abs().max()
 
 
+def test_layers_of_other_names_altogether_match_in_order(
+    recipe: Recipe, digits: SpikingNetwork, images: Tensor
+) -> None:
+    wanted, network = fresh(recipe), fresh(recipe)
+    taken = warm_start(wanted, digits.network, images)
+    of = {layer.name: f"m{index}" for index, layer in enumerate(digits.network.layers)}
+    others = [
+        replace(layer, name=of[layer.name], source=of.get(layer.source, layer.source))
+        for layer in digits.network.layers
+    ]
+    assert warm_start(network, replace(digits.network, layers=tuple(others)), images) == taken
+    for name, value in wanted.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+
+
 def test_nothing_that_matches_is_an_error(recipe: Recipe, digits: SpikingNetwork, images: Tensor) -> None:
     narrow = replace(recipe, network=replace(recipe.network, width=0.25, hidden=(48,)))
     network = build_network(narrow, shape=(1, 8, 8), classes=10)

@@ -15,6 +15,8 @@ from firstspike.spec.network import Synaptic
 def warm_start(prepared: Prepared, networks: Network | Sequence[Network], images: Tensor) -> tuple[str, ...]:
     """Give the layers of ``prepared`` the weights of a network where name and shape agree; returns their names.
 
+    A network that shares no name with ``prepared``, but has as many layers with weights, gives them in order instead.
+
     An integer layer computes ``W x + b``; batch norm is folded into it. Here each filter of ``W`` is scaled to the norm
     that initialisation gave it, which batch norm undoes, so that the optimiser meets weights of the usual size; batch
     norm gets the mean and variance of its input on ``images`` as running statistics, and the factor and shift that make
@@ -94,7 +96,7 @@ def measure_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, ...]:
-    known = {layer.name: layer for layer in network.connections}
+    known = _named(prepared, network)
     owners = {connection.name: layer for layer in network.synaptic for connection in layer.connections}
     before = dict(zip(known, [None, *known.values()], strict=False))
     prepared.set_stage("ttfs")
@@ -103,7 +105,7 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
         layer = known.get(name)
         if not isinstance(module, Synapses) or layer is None:
             continue
-        weight, bias = real_weights(owners[name], layer, network)
+        weight, bias = real_weights(owners[layer.name], layer, network)
         wanted = tuple(module.linear.weight.shape)
         pixels = _pixels(layer, before[name], wanted)
         if pixels == 0:
@@ -131,6 +133,15 @@ def _start(prepared: Prepared, network: Network, images: Tensor) -> tuple[str, .
         for hook in hooks:
             hook.remove()
     return tuple(taken)
+
+
+def _named(prepared: Prepared, network: Network) -> dict[str, Synaptic]:
+    """The network's connections by the names of the layers that they are for."""
+    found = {layer.name: layer for layer in network.connections}
+    names = [name for name, module in prepared.layers.items() if isinstance(module, Synapses)]
+    if len(names) == len(found) and not set(names) & set(found):
+        return dict(zip(names, found.values(), strict=True))
+    return found
 
 
 def _pixels(layer: Synaptic, before: Synaptic | None, wanted: tuple[int, ...]) -> int:
