@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from firstspike.arith import NO_SPIKE, Code, LogWeights
-from firstspike.processor.planner import cover
+from firstspike.compiler.timing import cover
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, Linear, MaxPool2d, Network, Shape, Synaptic
 
 WORD = 8

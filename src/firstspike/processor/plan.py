@@ -8,6 +8,7 @@ import numpy as np
 
 from firstspike.arith import NO_SPIKE
 from firstspike.arith.matrix import product
+from firstspike.compiler.timing import LATENCY
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT
 from firstspike.spec.processor import ProcessorSpec
@@ -38,16 +39,6 @@ EVENTS = (
 
 TAKE = 1
 """Cycles in which the controller takes an operation from the loader."""
-PIXEL = 1
-"""Cycles that start a window."""
-ISSUE = 1
-"""Cycles from a window's start to its first word."""
-DRAIN = 2
-"""Cycles from the last word to the last membrane update."""
-NEXT = 1
-"""Cycles that end a window."""
-LATENCY = 1
-"""Cycles from a read request to the data of an on-chip memory."""
 BURST = 1
 """Cycles of a burst request that is accepted at once."""
 

@@ -9,7 +9,8 @@ from firstspike.compiler import mapping
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.packing import weight_words
 from firstspike.compiler.stages import payload_words
-from firstspike.processor.plan import DRAIN, EVENTS, ISSUE, LATENCY, NEXT, PIXEL, Plan
+from firstspike.compiler.timing import constant_cycles, cover, coverage, fire_cycles, settle_cycles
+from firstspike.processor.plan import EVENTS, Plan
 from firstspike.processor.walks import Walks
 from firstspike.spec.fan_out import nonzero_leaving
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Network, Synaptic
@@ -74,7 +75,9 @@ class _Planner:
             layer_of=layer_of,
             walk_of=walk_of,
             images=np.array([_images(operation) for operation in operations], dtype=np.int64),
-            constant=np.array([self._constant(operation) for operation in operations], dtype=np.int64),
+            constant=np.array(
+                [constant_cycles(self.network, self.processor, operation) for operation in operations], dtype=np.int64
+            ),
             bursts=np.array([*map(self._bursts, operations), self._bursts(None)], dtype=np.int64),
             transfer=np.array([_transfer(operation) for operation in operations], dtype=np.int64),
             static=self._static(operations, layer_of, len(names)),
@@ -89,15 +92,6 @@ class _Planner:
         if isinstance(operation, Convolve):
             return bursts + 1, words + payload_words(self.network, self.processor, operation)
         return bursts, words
-
-    def _constant(self, operation: Operation) -> int:
-        """Cycles that do not depend on spikes."""
-        if isinstance(operation, Convolve):
-            return operation.pixels * (PIXEL + ISSUE + DRAIN + self._fire(operation) + NEXT)
-        if isinstance(operation, Pool):
-            window = PIXEL + ISSUE + operation.kernel[0] * operation.kernel[1] + 1 + NEXT
-            return operation.pixels * operation.words * window
-        return 0
 
     def _static(self, operations: Sequence[Operation], layer_of: np.ndarray, layers: int) -> np.ndarray:
         """Counts whatever the spikes, int64 ``[events, layers]``; the HALT's descriptor is the first layer's."""
@@ -116,25 +110,10 @@ class _Planner:
         rows = np.flatnonzero(whole.any(axis=(0, 2)))
         return whole[:, rows].astype(np.float64), rows
 
-    def _fire(self, operation: Convolve) -> int:
-        """Cycles of a window after its walk."""
-        steps = self.network.code.T + LATENCY
-        cycles = 0
-        if operation.residual is not None:
-            cycles += -(-operation.outputs[1] // self.processor.lanes) + LATENCY + steps
-        if not operation.last:
-            return cycles + 1
-        return cycles + (steps + self._settle(operation) if operation.fires else 0) + operation.out_words
-
-    def _settle(self, operation: Convolve) -> int:
-        """Cycles in which membranes halve before they fire: the largest shift of the tile's channels."""
-        layer, (first, count) = self.network.layer(operation.layer), operation.outputs
-        return max(layer.shifts[first : first + count], default=0) if isinstance(layer, Synaptic) else 0
-
     def _share(self, operation: Convolve) -> int:
         """Number of an operation's walk."""
         layer = self.network.connection(operation.connection)
-        rows, columns = _coverage(operation)
+        rows, columns = coverage(operation)
         shape = self.network.neuron_shape(self._origin(layer.source))
         size = shape[1:] if len(shape) == 3 else (1, 1)
         rows = _every(rows, operation.in_first, operation.grid[0], size[0])
@@ -193,14 +172,14 @@ class _Planner:
         word = processor.word_bits
         events = {"dram_read_bits": descriptor_words(word) * word}
         if isinstance(operation, Window):
-            rows, columns = _coverage(operation)
+            rows, columns = coverage(operation)
             read = int(rows.sum() * columns.sum()) * operation.words * operation.images
         if isinstance(operation, Convolve):
             accumulators = processor.pes * processor.accumulator_bits
             added = -(-operation.outputs[1] // processor.lanes) if operation.residual is not None else 0
             sweeps = (operation.residual is not None) + (operation.last and operation.fires)
-            events["fire_cycles"] = operation.pixels * self._fire(operation)
-            settle = self._settle(operation) if operation.last and operation.fires else 0
+            events["fire_cycles"] = operation.pixels * fire_cycles(self.network, processor, operation)
+            settle = settle_cycles(self.network, operation) if operation.last and operation.fires else 0
             events["threshold_steps"] = operation.pixels * (self.network.code.T * sweeps + settle)
             events["activation_read_bits"] = (read + operation.pixels * added) * word
             events["activation_write_bits"] = operation.pixels * operation.out_words * operation.last * word
@@ -238,28 +217,8 @@ def _transfer(operation: Operation) -> tuple[int, int, int]:
     return (0, 0, 0) if isinstance(operation, Window) else (1, isinstance(operation, Load), operation.words)
 
 
-def _coverage(window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """How many windows see each input row and column."""
-    rows, columns = (
-        cover(size, window.kernel[axis], window.stride[axis], window.origin[axis], window.in_size[axis])
-        for axis, size in enumerate((window.height, window.width))
-    )
-    return rows, columns
-
-
 def _every(counts: np.ndarray, first: int, step: int, extent: int) -> np.ndarray:
     """Counts of every ``step``-th position from ``first`` on, at all ``extent`` positions; 0 at the others."""
     whole = np.zeros(extent, dtype=np.int64)
     whole[first + step * np.arange(len(counts))] = counts
     return whole
-
-
-def cover(outputs: int, kernel: int, stride: int, origin: int, extent: int, dilation: int = 1) -> np.ndarray:
-    """Number of (output, kernel position) pairs that fall on each of ``extent`` input positions, int64.
-
-    >>> cover(3, 3, 1, -1, 3).tolist(), cover(2, 2, 2, 0, 5).tolist()
-    ([2, 3, 2], [1, 1, 1, 1, 0])
-    """
-    positions = origin + stride * np.arange(outputs)[:, None] + dilation * np.arange(kernel)
-    inside = positions[(positions >= 0) & (positions < extent)]
-    return np.bincount(inside, minlength=extent).astype(np.int64)
