@@ -17,7 +17,7 @@ from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
 SMALL = ProcessorSpec(pes=16, activation_buffer_kib=8, weight_buffer_kib=2, membrane_rows=8)
 
 
-def _network(seed: int = 0, fires: int = 3) -> Network:
+def _network(seed: int = 0, fires: int = 3, channels: int = 20) -> Network:
     rng = np.random.default_rng(seed)
 
     def codes(*shape: int) -> np.ndarray:
@@ -31,19 +31,21 @@ def _network(seed: int = 0, fires: int = 3) -> Network:
         weights=LogWeights(),
         input_shape=(3, 6, 5),
         layers=(
-            Conv2d(name="a", source=INPUT, codes=codes(20, 3, 3, 3), scale=0, bias=bias(20), padding=(1, 1)),
+            Conv2d(
+                name="a", source=INPUT, codes=codes(channels, 3, 3, 3), scale=0, bias=bias(channels), padding=(1, 1)
+            ),
             Conv2d(
                 name="b",
                 source="a",
-                codes=codes(20, 5, 3, 3),
+                codes=codes(channels, channels // 4, 3, 3),
                 scale=0,
-                bias=bias(20),
+                bias=bias(channels),
                 padding=(1, 1),
                 groups=4,
                 residuals=("a", "a"),
             ),
             MaxPool2d(name="p", source="b", kernel=(2, 2), stride=(2, 1), padding=(0, 1)),
-            Conv2d(name="c", source="p", codes=codes(24, 20, 2, 2), scale=1, bias=bias(24), stride=(1, 2)),
+            Conv2d(name="c", source="p", codes=codes(24, channels, 2, 2), scale=1, bias=bias(24), stride=(1, 2)),
             Flatten(name="f", source="c"),
             Linear(name="r", source="f", codes=codes(5, 24 * 2 * 3), scale=0, bias=bias(5), fires=False),
         ),
@@ -140,18 +142,23 @@ def _windows(network, processor, operation, stored, counts) -> int:  # type: ign
 
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("word_bits", [32, 64, 128])
-def test_counts_equal_a_walk(density: float, word_bits: int) -> None:
+@pytest.mark.parametrize("pixel_groups", [False, True])
+def test_counts_equal_a_walk(density: float, word_bits: int, pixel_groups: bool) -> None:
     """Cycles, weight rows, lane operations of every layer, chunks, blocks, residuals, groups and padding included."""
-    network = _network()
+    network = _network(channels=16 if pixel_groups else 20)
     processor = ProcessorSpec(
-        pes=16,
+        pes=80 if pixel_groups else 16,
         word_bits=word_bits,
         activation_buffer_kib=8,
         weight_buffer_kib=2,
         membrane_rows=8,
         dram_latency_cycles=9,
+        pixel_groups=pixel_groups,
     )
-    assert len(mapping.program(network, processor).operations) > 12
+    operations = mapping.program(network, processor).operations
+    assert len(operations) > 12
+    groups = {operation.layer: operation.group for operation in operations if isinstance(operation, Convolve)}
+    assert (groups["a"], groups["b"]) == (5 if pixel_groups else 1, 1)
     times = _times(network, density)
     counts = cycles.count(network, times, processor)
     for image in range(2):

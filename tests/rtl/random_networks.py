@@ -172,20 +172,26 @@ def with_shifts(rng: np.random.Generator, network: Network) -> Network:
 
 
 def with_parts(
-    rng: np.random.Generator, weights: LogWeights, layer: Conv2d | Linear, shapes: dict[str, Shape], octaves: int
+    rng: np.random.Generator,
+    weights: LogWeights,
+    layer: Conv2d | Linear,
+    shapes: dict[str, Shape],
+    octaves: int,
+    *,
+    groups: bool = True,
 ) -> Conv2d | Linear:
     """The convolution with up to two parts from maps of any size; its bias stays, in units of the finest grid."""
     target = layer.output_shape(shapes[layer.source])
     parts: list[Conv2d] = []
     for number in range(int(rng.integers(0, 3))):
         source = str(rng.choice(list(shapes)))
-        fits = [_fitting(shapes[source][axis], target[axis]) for axis in (1, 2)]
+        fits = [fitting(shapes[source][axis], target[axis]) for axis in (1, 2)]
         if not all(fits):
             continue
         rows, columns = (fit[int(rng.integers(len(fit)))] for fit in fits)
         both = [g for g in range(1, target[0] + 1) if target[0] % g == 0 and shapes[source][0] % g == 0]
-        groups = int(rng.choice(both))
-        codes = random_codes(rng, weights, (target[0], shapes[source][0] // groups, rows[0], columns[0]))
+        many = int(rng.choice(both)) if groups else 1
+        codes = random_codes(rng, weights, (target[0], shapes[source][0] // many, rows[0], columns[0]))
         parts.append(
             Conv2d(
                 name=f"{layer.name}.part{number}",
@@ -196,13 +202,13 @@ def with_parts(
                 fires=False,
                 stride=(rows[1], columns[1]),
                 padding=(rows[2], columns[2]),
-                groups=groups,
+                groups=many,
             )
         )
     return replace(layer, parts=tuple(parts))
 
 
-def _fitting(size: int, wanted: int) -> list[tuple[int, int, int]]:
+def fitting(size: int, wanted: int) -> list[tuple[int, int, int]]:
     """Kernels, strides and paddings by which ``size`` positions give ``wanted``."""
     return [
         (kernel, stride, padding)

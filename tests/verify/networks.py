@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from rtl.narrow_networks import narrow_network
 from rtl.random_networks import random_network, random_times, with_shifts
 
 from firstspike.compiler import mapping
@@ -12,17 +13,14 @@ from firstspike.spec.network import Layer, Synaptic
 
 
 def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
-    """A network that the parameters' accumulators can hold, and five inputs: half, empty, all firing, all early, few."""
+    """A network that the parameters' accumulators can hold, and five inputs: half, empty, all firing, all early, few.
+
+    Where the processor has pixel groups, one of few channels.
+    """
     attempt = 0
     while True:
         try:
-            network = random_network(
-                1000 * attempt + seed,
-                parameters.code,
-                parameters.weights,
-                accumulator_bits=parameters.processor.accumulator_bits,
-                octaves=None if parameters.largest_shift is None else 4,
-            )
+            network = _network(1000 * attempt + seed, parameters)
             if parameters.channel_shifts:
                 network = with_shifts(np.random.default_rng(seed), network)
             shifts = [network.shift(layer, part) for layer in network.synaptic for part in layer.connections]
@@ -40,6 +38,18 @@ def draw(seed: int, parameters: Parameters) -> tuple[Network, np.ndarray]:
     times = [random_times(rng, network.code, (1, *network.input_shape), density) for density in (0.5, 0, 1, 1, 0.1)]
     times[3] = np.zeros_like(times[3])
     return network, np.concatenate(times)
+
+
+def _network(seed: int, parameters: Parameters) -> Network:
+    if parameters.processor.pixel_groups:
+        return narrow_network(seed, parameters)
+    return random_network(
+        seed,
+        parameters.code,
+        parameters.weights,
+        accumulator_bits=parameters.processor.accumulator_bits,
+        octaves=None if parameters.largest_shift is None else 4,
+    )
 
 
 def thinned(network: Network, seed: int) -> Network:

@@ -9,8 +9,9 @@ from firstspike.compiler import packing
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.descriptor import pack
 from firstspike.compiler.packing import weight_words
+from firstspike.compiler.pixel_groups import connection_of, layer_of
 from firstspike.compiler.stages import threshold_words
-from firstspike.spec.network import Conv2d, Network, Synaptic
+from firstspike.spec.network import Conv2d, Network
 from firstspike.spec.processor import SHIFT_BITS, ProcessorSpec
 from firstspike.spec.program import (
     ADDRESS_BITS,
@@ -206,13 +207,12 @@ def _payload_key(operation: Convolve) -> tuple[object, ...]:
     """Operations of the same key (blocks, strips and images of a tile) have the same payload."""
     o = operation
     box = (o.kernel_offset, o.kernel, o.channel_word, o.words, o.empty)
-    return (o.layer, o.connection, o.outputs, *box, o.first, o.thresholds)
+    return (o.layer, o.connection, o.outputs, o.group, *box, o.first, o.thresholds)
 
 
 def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) -> bytes:
     """Biases, thresholds, shifts, weight rows: whole DRAM words, little endian."""
-    layer = network.layer(operation.layer)
-    assert isinstance(layer, Synaptic)
+    layer = layer_of(network, operation)
     first, count = operation.outputs
     width = processor.word_bits // 8
     parts: list[bytes] = []
@@ -238,7 +238,7 @@ def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) ->
 
 def weight_rows(network: Network, operation: Convolve, processor: ProcessorSpec) -> np.ndarray:
     """Codes of an operation's weight rows, uint8 ``[rows, pes]``, by kernel row, column, channel; zero without a synapse."""
-    layer = network.connection(operation.connection)
+    layer = connection_of(network, operation)
     (first, count), (height, width) = operation.outputs, operation.kernel
     zero = network.weights.zero_level
     rows = np.full((height, width, operation.words * processor.lanes, processor.pes), zero, dtype=np.uint8)

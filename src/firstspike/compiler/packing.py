@@ -5,6 +5,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from firstspike.arith import LogWeights
+from firstspike.compiler.pixel_groups import connection_of
 from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve
@@ -85,7 +86,7 @@ def _codes(network: Network, processor: ProcessorSpec, operation: Convolve) -> i
     """Codes of an operation's weight rows that are not zero."""
     if operation.empty:
         return 0
-    layer = network.connection(operation.connection)
+    layer = connection_of(network, operation)
     counts = _nonzero(network, layer, operation)
     begin, (top, left), (height, width) = (
         operation.channel_word * processor.lanes,

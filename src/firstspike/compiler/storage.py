@@ -50,6 +50,10 @@ class Map:
         """Words of all its images' maps."""
         return self.images * self.image
 
+    def grouped(self, pixels: int) -> "Map":
+        """The same bytes with so many neighbouring pixels of a row as one, whose channels fill whole words."""
+        return replace(self, channels=pixels * self.channels, width=self.width // pixels, pixel=pixels * self.pixel)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:

@@ -9,6 +9,7 @@ kept in the membrane memory between chunks.
 from dataclasses import dataclass, replace
 from math import gcd, lcm
 
+from firstspike.compiler.pixel_groups import widened
 from firstspike.compiler.spread import Spread
 from firstspike.compiler.storage import Layout, Map, View, needed_rows, split, window
 from firstspike.spec.network import Conv2d, MaxPool2d, Network, Synaptic
@@ -41,9 +42,12 @@ class Strip:
 
 
 def operations_of(
-    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d | Spread, layout: Layout
+    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d | Spread, layout: Layout, *, group: int = 1
 ) -> list[Operation]:
-    """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers."""
+    """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers.
+
+    ``group`` neighbouring pixels are computed together: one of `firstspike.compiler.pixel_groups.sizes`.
+    """
     maps = layout.maps
     target = maps[layer.name]
     places = layout.strips.get(layer.name, {})
@@ -73,7 +77,14 @@ def operations_of(
         elif isinstance(layer, Spread):
             operations += [copy for image in range(target.images) for copy in _copies(layer, strips, result, image)]
         else:
-            synapses = _Layer(network=network, processor=processor, layer=layer, strips=strips, result=result)
+            synapses = _Layer(
+                network=network,
+                processor=processor,
+                layer=widened(layer, group, zero=network.weights.zero_level),
+                strips=strips,
+                result=replace(result, map=result.map.grouped(group)),
+                group=group,
+            )
             operations += synapses.operations()
         if target.region is not None:
             words = result.map.size
@@ -141,13 +152,17 @@ def _phases(views: list[View], height: int, width: int) -> list[tuple[int, int, 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
-    """A synaptic layer on rows of its maps: what is the same for all of its operations."""
+    """A synaptic layer on rows of its maps: what is the same for all of its operations.
+
+    The layer and the map of its result have ``group`` pixels as one; all other maps are as they are stored.
+    """
 
     network: Network
     processor: ProcessorSpec
     layer: Synaptic
     strips: dict[str, Strip]
     result: Strip
+    group: int
 
     def operations(self) -> list[Operation]:
         layer, target = self.layer, self.result.map
@@ -199,7 +214,9 @@ class _Layer:
         added: Place | None = None
         if residual is not None:
             other = self.strips[residual]
-            added = other.map.place.at(image=image, row=row - other.first, column=left, word=first // lanes)
+            added = other.map.grouped(self.group).place.at(
+                image=image, row=row - other.first, column=left, word=first // lanes
+            )
             added = added.every(down, across)
         return Convolve(
             layer=layer.name,
@@ -230,6 +247,7 @@ class _Layer:
             residual=residual,
             added=added,
             empty=box.empty,
+            group=self.group,
         )
 
 

@@ -42,7 +42,8 @@ def fire_cycles(network: Network, processor: ProcessorSpec, operation: Convolve)
 def settle_cycles(network: Network, operation: Convolve) -> int:
     """Cycles in which membranes halve before they fire: the largest shift of the tile's channels."""
     layer, (first, count) = network.layer(operation.layer), operation.outputs
-    return max(layer.shifts[first : first + count], default=0) if isinstance(layer, Synaptic) else 0
+    channels = count // operation.group
+    return max(layer.shifts[first : first + channels], default=0) if isinstance(layer, Synaptic) else 0
 
 
 def coverage(window: Window) -> tuple[np.ndarray, np.ndarray]:

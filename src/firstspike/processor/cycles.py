@@ -38,7 +38,8 @@ class LayerCounts:
         wait_cycles: of these, cycles in which the finished controller waits for DRAM (weights, descriptors).
         rows: weight rows read: one per spike of a receptive field, tile and pixel.
         sops: synaptic operations as numerics section 5 counts them (zero weights included, padding not).
-        lane_adds: products added in elements that hold an output: ``sops`` plus, in grouped layers, zero weights.
+        lane_adds: products added in elements that hold an output: ``sops`` plus, in grouped layers and where pixels are
+            computed together, zero weights.
         nonzero_adds: of these, products with a weight that is not zero: the others move neither magnitude nor membrane.
         threshold_steps: cycles in which a threshold is broadcast to all processing elements (firing and residuals), and those
             in which membranes halve before (numerics, section 8).

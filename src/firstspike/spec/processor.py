@@ -24,6 +24,8 @@ class ProcessorSpec:
         dram_latency_cycles: cycles from a burst's request to its first word.
         dram_cycles_per_word: clock cycles per word of a burst (1 = one word every cycle).
         packed_rows: weight rows lie in DRAM without their zeros (docs/reference/program.md, "Packed rows").
+        pixel_groups: layers of few channels compute neighbouring pixels together where that is estimated to cost less
+            (docs/explanation/processor.md, "Pixel groups"). The hardware does not depend on it.
         images: images of a batch: they share the weights that the late layers fetch (docs/explanation/processor.md,
             "Batches"). The hardware does not depend on it.
 
@@ -45,6 +47,7 @@ class ProcessorSpec:
     dram_latency_cycles: int = 20
     dram_cycles_per_word: int = 1
     packed_rows: bool = False
+    pixel_groups: bool = False
     images: int = 1
 
     def __post_init__(self) -> None:
@@ -64,8 +67,9 @@ class ProcessorSpec:
         checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
         checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
         checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
-        if not isinstance(self.packed_rows, bool):
-            raise TypeError(f"Processor.packed_rows must be a bool, not {self.packed_rows!r}")
+        for name, value in (("packed_rows", self.packed_rows), ("pixel_groups", self.pixel_groups)):
+            if not isinstance(value, bool):
+                raise TypeError(f"Processor.{name} must be a bool, not {value!r}")
         checks.integer("Processor.images", self.images, low=1, high=1024)
 
     @property

@@ -150,6 +150,8 @@ class Convolve(Window):
         residual: name of the residual source added at the end of this operation, or None.
         added: where its tile begins; None without one.
         empty: no synapses: all rows are zero (an operation that exists to add one more residual).
+        group: neighbouring pixels of a row that are computed together, as the channels of one: ``width`` counts groups,
+            ``outputs`` the channels of all pixels of one.
     """
 
     kind: ClassVar[int] = CONVOLVE
@@ -166,6 +168,7 @@ class Convolve(Window):
     residual: str | None = None
     added: Place | None = None
     empty: bool = False
+    group: int = 1
 
     @property
     def thresholds(self) -> bool:
