@@ -16,8 +16,11 @@ from firstspike.spec.network import Conv2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import Convolve, Operation
 
-SPIKES = 1 / 8
+SPIKES = 1 / 5
 """Share of a map's neurons that fire, as the choice of groups assumes: no program depends on images."""
+
+INPUT_SPIKES = 1 / 2
+"""The same of the input, whose planes are the bits of pixels."""
 
 _widened: WeakKeyDictionary[Synaptic, dict[tuple[int, int], Synaptic]] = WeakKeyDictionary()
 """Results of `widened`, which many designs and stages ask for, for as long as their layer lives."""
@@ -77,9 +80,7 @@ def connection_of(network: Network, operation: Convolve) -> Synaptic:
 
 
 def estimated_cycles(network: Network, processor: ProcessorSpec, work: Iterable[Operation]) -> float:
-    """Cycles of operations over maps in which every eighth neuron fires, without waiting for the DRAM."""
-    lanes = processor.lanes
-    word = lanes * SPIKES + (1 - SPIKES) ** lanes
+    """Cycles of operations over maps of `SPIKES`, without waiting for the DRAM."""
     cycles = 0.0
     for operation in work:
         cycles += constant_cycles(network, processor, operation)
@@ -87,5 +88,14 @@ def estimated_cycles(network: Network, processor: ProcessorSpec, work: Iterable[
             rows, columns = coverage(operation)
             inside = operation.images * int(rows.sum() * columns.sum())
             positions = operation.pixels * operation.kernel[0] * operation.kernel[1]
-            cycles += inside * operation.words * word + positions - inside
+            cycles += inside * _walk(network, processor, operation) + positions - inside
     return cycles
+
+
+def _walk(network: Network, processor: ProcessorSpec, operation: Convolve) -> float:
+    """Cycles at a position in the map: a word takes one for every spike, but at least one."""
+    source = network.connection(operation.connection).source
+    share = INPUT_SPIKES if source in network.input_maps else SPIKES
+    left = network.neuron_shape(source)[0] - operation.channel_word * processor.lanes
+    neurons = [min(processor.lanes, left - word * processor.lanes) for word in range(operation.words)]
+    return sum(many * share + (1 - share) ** many for many in neurons)
