@@ -242,8 +242,16 @@ def test_what_does_not_fit_is_refused() -> None:
         ValueError, match=r"bank of the weight buffer must hold 8 rows, not 1 \(2048 bytes in two banks\)"
     ):
         mapping.program(network, tiny)
-    with pytest.raises(ValueError, match="accumulators must have the network's 32 bits, not 24"):
-        mapping.program(network, ProcessorSpec(accumulator_bits=24))
+    with pytest.raises(ValueError, match=r"^the processor's accumulators: layer .* must fit 8 bits.*; take a design"):
+        mapping.program(network, ProcessorSpec(accumulator_bits=8))
+
+
+def test_membranes_that_fit_run_on_narrower_accumulators() -> None:
+    """What counts is what membranes can reach, not the width that the network was made for."""
+    network = _network()
+    assert network.accumulator_bits == 32
+    narrow = mapping.program(network, ProcessorSpec(accumulator_bits=24))
+    assert narrow == mapping.program(replace(network, accumulator_bits=24), ProcessorSpec(accumulator_bits=24))
 
 
 def test_maps_do_not_overlap_while_in_use() -> None:

@@ -15,13 +15,16 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
     """The operations that run a batch of ``processor.images`` images of a network.
 
     Raises:
-        ValueError: the network does not fit; the text names the memory, the bytes it has and the bytes needed.
+        ValueError: the network does not fit; the text names the memory, the bytes it has and the bytes needed, or the layer
+            whose membranes can outgrow the processor's accumulators.
     """
     if network.accumulator_bits > processor.accumulator_bits:
-        raise ValueError(
-            f"the processor's accumulators must have the network's {network.accumulator_bits} bits, "
-            f"not {processor.accumulator_bits!r}"
-        )
+        try:
+            network = replace(network, accumulator_bits=processor.accumulator_bits)
+        except ValueError as error:
+            raise ValueError(
+                f"the processor's accumulators: {error}; take a design of more accumulator_bits"
+            ) from error
     network = resolve(network)
     if network.code.planes and (PLANES - 1) * network.code.tau >= NO_SPIKE:
         raise ValueError(
