@@ -73,11 +73,18 @@ def check(network: Network, stored: np.ndarray, found: list[dict[str, object]]) 
 @needs_browser
 def test_a_hundred_images_are_bit_exact_and_cost_what_they_cost(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="needs pip install 'firstspike[data]'")
-    snn, processor = fs.zoo.load("digits"), Processor()
+    snn = fs.zoo.load("digits")
     network, stored = snn.network, snn.encode(load("digits", split="test").limit(100).images)
-    data = payload(network) | {"cost": formula(network, processor=processor, technology=technology.default())}
-    (found,) = in_browser(tmp_path, [(data, stored)])
-    check(network, stored, found)
+    processors = (Processor(), Processor(banks=4))
+    formulas = [formula(network, processor=each, technology=technology.default()) for each in processors]
+    runs = in_browser(tmp_path, [(payload(network) | {"cost": each}, stored) for each in formulas])
+    check(network, stored, runs[0])
+    for processor, found in zip(processors, runs, strict=True):
+        check_cost(network, stored, processor, found)
+
+
+def check_cost(network: Network, stored: np.ndarray, processor: Processor, found: list[dict[str, object]]) -> None:
+    """Cycles of every image, energy of two."""
     trace = trace_events(ReferenceEngine(network), stored)
     counted = cycles.count(network, trace.times, processor).cycles
     for index, seen in enumerate(found):
@@ -136,9 +143,10 @@ def test_networks_of_every_kind_are_bit_exact(tmp_path: Path) -> None:
         check(network, stored, seen)
 
 
-def test_the_formula_is_the_cost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("banks", [1, 4])
+def test_the_formula_is_the_cost(tmp_path: Path, banks: int) -> None:
     """Without a browser: what the formula adds up to is what the processor's model says."""
-    network, processor = example.network(), Processor(pes=16)
+    network, processor = example.network(), Processor(pes=16, banks=banks)
     found = formula(network, processor=processor, technology=technology.default())
     trace = example.trace()
     counted = cycles.count(network, trace.times, processor)

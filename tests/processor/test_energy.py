@@ -206,6 +206,31 @@ def test_leakage_and_area_are_the_sum_of_the_parts() -> None:
     assert parts.area_mm2.value == pytest.approx(area, rel=1e-9)
 
 
+def test_switched_memories_leak_while_they_are_on() -> None:
+    """Four banks of 32 KiB, membrane memory, two weight banks: all on, a share of it off; what waking takes."""
+    processor = spec.ProcessorSpec(banks=4, membrane_rows=256)
+    parts = rates.memories(processor, 5, TECHNOLOGY)
+    assert parts.activation.leakage_mw.value == pytest.approx(4 * 0.858)
+    assert parts.activation.read_pj.value == pytest.approx(3.026)
+    assert TECHNOLOGY.switches is not None
+    switches = 1 + TECHNOLOGY.switches.area.value / 100
+    assert parts.activation.area_mm2.value == pytest.approx(4 * 0.04651 * switches)
+    assert parts.membrane.area_mm2.value == pytest.approx(32 * 0.00553 * switches)
+    off = {"activation_off_cycles": [3000, 1000], "membrane_off_cycles": [600, 200], "weight_off_cycles": [0, 100]}
+    cost = price(layer_counts(cycles=[1000, 1000], woken_bits=[8192, 24576], **off), processor=processor)
+    left, logic = TECHNOLOGY.switches.leakage.value / 100, rates.logic_mm2(TECHNOLOGY, 128).value * LOGIC.leakage.value
+    mean = {"activation": (2000, 2000, 0.858), "membrane": (600, 400, 32 * 0.113)}
+    mean["weight"] = (1950, 50, parts.weight.leakage_mw.value)
+    expected = sum((on + left * rest) * mw for on, rest, mw in mean.values()) + 1000 * logic
+    assert cost.components["leakage"].value == pytest.approx((expected * 4 + 2 * TECHNOLOGY.switches.wake.value) * 1e-6)
+    always = price(layer_counts(cycles=[1000, 1000]), processor=replace(processor, banks=1)).components["leakage"]
+    assert cost.components["leakage"].value < always.value
+    bare = replace(TECHNOLOGY, switches=None)
+    with pytest.raises(ValueError, match=r"must have \[switches\] for a processor with banks, and '28nm' has none"):
+        rates.rates(processor, 5, bare, "flat-4pj")
+    assert rates.rates(spec.ProcessorSpec(), 5, bare, "flat-4pj") == hardware()
+
+
 def test_every_started_page_is_activated_per_image_and_direction() -> None:
     cost = price(layer_counts(dram_read_bits=[32768, 32769], dram_write_bits=[0, 1]), dram="lpddr3")
     assert cost.components["dram_activate"].value == pytest.approx((1 + 2 + 0 + 1) / 2 * 4.05e-3)

@@ -44,7 +44,7 @@ def document() -> dict:
 def test_default_constants_carry_unit_source_and_bounds() -> None:
     constants = technology.default().constants()
     units = (technology.LOGIC_UNITS, technology.BASELINE_UNITS, technology.LINK_UNITS)
-    units += (technology.DRAM_UNITS, technology.DRAM_UNITS, technology.OPTIONAL_UNITS)
+    units += (technology.DRAM_UNITS, technology.DRAM_UNITS, technology.OPTIONAL_UNITS, technology.SWITCH_UNITS)
     assert len(constants) == sum(map(len, units))
     for key, constant in constants.items():
         assert constant.low <= constant.value <= constant.high, key

@@ -95,6 +95,13 @@ SETS = {
 
 SETS["shifts"] = replace(SETS["small"], channel_shifts=True)
 SETS["shifts-packed"] = replace(SETS["packed-narrow"], channel_shifts=True)
+SETS["switched"] = replace(SETS["small"], processor=replace(SETS["small"].processor, banks=4, wake_cycles=3))
+SETS["switched-packed"] = replace(
+    SETS["packed-narrow"], processor=replace(SETS["packed-narrow"].processor, banks=8, wake_cycles=0)
+)
+SETS["switched-sources"] = replace(
+    SETS["sources"], processor=replace(SETS["sources"].processor, banks=16, wake_cycles=20), channel_shifts=True
+)
 SETS["fpga"] = SETS["sources"].on_fpga()
 SETS["shifts-fpga"] = replace(SETS["fpga"], channel_shifts=True)
 

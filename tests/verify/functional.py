@@ -103,7 +103,7 @@ class LoaderDeliversThePayload(Property):
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
-        self.words = descriptor_words(parameters.processor.word_bits)
+        self.words = descriptor_words(parameters.processor)
         names = ("running", "bursting", "whole", "paid", "moving", "slot", "kept")
         self.running, self.bursting, self.whole, self.paid, self.moving, self.slot, self.kept = (
             Signal(name=name) for name in names

@@ -30,7 +30,8 @@ pytestmark = needs_yosys
 def emitted(name: str, path: Path, *, images: int = 2, **options: bool) -> Path:
     """The folder of a random network on a parameter set, its DRAM as in the page's diagrams."""
     network, times = draw(3, SETS[name])
-    processor = replace(SETS[name].processor, dram_latency_cycles=2, dram_cycles_per_word=1)
+    wake = min(SETS[name].processor.wake_cycles, 2)
+    processor = replace(SETS[name].processor, dram_latency_cycles=2, dram_cycles_per_word=1, wake_cycles=wake)
     emit(network, times[:images], processor, path, **options)
     return path
 

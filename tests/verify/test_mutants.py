@@ -136,6 +136,23 @@ FPGA_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
     ),
 }
 """Faults in what only FPGAs have (`Parameters.on_fpga`)."""
+SWITCHED_MUTANTS: dict[str, tuple[types.ModuleType, str, str]] = {
+    "memories stay as the first operation had them": (
+        executor,
+        "self.awake.eq(new.awake)",
+        "self.awake.eq(self.awake | new.awake)",
+    ),
+    "no memory wakes up": (executor, "(new.awake & ~self.awake).any()", "0"),
+    "a memory wakes up a cycle too short": (executor, "waited == cycles - 1", "waited == cycles - 2"),
+    "the other weight bank is on": (weights, "on.eq(self.needed)", "on.eq(~self.needed)"),
+    "weight banks stay on": (weights, "m.d.sync += on.eq(self.needed)", "m.d.sync += on.eq(on)"),
+    "a read takes its word from the bank of the next": (
+        sram,
+        "m.d.sync += read.eq(number)",
+        "m.d.comb += read.eq(number)",
+    ),
+}
+"""Faults in switching memories off."""
 QUICK = ("a tie does not fire", "stale bias", "spike dropped while held back")
 
 
@@ -179,7 +196,7 @@ def _caught(simulator: Simulator, images: int = 1) -> str | None:
 
 
 def _check(name: str, images: int = 1, parameters: str = "small") -> None:
-    with injected(*(MUTANTS | BATCH_MUTANTS | FPGA_MUTANTS)[name]):
+    with injected(*(MUTANTS | BATCH_MUTANTS | FPGA_MUTANTS | SWITCHED_MUTANTS)[name]):
         try:
             simulator = Simulator(SETS[parameters], holds=True, limit=images * 200_000)
         except ToolMissing as error:
@@ -220,6 +237,13 @@ def test_every_mutant_of_batches_is_caught(name: str) -> None:
 def test_every_mutant_of_fpgas_is_caught(name: str) -> None:
     """Faults that the design for FPGAs alone can show."""
     _check(name, parameters="fpga")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SWITCHED_MUTANTS)
+def test_every_mutant_of_switches_is_caught(name: str) -> None:
+    """Memories that are off too early, too late, or not at all."""
+    _check(name, parameters="switched")
 
 
 def test_sound_design_is_not_caught(simulator: Callable[[str], Simulator]) -> None:

@@ -36,6 +36,7 @@ QUICK = [
     ("shifts", range(0, 20)),
     ("shifts-packed", range(0, 10)),
     ("shifts-fpga", range(0, 15)),
+    ("switched", range(0, 16)),
 ]
 
 

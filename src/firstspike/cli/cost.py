@@ -17,6 +17,7 @@ from firstspike.cli.common import (
 )
 from firstspike.processor import Interval, Processor, cycles, energy, technology
 from firstspike.processor.cycles import Counts
+from firstspike.processor.energy import Cost
 from firstspike.processor.rates import memory_ns
 from firstspike.processor.technology import Technology
 from firstspike.terminal import console
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> None:
         f"{cost.pj_per_sop:.2f} pJ/SOP, {cost.area.value:.3f} mm²; DRAM scenario {cost.dram}, technology {cost.technology}",
         soft_wrap=True,
     )
+    if processor.switched:
+        console.print(_memories_on(cost, processor), soft_wrap=True)
     write_json(
         options.json,
         {
@@ -70,6 +73,20 @@ def run(options: argparse.Namespace) -> None:
             "layers": cost.layer_records(),
         },
     )
+
+
+def _memories_on(cost: Cost, processor: Processor) -> str:
+    """How much of the memories is on, on average."""
+    parts = (
+        ("activation", "activation buffer", processor.banks),
+        ("membrane", "membrane memory", 1),
+        ("weight", "weight buffer", 2),
+    )
+    shares = [
+        f"{name} {1 - cost.event(f'{key}_off_cycles') / (banks * cost.cycles_per_image):.1%}"
+        for key, name, banks in parts
+    ]
+    return f"Memories on: {', '.join(shares)}; {cost.event('woken_bits') / 8192:,.0f} KiB switched on an image"
 
 
 def _scenarios(counts: Counts, bits: int, chosen: Technology) -> list[dict[str, Any]]:

@@ -1,10 +1,10 @@
-"""The operation descriptor as bits (`spec.program.DESCRIPTOR`); the hardware's view of it is `rtl.blocks.descriptor`."""
+"""The operation descriptor as bits (`spec.program.descriptor`); the hardware's view of it is `rtl.blocks.descriptor`."""
 
 from firstspike.spec.program import DESCRIPTOR
 
 
-def pack(subject: str, fields: dict[str, int]) -> int:
-    """Bits of a descriptor; absent fields are 0, negative values two's complement.
+def pack(subject: str, fields: dict[str, int], layout: tuple[tuple[str, int], ...] = DESCRIPTOR) -> int:
+    """Bits of a descriptor of some layout; absent fields are 0, negative values two's complement.
 
     Raises:
         ValueError: a value does not fit its field, or there is no such field.
@@ -13,10 +13,10 @@ def pack(subject: str, fields: dict[str, int]) -> int:
     '0x11'
     """
     value, offset = 0, 0
-    unknown = fields.keys() - dict(DESCRIPTOR).keys()
+    unknown = fields.keys() - dict(layout).keys()
     if unknown:
         raise ValueError(f"{subject}: fields must be of a descriptor, not {sorted(unknown)!r}")
-    for name, bits in DESCRIPTOR:
+    for name, bits in layout:
         entry = fields.get(name, 0)
         if not -(1 << (bits - 1)) <= entry < 1 << bits:
             raise ValueError(f"{subject}: descriptor field {name} must fit {bits} bits, not {entry!r}")

@@ -20,6 +20,7 @@ from firstspike.spec.program import (
     Operation,
     Program,
     Window,
+    descriptor,
 )
 from firstspike.spec.program import descriptor_words as words_of_descriptor
 
@@ -54,7 +55,7 @@ def assemble(network: Network, program: Program, processor: ProcessorSpec) -> Me
     """
     network = resolve(network)
     width = processor.word_bits // 8
-    descriptor_words = words_of_descriptor(processor.word_bits)
+    descriptor_words = words_of_descriptor(processor)
     payload_start = descriptor_words * (len(program.operations) + 1)
     payloads: list[bytes] = []
     places: list[tuple[int, int]] = []
@@ -79,7 +80,7 @@ def assemble(network: Network, program: Program, processor: ProcessorSpec) -> Me
         _descriptor(network, operation, processor, place, regions)
         for operation, place in zip(program.operations, places, strict=True)
     ]
-    descriptors.append(pack("the final HALT", {"kind": HALT}))
+    descriptors.append(pack("the final HALT", {"kind": HALT}, descriptor(processor)))
     size = descriptor_words * width
     head = b"".join(value.to_bytes(size, "little") for value in descriptors)
     tail = bytes(sum(program.regions.values()) * width)
@@ -135,7 +136,9 @@ def _descriptor(
             "dram_address": regions[operation.region] + operation.offset,
             "dram_words": operation.words,
         }
-    return pack(f"layer {operation.layer!r}", {"kind": operation.kind, **fields})
+    if processor.switched:
+        fields["awake"] = operation.awake
+    return pack(f"layer {operation.layer!r}", {"kind": operation.kind, **fields}, descriptor(processor))
 
 
 def _window_fields(operation: Window) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from firstspike.arith import NO_SPIKE, PLANES
+from firstspike.compiler.banks import awake
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.stages import LOGITS, operations, region, stages
 from firstspike.compiler.storage import origins
@@ -42,6 +43,8 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
                 regions[region(name)] = batch * m.image
             top = max(top, 0 if m.region is not None else m.address + m.size)
         once = operations(network, stage, processor)
+        if processor.switched:
+            once = awake(network, processor, stage, once)
         if last in maps:
             regions[LOGITS] = batch * maps[last].image
         for image in range(0, batch, stage.images):

@@ -97,7 +97,7 @@ class _Search:
             return processor.images * traffic(network, processor, operations(network, stage, processor))
         logits = [network.layers[-1].name] if stop == self.count else []
         maps = [stage.layout.maps[name] for name in (*stage.layout.entries, *stage.exits, *logits)]
-        moved = sum(m.size + descriptor_words(processor.word_bits) for m in maps)
+        moved = sum(m.size + descriptor_words(processor) for m in maps)
         return processor.images // size * (moved + sum(part for part in parts if part is not None))
 
     def _compute(self, index: int, size: int) -> int | None:
@@ -184,7 +184,7 @@ def traffic(network: Network, processor: ProcessorSpec, work: Iterable[Operation
     """DRAM words that operations read and write: descriptors, payloads, maps."""
     words = 0
     for operation in work:
-        words += descriptor_words(processor.word_bits)
+        words += descriptor_words(processor)
         if isinstance(operation, Convolve):
             words += payload_words(network, processor, operation)
         elif isinstance(operation, Load | Store):

@@ -133,9 +133,10 @@ def origins(network: Network) -> dict[str, str]:
 def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None = None, images: int = 1) -> Layout:
     """Place every map that layers read or write for as long as one of them reads it; flattening shares a place.
 
-    Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends. While
-    they do not fit, the largest map in the way is spilled (the logits never): it lives in DRAM, and the layers that write or
-    read it work on strips of rows. The maps of several images at a time are never spilled.
+    Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends.
+    Where banks are switched off, a map lies where it needs the fewest that are not on for others, if all maps of the
+    layers fit so. While they do not fit, the largest map in the way is spilled (the logits never): it lives in DRAM,
+    and the layers that write or read it work on strips of rows. The maps of several images at a time are never spilled.
 
     Args:
         network: whose maps.
@@ -149,6 +150,11 @@ def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None
     """
     part = range(len(network.layers)) if layers is None else layers
     spilled: set[str] = set()
+    if processor.switched:
+        try:
+            return _allocate(network, processor, part, images, spilled)
+        except _Full:
+            processor = replace(processor, banks=1)
     while True:
         try:
             return _allocate(network, processor, part, images, spilled)
@@ -278,11 +284,30 @@ def _map(network: Network, name: str, processor: ProcessorSpec, images: int = 1)
 
 
 def _place(size: int, taken: list[Map], processor: ProcessorSpec, *, high: bool) -> int | None:
-    """Lowest or highest address with room, or None."""
+    """Lowest or highest address with room, or None; where banks are switched off, in few of them."""
     gaps = [(start, stop) for start, stop in _gaps(taken, processor.activation_words) if stop - start >= size]
     if not gaps:
         return None
+    if processor.switched:
+        return _in_few_banks(size, taken, gaps, processor, high=high)
     return gaps[-1][1] - size if high else gaps[0][0]
+
+
+def _in_few_banks(
+    size: int, taken: list[Map], gaps: list[tuple[int, int]], processor: ProcessorSpec, *, high: bool
+) -> int:
+    """Address for which the fewest banks are on that no other map needs: at an end of a gap or of a bank."""
+    width = processor.bank_words
+
+    def banks(address: int, size: int) -> set[int]:
+        return set(range(address // width, (address + size - 1) // width + 1))
+
+    on = {bank for m in taken for bank in banks(m.address, m.size)}
+    edges = range(0, processor.activation_words + 1, width)
+    places = [start for start, _ in gaps] + [stop - size for _, stop in gaps]
+    ends = [address for edge in edges for address in (edge, edge - size)]
+    places += [address for address in ends if any(start <= address <= stop - size for start, stop in gaps)]
+    return min(places, key=lambda address: (len(banks(address, size) - on), -address if high else address))
 
 
 def _gaps(live: list[Map], words: int) -> list[tuple[int, int]]:

@@ -201,7 +201,9 @@ def design(top: str, parameters: Parameters) -> Design:
     if top == "processor":
         whole = rtlil.convert(ProcessorTop(parameters, external=True), name="firstspike", emit_src=False)
         lane = rtlil.convert(Lane(parameters), name="firstspike_lane", emit_src=False)
-        return Design(top="firstspike", sources=(whole, lane), black_boxes="".join(memories().values()))
+        return Design(
+            top="firstspike", sources=(whole, lane), black_boxes="".join(memories(parameters.processor).values())
+        )
     raise ValueError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
 
 

@@ -215,10 +215,14 @@ class Engine {
       for (let i = 0; i < leaving.length; i++) if (spikes[i] !== SILENT) events[nonzero][layer] += leaving[i];
     }
     const cycles = cost.layers.map(() => 0), working = cost.layers.map(() => 0);
-    for (const [layer, walk, base, fetch, transfer] of cost.operations) {
+    const resting = ["activation", "membrane", "weight"].map((name) => cost.events.indexOf(`${name}_off_cycles`));
+    for (const [number, [layer, walk, base, fetch, transfer]] of cost.operations.entries()) {
       const execute = base + (walk < 0 ? 0 : walks[walk]);
-      cycles[layer] += (transfer ? execute + fetch : Math.max(execute, fetch)) + cost.take;
+      const slot = (transfer ? execute + fetch : Math.max(execute, fetch)) + cost.take;
+      cycles[layer] += slot;
       working[layer] += execute + cost.take;
+      // What is off of memories that are switched off.
+      cost.off[number]?.forEach(([factor, more], memory) => (events[resting[memory]][layer] += factor * slot + more));
     }
     const waits = cycles.map((total, layer) => total - working[layer]);
     cycles[0] += cost.first + cost.take;

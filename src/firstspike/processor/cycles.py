@@ -17,7 +17,7 @@ import numpy as np
 
 from firstspike.compiler.channels import moved_times, resolve
 from firstspike.processor import planner
-from firstspike.processor.plan import EVENTS, Plan
+from firstspike.processor.plan import EVENTS, RESTING, Plan
 from firstspike.processor.rates import PRODUCT_BITS
 from firstspike.spec.network import INPUT, Channels, Network, PixelShuffle
 from firstspike.spec.processor import ProcessorSpec
@@ -49,6 +49,9 @@ class LayerCounts:
         bias_read_bits, bias_write_bits: bias registers, whole tiles of ``pes`` accumulators.
         membrane_read_bits, membrane_write_bits: membrane memory, whole rows of ``pes`` accumulators.
         dram_read_bits, dram_write_bits: DRAM port, whole words: descriptors, biases, thresholds, weights, maps, logits.
+        activation_off_cycles, membrane_off_cycles, weight_off_cycles: of each bank, cycles in which it
+            is off; the membrane memory is one, the weight buffer two. 0 where none is switched off.
+        woken_bits: bits of banks that are switched on.
     """
 
     name: str
@@ -73,6 +76,10 @@ class LayerCounts:
     membrane_write_bits: np.ndarray
     dram_read_bits: np.ndarray
     dram_write_bits: np.ndarray
+    activation_off_cycles: np.ndarray
+    membrane_off_cycles: np.ndarray
+    weight_off_cycles: np.ndarray
+    woken_bits: np.ndarray
 
 
 assert tuple(field.name for field in fields(LayerCounts) if field.name not in ("name", "kind")) == EVENTS
@@ -186,6 +193,8 @@ def _runs(plan: Plan, times: Mapping[str, np.ndarray], stall: float) -> _Records
     walks, spikes = plan.walk(times)
     events = plan.events(walks, spikes, times)
     events[EVENTS.index("cycles")], events[EVENTS.index("wait_cycles")] = plan.schedule(walks, stall)
+    if plan.processor.switched:
+        events[[EVENTS.index(name) for name in RESTING]] = plan.rest(walks, stall)
     return _Records(plan.layers, events)
 
 

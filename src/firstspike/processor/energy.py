@@ -329,6 +329,18 @@ def _activations(layer: LayerCounts, memory: Dram, images: int) -> Interval:
     return Interval(low=pages(page.high), value=pages(page.value), high=pages(page.low)).times(1 / images)
 
 
+def _switched(events: Mapping[str, float], chosen: Rates) -> list[Interval]:
+    """What memories leak that are switched off at times, and what switching them on takes, in pJ."""
+    parts = [chosen.wake_bit_pj.times(events["woken_bits"])] if chosen.switched else []
+    for memory in chosen.switched:
+        off = events[memory.event]
+        on = memory.banks * events["cycles"] - off
+        parts += [
+            rate.times(cycles / chosen.clock_mhz * 1e3) for rate, cycles in ((memory.on_mw, on), (memory.off_mw, off))
+        ]
+    return parts
+
+
 def _components(kind: str, events: Mapping[str, float], activations: Interval, chosen: Rates) -> dict[str, Interval]:
     """Energy in pJ of one layer and image by component: the equations of docs/explanation/energy.md, one a line."""
     nanoseconds = events["cycles"] / chosen.clock_mhz * 1e3  # mW * ns = pJ
@@ -348,7 +360,7 @@ def _components(kind: str, events: Mapping[str, float], activations: Interval, c
         "encoder": chosen.spike_pj.times(events["rows"]) + chosen.byte_pj.times(handled),
         "control": chosen.control_pj.times(events["cycles"]),
         "clock": chosen.clock_pj.times(events["cycles"]),
-        "leakage": chosen.leakage_mw.times(nanoseconds),
+        "leakage": total([chosen.leakage_mw.times(nanoseconds), *_switched(events, chosen)]),
         "dram_read": chosen.dram.read.times(events["dram_read_bits"]),
         "dram_write": chosen.dram.write.times(events["dram_write_bits"]),
         "dram_activate": chosen.dram.activate.by(activations).times(1e3),

@@ -10,7 +10,7 @@ import numpy as np
 
 from firstspike.processor import energy, planner
 from firstspike.processor.cycles import LayerCounts
-from firstspike.processor.plan import EVENTS, TAKE
+from firstspike.processor.plan import EVENTS, RESTING, TAKE, Plan
 from firstspike.processor.rates import rates
 from firstspike.processor.technology import Technology
 from firstspike.spec.network import Network
@@ -29,8 +29,10 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
     Keys: ``layers`` (names), ``sources`` (walks over each map: words, lanes, coverages, parts), ``offsets`` (of the walks),
     ``operations`` (layer, walk or -1, static cycles, cycles of the next fetch, whether it is a transfer), ``first`` (cycles of
     the first fetch), ``take`` (cycles that take an operation), ``events`` (names), ``static`` (``[events][layers]``),
-    ``dynamic`` (event, layer, walk, 0 for its spikes or 1 for its cycles, factor), ``synapses`` (map, layer, of each neuron of
-    the map how many ``nonzero_adds`` its spike makes there), ``clock_mhz``, and ``prices``: by DRAM
+    ``off`` (where memories are switched off: by operation and event of `plan.RESTING`, what each of its
+    cycles counts, and what is added), ``dynamic`` (event, layer, walk, 0 for its spikes or 1 for its
+    cycles, factor), ``synapses`` (map, layer, of each neuron of the map how many ``nonzero_adds`` its
+    spike makes there), ``clock_mhz``, and ``prices``: by DRAM
     scenario and layer, the constant and what each event adds, in µJ as (low, value, high).
 
     Raises:
@@ -46,6 +48,9 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
     ]
     if any(EVENTS[event] in FIXED for event, *_ in dynamic):
         raise ValueError("formula: DRAM traffic must not depend on spikes, and does")
+    static = plan.static.copy()
+    if single.switched:  # before the first operation
+        static[[EVENTS.index(name) for name in RESTING], 0] += np.array(plan.banks) * (int(fetch[0]) + TAKE)
     return {
         "layers": [name for name, _ in plan.layers],
         "sources": {name: walks.record() for name, walks in plan.sources.items()},
@@ -56,7 +61,8 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
         "first": int(fetch[0]),
         "take": TAKE,
         "events": EVENTS,
-        "static": plan.static.tolist(),
+        "off": _off(plan),
+        "static": static.tolist(),
         "dynamic": dynamic,
         "synapses": [[name, layer, leaving.astype(np.int64).tolist()] for name, layer, leaving in plan.synapses],
         "clock_mhz": processor.clock_mhz,
@@ -64,6 +70,14 @@ def formula(network: Network, *, processor: ProcessorSpec, technology: Technolog
             dram: _prices(plan.layers, plan.static, network, single, technology, dram) for dram in technology.dram
         },
     }
+
+
+def _off(plan: Plan) -> list[list[list[int]]]:
+    """By operation and memory, factor of its cycles and constant of the bank-cycles off; may be empty."""
+    if not plan.processor.switched:
+        return []
+    found: list[list[list[int]]] = plan.off().transpose(2, 0, 1).astype(np.int64).tolist()
+    return found
 
 
 def _prices(
@@ -86,6 +100,8 @@ def _prices(
     by_kind = {}
     for kind in {kind for _, kind in layers}:
         some = {"lane_adds": 2}  # of which some may be products of zeros
+        if processor.switched:
+            some["cycles"] = 1  # in which memories may be off
         nothing = price(kind, some)
         by_kind[kind] = {
             name: (price(kind, {**some, name: some.get(name, 0) + 1}) - nothing).tolist()

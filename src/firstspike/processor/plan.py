@@ -12,6 +12,10 @@ from firstspike.compiler.timing import LATENCY
 from firstspike.processor.walks import Walks
 from firstspike.spec.network import INPUT
 from firstspike.spec.processor import ProcessorSpec
+from firstspike.spec.program import descriptor_words
+
+RESTING = ("activation_off_cycles", "membrane_off_cycles", "weight_off_cycles")
+"""Events that say how long memories are off."""
 
 EVENTS = (
     "cycles",
@@ -34,6 +38,8 @@ EVENTS = (
     "membrane_write_bits",
     "dram_read_bits",
     "dram_write_bits",
+    *RESTING,
+    "woken_bits",
 )
 """Names of the counted fields of `LayerCounts`, in order."""
 
@@ -62,6 +68,9 @@ class Plan:
         constant: cycles that do not depend on spikes.
         bursts: bursts and words that the loader fetches for every operation, and for the end, int64 ``[operations + 1, 2]``.
         transfer: whether it is a transfer, whether a load, and its words, int64 ``[operations, 3]``.
+        payload: whether the loader fetches a payload for it, and for the end, int64 ``[operations + 1]``.
+        resting: banks of the activation buffer that are off in it, and whether the membrane memory is,
+            int64 ``[operations, 2]``.
         static: counts whatever the spikes, int64 ``[events, layers]``.
         dynamic: counts in proportion to the spikes and to the cycles of each walk, float64 ``[2, rows, walks]``.
         synapses: of every connection: its map, its layer's index, and the synapses of non-zero weight that leave each
@@ -79,6 +88,8 @@ class Plan:
     constant: np.ndarray
     bursts: np.ndarray
     transfer: np.ndarray
+    payload: np.ndarray
+    resting: np.ndarray
     static: np.ndarray
     dynamic: np.ndarray
     dynamic_rows: np.ndarray
@@ -101,9 +112,7 @@ class Plan:
         Args:
             stall: probability that the DRAM holds a stream of its port back in a cycle.
         """
-        beat = self.processor.dram_cycles_per_word - 1 + 1 / (1 - stall)
-        request = BURST / (1 - stall)
-        latency = self.processor.dram_latency_cycles
+        request, latency, beat = self._dram(stall)
         fetch = self.bursts[:, 0] * (request + latency) + self.bursts[:, 1] * beat
         transfers, loads, words = self.transfer.T
         single = stall == 0 and self.processor.dram_cycles_per_word == 1
@@ -112,8 +121,13 @@ class Plan:
         )
         return static, fetch
 
-    def schedule(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, runs]`` each."""
+    def _dram(self, stall: float) -> tuple[float, int, float]:
+        """Cycles of a request, from there to the first word, and of a word."""
+        beat = self.processor.dram_cycles_per_word - 1 + 1 / (1 - stall)
+        return BURST / (1 - stall), self.processor.dram_latency_cycles, beat
+
+    def _slots(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cycles of every operation, and with the wait for the next fetch, ``[operations, runs]``; of the fetches."""
         static, fetch = self.base(stall)
         execute = np.repeat(static[:, None], walks.shape[1], axis=1)
         before = np.zeros((*walks.shape[:2], walks.shape[2] + 1), dtype=np.int64)
@@ -123,12 +137,49 @@ class Plan:
         ahead = fetch[1:, None]
         slots = np.maximum(execute, ahead)
         slots[self._transfers] = execute[self._transfers] + ahead[self._transfers]
+        return execute, slots, fetch
+
+    def schedule(self, walks: np.ndarray, stall: float) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles of every layer, and of these the cycles of waiting for DRAM, int64 ``[layers, runs]`` each."""
+        execute, slots, fetch = self._slots(walks, stall)
         taking = TAKE * self._of_layer.sum(axis=1, keepdims=True)
         cycles = self._of_layer @ slots + taking
         waits = cycles - (self._of_layer @ execute + taking)
         cycles[0] += fetch[0] + TAKE
         waits[0] += fetch[0]
         return np.rint(cycles).astype(np.int64), np.rint(waits).astype(np.int64)
+
+    def off(self, stall: float = 0.0) -> np.ndarray:
+        """Bank-cycles off by operation: what each of its cycles counts, and what is added, ``[3, 2, operations]``.
+
+        Of activation buffer, membrane memory, weight banks. What is on changes the cycle after an
+        operation is taken, so an operation has the cycles from its taking to the next one's. A weight
+        bank is on from the request of its payload until the operation behind the one that uses it is taken.
+        """
+        _, fetch = self.base(stall)
+        request, latency, beat = self._dram(stall)
+        descriptor = request + latency + descriptor_words(self.processor) * beat
+        now, then, transfers = self.payload[:-1], self.payload[1:], self.transfer[:, 0]
+        # The next payload is asked for once its descriptor is there. The fetch of that begins when the
+        # operation is taken, or when a transfer is over.
+        ahead = np.where(transfers, descriptor - fetch[1:], TAKE + descriptor) * then
+        none = np.zeros(len(ahead))
+        factors = np.stack([*self.resting.T, 2 - now - then * (1 - transfers)])
+        return np.stack([factors, np.stack([none, none, ahead])], axis=1)
+
+    @property
+    def banks(self) -> tuple[int, int, int]:
+        """Banks of activation buffer, membrane memory, weight buffer; before the first operation all are off."""
+        return self.processor.banks, 1, 2
+
+    def rest(self, walks: np.ndarray, stall: float) -> np.ndarray:
+        """Bank-cycles in which memories are off, int64 ``[3, layers, runs]``, in the order of `off`."""
+        _, slots, fetch = self._slots(walks, stall)
+        cycles = slots + TAKE
+        rest = np.stack([self._of_layer @ (each[:, None] * cycles + more[:, None]) for each, more in self.off(stall)])
+        rest[:, 0] += np.array(self.banks)[:, None] * (fetch[0] + TAKE)
+        rounded: np.ndarray = np.rint(rest).astype(np.int64)
+        return rounded
 
     def events(self, walks: np.ndarray, spikes: np.ndarray, times: Mapping[str, np.ndarray]) -> np.ndarray:
         """All other counts, int64 ``[events, layers, runs]``."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,6 +68,8 @@ class _Planner:
                     origin = self._origin(connection.source)
                     synapses.append((origin, index, nonzero_leaving(self.network, connection, origin)))
         dynamic, rows = self._dynamic(shares, len(names))
+        masks = [0, *(operation.awake for operation in operations)]
+        woken = np.array([after & ~before for before, after in pairwise(masks)], dtype=np.int64)
         return Plan(
             processor=self.processor,
             layers=tuple((name, "input" if name == INPUT else self.network.layer(name).kind) for name in names),
@@ -77,10 +80,13 @@ class _Planner:
             images=np.array([_images(operation) for operation in operations], dtype=np.int64),
             constant=np.array(
                 [constant_cycles(self.network, self.processor, operation) for operation in operations], dtype=np.int64
-            ),
+            )
+            + self.processor.wake_cycles * (woken != 0),
             bursts=np.array([*map(self._bursts, operations), self._bursts(None)], dtype=np.int64),
             transfer=np.array([_transfer(operation) for operation in operations], dtype=np.int64),
-            static=self._static(operations, layer_of, len(names)),
+            payload=np.array([*(isinstance(one, Convolve) for one in operations), 0], dtype=np.int64),
+            resting=np.array([self._resting(operation) for operation in operations], dtype=np.int64),
+            static=self._static(operations, layer_of, len(names), woken),
             dynamic=dynamic,
             dynamic_rows=rows,
             synapses=tuple(synapses),
@@ -88,17 +94,38 @@ class _Planner:
 
     def _bursts(self, operation: Operation | None) -> tuple[int, int]:
         """Bursts and words that the loader fetches: the descriptor (of the end: None), and a payload."""
-        bursts, words = 1, descriptor_words(self.processor.word_bits)
+        bursts, words = 1, descriptor_words(self.processor)
         if isinstance(operation, Convolve):
             return bursts + 1, words + payload_words(self.network, self.processor, operation)
         return bursts, words
 
-    def _static(self, operations: Sequence[Operation], layer_of: np.ndarray, layers: int) -> np.ndarray:
+    def _resting(self, operation: Operation) -> tuple[int, int]:
+        """Banks of the activation buffer that are off, and whether the membrane memory is."""
+        if not self.processor.switched:
+            return 0, 0
+        membrane = operation.awake >> self.processor.banks
+        return self.processor.banks + membrane - operation.awake.bit_count(), 1 - membrane
+
+    def _woken(self, operation: Operation, mask: int) -> int:
+        """Bits of the memories that are switched on for an operation."""
+        processor = self.processor
+        if not processor.switched:
+            return 0
+        membrane = mask >> processor.banks
+        bits = (mask.bit_count() - membrane) * processor.bank_words * processor.word_bits
+        bits += membrane * processor.membrane_rows * processor.pes * processor.accumulator_bits
+        weights = self.network.weights
+        return bits + isinstance(operation, Convolve) * processor.weight_rows(weights) * processor.pes * weights.bits
+
+    def _static(
+        self, operations: Sequence[Operation], layer_of: np.ndarray, layers: int, woken: np.ndarray
+    ) -> np.ndarray:
         """Counts whatever the spikes, int64 ``[events, layers]``; the HALT's descriptor is the first layer's."""
         static = np.zeros((len(EVENTS), layers), dtype=np.int64)
-        for layer, operation in zip(layer_of, operations, strict=True):
+        for layer, operation, mask in zip(layer_of, operations, woken.tolist(), strict=True):
             self._count(static[:, layer], operation)
-        halt = descriptor_words(self.processor.word_bits) * self.processor.word_bits
+            static[EVENTS.index("woken_bits"), layer] += self._woken(operation, mask)
+        halt = descriptor_words(self.processor) * self.processor.word_bits
         static[EVENTS.index("dram_read_bits"), 0] += halt
         return static
 
@@ -170,7 +197,7 @@ class _Planner:
         """Add what an operation counts whatever the spikes."""
         processor = self.processor
         word = processor.word_bits
-        events = {"dram_read_bits": descriptor_words(word) * word}
+        events = {"dram_read_bits": descriptor_words(processor) * word}
         if isinstance(operation, Window):
             rows, columns = coverage(operation)
             read = int(rows.sum() * columns.sum()) * operation.words * operation.images

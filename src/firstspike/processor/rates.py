@@ -1,15 +1,31 @@
 """Energy per event of a design: what `firstspike.processor.energy` multiplies its counts with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firstspike.arith import checks
 from firstspike.processor.sram import Buffer
-from firstspike.processor.technology import Constant, Dram, Technology
+from firstspike.processor.technology import Constant, Dram, Switches, Technology
 from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.processor import ProcessorSpec
 
 PRODUCT_BITS, MEMBRANE_BITS = 23, 32
 """Bits of the largest product and of a membrane in the element that `Logic.pe_operation` and `pe_area` were measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switched:
+    """A memory whose banks are switched off.
+
+    Attributes:
+        event: the count of bank-cycles in which one is off.
+        banks: how many there are.
+        on_mw, off_mw: leakage of a bank that is on, and of one that is off.
+    """
+
+    event: str
+    banks: int
+    on_mw: Interval
+    off_mw: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +43,8 @@ class Rates:
         spike_pj: one spike picked for a weight row. byte_pj: one spike time compared in a pooling window, or written.
         control_pj, clock_pj: one clock cycle.
         leakage_mw: all the time.
+        switched: memories that leak by the cycles in which they are on.
+        wake_bit_pj: one bit of a memory switched on.
         dram: the external memory.
         area_mm2: memories and logic.
     """
@@ -49,11 +67,13 @@ class Rates:
     leakage_mw: Interval
     dram: Dram
     area_mm2: Interval
+    switched: tuple[Switched, ...] = ()
+    wake_bit_pj: Interval = ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memories:
-    """On-chip memories of the processor: ``weight`` is one bank of two."""
+    """On-chip memories of the processor: ``weight`` is one bank of two, ``activation`` all banks together."""
 
     weight: Buffer
     activation: Buffer
@@ -63,12 +83,36 @@ class Memories:
 def memories(processor: ProcessorSpec, weight_bits: int, technology: Technology) -> Memories:
     """The processor's memories, with weight rows of ``pes`` codes of ``weight_bits`` bits."""
     checks.integer("weight_bits", weight_bits, low=1, high=64)
-    buffer, row = technology.sram.buffer, processor.pes * processor.accumulator_bits
+    row = processor.pes * processor.accumulator_bits
+
+    def buffer(capacity_kib: float, width_bits: int) -> Buffer:
+        made = technology.sram.buffer(capacity_kib=capacity_kib, width_bits=width_bits)
+        return _with_switches(made, technology) if processor.switched else made
+
+    bank_kib = processor.activation_buffer_kib / processor.banks
     return Memories(
-        weight=buffer(capacity_kib=processor.weight_buffer_kib / 2, width_bits=processor.pes * weight_bits),
-        activation=buffer(capacity_kib=processor.activation_buffer_kib, width_bits=processor.word_bits),
-        membrane=buffer(capacity_kib=processor.membrane_rows * row / 8192, width_bits=row),
+        weight=buffer(processor.weight_buffer_kib / 2, processor.pes * weight_bits),
+        activation=buffer(bank_kib, processor.word_bits).times(processor.banks),
+        membrane=buffer(processor.membrane_rows * row / 8192, row),
     )
+
+
+def _with_switches(memory: Buffer, technology: Technology) -> Buffer:
+    """The memory with what switches it off beside it."""
+    return replace(memory, area_mm2=memory.area_mm2 + memory.area_mm2.by(_switches(technology).area.times(0.01)))
+
+
+def _switches(technology: Technology) -> Switches:
+    """What switches take.
+
+    Raises:
+        ValueError: the technology does not know.
+    """
+    if technology.switches is None:
+        raise ValueError(
+            f"technology must have [switches] for a processor with banks, and {technology.name!r} has none"
+        )
+    return technology.switches
 
 
 def rates(
@@ -94,6 +138,7 @@ def rates(
     logic, parts = technology.logic, memories(processor, weight_bits, technology)
     row, membrane = processor.pes * weight_bits, processor.pes * processor.accumulator_bits
     buffers = (parts.weight, parts.weight, parts.activation, parts.membrane)
+    always = () if processor.switched else buffers
     widths = (product_bits - PRODUCT_BITS, processor.accumulator_bits - MEMBRANE_BITS)
     operation = narrowed(logic.pe_operation, (logic.product_bit, logic.membrane_bit), widths)
     lane = narrowed(logic.pe_area, (logic.product_area, logic.membrane_area), widths)
@@ -121,9 +166,24 @@ def rates(
         byte_pj=plain(logic.encoder_byte),
         control_pj=plain(logic.control_cycle),
         clock_pj=clock_pj(technology, processor.pes),
-        leakage_mw=total([buffer.leakage_mw for buffer in buffers]) + area.by(logic.leakage),
+        leakage_mw=total([buffer.leakage_mw for buffer in always]) + area.by(logic.leakage),
+        switched=_switched(parts, processor, technology) if processor.switched else (),
+        wake_bit_pj=_switches(technology).wake.times(1 / 8192) if processor.switched else ZERO,
         dram=technology.memory(dram),
         area_mm2=total([buffer.area_mm2 for buffer in buffers]) + area,
+    )
+
+
+def _switched(parts: Memories, processor: ProcessorSpec, technology: Technology) -> tuple[Switched, ...]:
+    """The memories of a processor that switches off those that hold nothing that is needed."""
+    left = _switches(technology).leakage
+    banks = (
+        ("activation_off_cycles", processor.banks, parts.activation.leakage_mw.times(1 / processor.banks)),
+        ("membrane_off_cycles", 1, parts.membrane.leakage_mw),
+        ("weight_off_cycles", 2, parts.weight.leakage_mw),
+    )
+    return tuple(
+        Switched(event=event, banks=count, on_mw=on, off_mw=on.by(left.times(0.01))) for event, count, on in banks
     )
 
 

@@ -72,15 +72,9 @@ def at(technology: Technology, key: str, bound: str) -> Technology:
     if key not in technology.constants():
         raise ValueError(f"key must be a constant of the technology, not {key!r}")
     part, _, name = key.partition(".")
-    if part == "logic":
-        return replace(
-            technology, logic=replace(technology.logic, **{name: _moved(technology.constants()[key], bound)})
-        )
-    if part == "baseline":
-        moved = replace(technology.baseline, **{name: _moved(technology.constants()[key], bound)})
-        return replace(technology, baseline=moved)
-    if part == "link":
-        return replace(technology, link=replace(technology.link, **{name: _moved(technology.constants()[key], bound)}))
+    if part != "dram":
+        moved = replace(getattr(technology, part), **{name: _moved(technology.constants()[key], bound)})
+        return replace(technology, **{part: moved})
     scenario, _, name = name.rpartition(".")
     change: dict[str, Any] = {name: _moved(technology.constants()[key], bound)}
     memory = replace(technology.dram[scenario], **change)

@@ -31,6 +31,10 @@ class Buffer:
     area_mm2: Interval
     access_ns: float | None = None
 
+    def times(self, count: int) -> "Buffer":
+        """So many of it, one of which is accessed at a time."""
+        return replace(self, leakage_mw=self.leakage_mw.times(count), area_mm2=self.area_mm2.times(count))
+
 
 @dataclass(frozen=True, kw_only=True)
 class SramTable:

@@ -52,6 +52,9 @@ OPTIONAL_UNITS = MappingProxyType(
 )
 """Constants of the logic that a file may leave out, and the unit each must have."""
 
+SWITCH_UNITS = MappingProxyType({"leakage": "%", "area": "%", "wake": "pJ/KiB"})
+"""Constants of memories that are switched off and the unit each must have."""
+
 BASELINE_UNITS = MappingProxyType(
     {
         "add_operation": "pJ",
@@ -142,6 +145,21 @@ class Logic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Switches:
+    """Constants of memories that can be switched off; units in `SWITCH_UNITS`.
+
+    Attributes:
+        leakage: what one that is off leaks of what it leaks when it is on.
+        area: what its switches add to its area.
+        wake: energy of switching it on.
+    """
+
+    leakage: Constant
+    area: Constant
+    wake: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
 class Baseline:
     """Constants of the designs to compare with (`firstspike.processor.baselines`); units in `BASELINE_UNITS`.
 
@@ -205,6 +223,7 @@ class Technology:
         sram: the macro table.
         dram: scenarios by name.
         cells: macro tables of one cell family each, by name: dynamic energy, leakage and access time that belong together.
+        switches: see `Switches`; None: no memory can be switched off.
     """
 
     name: str
@@ -215,6 +234,7 @@ class Technology:
     sram: SramTable
     dram: Mapping[str, Dram]
     cells: Mapping[str, SramTable] = field(default_factory=dict)
+    switches: Switches | None = None
 
     def of_cells(self, name: str) -> "Technology":
         """The technology with memories of one cell family.
@@ -275,6 +295,8 @@ class Technology:
         found |= {key: constant for key, constant in given.items() if constant is not None}
         found |= {f"baseline.{key}": getattr(self.baseline, key) for key in BASELINE_UNITS}
         found |= {f"link.{key}": getattr(self.link, key) for key in LINK_UNITS}
+        if self.switches is not None:
+            found |= {f"switches.{key}": getattr(self.switches, key) for key in SWITCH_UNITS}
         for name, dram in self.dram.items():
             found |= {f"dram.{name}.{key}": getattr(dram, key) for key in DRAM_UNITS}
         return found
@@ -321,6 +343,7 @@ def parse(text: str, name: str) -> Technology:
         link=_constants(root.table("link"), Link, LINK_UNITS),
         sram=_sram(root.table("sram"), cells),
         cells=cells,
+        switches=_constants(root.table("switches"), Switches, SWITCH_UNITS) if "switches" in root else None,
         dram=MappingProxyType({_name(scenarios, key, key): _dram(scenarios.table(key)) for key in scenarios.names()}),
     )
     root.close()

@@ -27,7 +27,7 @@ def verilog_files(
     Raises:
         RuntimeError: Yosys, which writes the Verilog, is not installed.
     """
-    models = memories()
+    models = memories(parameters.processor)
     modules = verilog.modules(
         {TOP: ProcessorTop(parameters, external=True, holds=holds), "firstspike_lane": Lane(parameters)},
         TOP,
@@ -40,7 +40,7 @@ def verilog_files(
 
 def statement_files(parameters: Parameters, *, holds: bool = False) -> dict[str, str]:
     """The same design for coverage (`verilog.statements`); arguments and errors as of `verilog_files`."""
-    models = memories()
+    models = memories(parameters.processor)
     components = {TOP: ProcessorTop(parameters, external=True, holds=holds), "firstspike_lane": Lane(parameters)}
     text = verilog.statements(components, black_boxes="".join(models.values()))
     return {"firstspike.v": text, **{f"{name}.v": model for name, model in models.items()}}

@@ -8,6 +8,7 @@ import numpy as np
 
 from firstspike.compiler.image import MemoryImage
 from firstspike.rtl import emit
+from firstspike.rtl.blocks.sram import NAMES, SWITCHED
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.processor import ProcessorSpec
 
@@ -98,9 +99,13 @@ def memories(parameters: Parameters) -> list[tuple[str, str, int, int]]:
     """Instance path, module, width and depth of every memory."""
     processor, steps = parameters.processor, 2 * parameters.code.T
     row = processor.pes * parameters.weights.bits
-    sram, registers = "firstspike_sram", "firstspike_register_file"
+    sram, registers = SWITCHED if processor.switched else NAMES
+    banks = [f"activations.bank{index}.macro" for index in range(processor.banks)]
     return [
-        ("activations.macro", sram, processor.word_bits, processor.activation_words),
+        *(
+            (path, sram, processor.word_bits, processor.bank_words)
+            for path in (banks if processor.switched else ["activations.macro"])
+        ),
         ("membranes.macro", sram, processor.pes * processor.accumulator_bits, processor.membrane_rows),
         ("weights.bank0.macro", sram, row, parameters.weight_rows),
         ("weights.bank1.macro", sram, row, parameters.weight_rows),
@@ -124,7 +129,7 @@ def diagrams() -> str:
 
 def _readme(parameters: Parameters) -> str:
     processor = parameters.processor
-    ports = {"firstspike_sram": "one, read or write", "firstspike_register_file": "one read, one write"}
+    ports = dict.fromkeys((NAMES[0], SWITCHED[0]), "one, read or write") | {NAMES[1]: "one read, one write"}
     rows = [
         f"| `{path}` | `{module}` | {width} | {depth} | {width * depth / 8192:g} | {ports[module]} |"
         for path, module, width, depth in memories(parameters)

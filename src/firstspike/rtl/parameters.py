@@ -31,7 +31,7 @@ class Parameters:
             block RAMs takes half a cycle. Same results in the same cycles.
 
     Raises:
-        ValueError: a row of membranes is wider than a wire may be.
+        ValueError: a row of membranes is wider than a wire may be; memories are switched off, with ``long_wires``.
     """
 
     processor: ProcessorSpec
@@ -50,6 +50,11 @@ class Parameters:
                 f"a processor in RTL must have pes * accumulator_bits of at most {WIDEST}, a row of membranes, not "
                 f"{processor.pes} * {processor.accumulator_bits} = {row!r}; "
                 f"take {WIDEST // processor.accumulator_bits // processor.lanes * processor.lanes} pes at most"
+            )
+        if self.long_wires and processor.switched:
+            # Words that nothing uses would be read from memories that are off.
+            raise ValueError(
+                f"a processor for FPGAs, which cannot switch memories off, must have banks = 1, not {processor.banks!r}"
             )
 
     @classmethod

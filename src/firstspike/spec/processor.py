@@ -8,6 +8,10 @@ SHIFT_BITS = 4
 """Bits of a channel's shift in DRAM, of which hardware holds three: no shift lies in two words."""
 
 
+MAX_BANKS = 16
+"""Most banks of an activation buffer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProcessorSpec:
     """The processor's size, clock and memories (after arXiv 2208.04494; see docs/explanation/processor.md for each choice).
@@ -26,6 +30,10 @@ class ProcessorSpec:
         packed_rows: weight rows lie in DRAM without their zeros (docs/reference/program.md, "Packed rows").
         pixel_groups: layers of few channels compute neighbouring pixels together where that is estimated to cost less
             (docs/explanation/processor.md, "Pixel groups"). The hardware does not depend on it.
+        banks: macros that the activation buffer is made of, by the highest bits of the address. With more
+            than one, memories that hold nothing that is needed are switched off: each of these banks, the
+            membrane memory, each weight bank (docs/explanation/processor.md, "Memories that are switched off").
+        wake_cycles: cycles from switching a memory on to its first access.
         images: images of a batch: they share the weights that the late layers fetch (docs/explanation/processor.md,
             "Batches"). The hardware does not depend on it.
 
@@ -48,6 +56,8 @@ class ProcessorSpec:
     dram_cycles_per_word: int = 1
     packed_rows: bool = False
     pixel_groups: bool = False
+    banks: int = 1
+    wake_cycles: int = 16
     images: int = 1
 
     def __post_init__(self) -> None:
@@ -71,6 +81,24 @@ class ProcessorSpec:
             if not isinstance(value, bool):
                 raise TypeError(f"Processor.{name} must be a bool, not {value!r}")
         checks.integer("Processor.images", self.images, low=1, high=1024)
+        self._check_banks()
+
+    def _check_banks(self) -> None:
+        checks.integer("Processor.banks", self.banks, low=1, high=MAX_BANKS)
+        checks.integer("Processor.wake_cycles", self.wake_cycles, low=0, high=1000)
+        if self.banks == 1:
+            return
+        words, rest = divmod(self.activation_words, self.banks)
+        if rest or words & (words - 1):
+            raise ValueError(
+                f"Processor.banks must cut the activation buffer's {self.activation_words} words into powers of 2, "
+                f"not {self.banks!r}; take an activation_buffer_kib of {self.banks} times a power of 2"
+            )
+        if self.wake_cycles > self.dram_latency_cycles:
+            raise ValueError(
+                f"Processor.wake_cycles must be at most dram_latency_cycles = {self.dram_latency_cycles}, for weight "
+                f"banks wake up while their burst is awaited, not {self.wake_cycles!r}"
+            )
 
     @property
     def lanes(self) -> int:
@@ -81,6 +109,16 @@ class ProcessorSpec:
     def activation_words(self) -> int:
         """Words of the activation buffer."""
         return self.activation_buffer_kib * 1024 // self.lanes
+
+    @property
+    def bank_words(self) -> int:
+        """Words of a bank of the activation buffer."""
+        return self.activation_words // self.banks
+
+    @property
+    def switched(self) -> bool:
+        """Whether memories that hold nothing that is needed are switched off."""
+        return self.banks > 1
 
     def weight_rows(self, weights: LogWeights) -> int:
         """Rows of ``pes`` weight codes in one bank of the weight buffer."""

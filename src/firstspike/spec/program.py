@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from firstspike.spec.processor import ProcessorSpec
+
 HALT, CONVOLVE, POOL, LOAD, STORE = range(5)
 """Values of the descriptor's ``kind``."""
 
@@ -55,9 +57,20 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
 """Fields of a descriptor and their bits, first field in the lowest bits (docs/explanation/processor.md explains each)."""
 
 
-def descriptor_words(word_bits: int) -> int:
+def descriptor(processor: ProcessorSpec) -> tuple[tuple[str, int], ...]:
+    """Fields of a processor's descriptors: those of all, and which memories are on if some are switched off.
+
+    `Transfer.awake` and `Window.awake` say what the bits are.
+
+    >>> descriptor(ProcessorSpec()) == DESCRIPTOR, descriptor(ProcessorSpec(banks=4))[-1]
+    (True, ('awake', 5))
+    """
+    return (*DESCRIPTOR, ("awake", processor.banks + 1)) if processor.switched else DESCRIPTOR
+
+
+def descriptor_words(processor: ProcessorSpec) -> int:
     """DRAM words of a descriptor (padded to whole words)."""
-    return -(-sum(bits for _, bits in DESCRIPTOR) // word_bits)
+    return -(-sum(bits for _, bits in descriptor(processor)) // processor.word_bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +121,8 @@ class Window:
         in_size: rows and columns of the stored input that are seen; outside is silence.
         read: the first input pixel that is seen, from the first word that is read.
         write: the first output pixel of this operation.
+        awake: which memories are on: bit ``i`` for bank ``i`` of the activation buffer, the highest for the
+            membrane memory; 0 where none is ever switched off.
     """
 
     layer: str
@@ -125,6 +140,7 @@ class Window:
     images: int = 1
     in_column: int = 0
     grid: tuple[int, int] = (1, 1)
+    awake: int = 0
 
     @property
     def pixels(self) -> int:
@@ -194,6 +210,7 @@ class Transfer:
         address: first word in the activation buffer.
         words: length of the burst.
         image: first image of the batch whose words these are.
+        awake: as of `Window`.
     """
 
     layer: str
@@ -202,6 +219,7 @@ class Transfer:
     address: int
     words: int
     image: int = 0
+    awake: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

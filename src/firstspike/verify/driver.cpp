@@ -5,8 +5,9 @@
 // JOB is a list of little-endian int64: images, input word address, input words, address and words of the other regions,
 // DRAM latency, cycles per word, stalls per mille of the DRAM port and inside, seed, cycle limit per image, operations (HALT included), number of
 // checkpoints, then per checkpoint: operation, address, words (the activation buffer is copied when it is taken).
-// OUTPUT: per image, int64 cycle at which every operation was taken, then the checkpoints' bytes, then those regions' bytes.
-// Exit status: 0, 2 (files), 3 (cycle limit), 4 (a stream rule was broken; the rule is printed).
+// OUTPUT: per image, int64 cycle at which every operation was taken, and bank-cycles in which activation buffer,
+// membrane memory and weight banks were on (0 where they cannot be switched off), then the checkpoints' bytes, then those regions' bytes.
+// Exit status: 0, 2 (files), 3 (cycle limit), 4 (a stream rule was broken; the rule is printed), 5 (a memory ended it).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,8 @@
 #include "Vfirstspike.h"
 #include "Vfirstspike___024root.h"
 #include "verilated.h"
+// Made with the model: buffer_banks, kBankWords, memories_on.
+#include "memories.h"
 #if VM_COVERAGE
 #include "verilated_cov.h"
 #endif
@@ -155,7 +158,8 @@ int main(int argc, char** argv) {
 #endif
     Dram dram(memory, job[5], job[6], job[7], static_cast<uint64_t>(job[9]));
     Random inside{~static_cast<uint64_t>(job[9])};
-    const auto& buffer = top.rootp->firstspike__DOT__activations__DOT__macro__DOT__words;
+    const auto banks = buffer_banks(*top.rootp);
+    std::vector<int64_t> on_before = memories_on(*top.rootp);
 
     top.clk = 0;
     top.rst = 1;
@@ -194,8 +198,10 @@ int main(int argc, char** argv) {
                 for (int64_t index = 0; index < checkpoints; ++index) {
                     const int64_t* entry = &job[13 + 3 * index];
                     if (entry[0] != static_cast<int64_t>(taken.size())) continue;
-                    const char* begin = reinterpret_cast<const char*>(&buffer[entry[1]]);
-                    seen.insert(seen.end(), begin, begin + entry[2] * kBytes);
+                    for (int64_t word = entry[1]; word < entry[1] + entry[2]; ++word) {
+                        const char* begin = banks[word / kBankWords] + word % kBankWords * kBytes;
+                        seen.insert(seen.end(), begin, begin + kBytes);
+                    }
                 }
                 taken.push_back(cycle);
             }
@@ -205,6 +211,10 @@ int main(int argc, char** argv) {
 #if VM_TRACE
             if (total >= trace_first && total <= trace_last) trace.dump(static_cast<uint64_t>(2 * total + 1));
 #endif
+            if (context.gotFinish()) {
+                std::fprintf(stderr, "ended by a memory at cycle %lld\n", static_cast<long long>(cycle));
+                return 5;
+            }
             if (done) break;
         }
         ++total;
@@ -213,11 +223,15 @@ int main(int argc, char** argv) {
                          static_cast<long long>(taken.size()), static_cast<long long>(operations));
             return 3;
         }
+        const std::vector<int64_t> on_after = memories_on(*top.rootp);
+        for (size_t memory = 0; memory < on_after.size(); ++memory)
+            taken.push_back(on_after[memory] - on_before[memory]);
+        on_before = on_after;
         output.write(reinterpret_cast<const char*>(taken.data()), static_cast<std::streamsize>(taken.size() * 8));
         output.write(seen.data(), static_cast<std::streamsize>(seen.size()));
         output.write(&memory[logits * kBytes], logits_words * kBytes);
         std::fprintf(stderr, "image %lld cycles %lld\n", static_cast<long long>(image),
-                     static_cast<long long>(taken.back()));
+                     static_cast<long long>(taken[static_cast<size_t>(operations) - 1]));
     }
 #if VM_TRACE
     if (argc == 8) trace.close();

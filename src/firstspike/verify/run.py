@@ -32,7 +32,8 @@ class Record:
     Attributes:
         images: images run.
         bit_exact: every spike time of every layer and every logit equals the engine's.
-        cycle_exact: the RTL took the model's cycles in every layer of every batch.
+        cycle_exact: the RTL took the model's cycles in every layer of every batch, and its memories were on
+            for as many as in the model.
         layers_compared: layers compared per image, the input's and the logits included.
         spikes_compared: spike times compared (silence included), over all images.
         rtl_cycles, model_cycles: clock cycles over all images (the model's expectation if the DRAM stalls at random).
@@ -157,6 +158,20 @@ class _Part:
     differences: list[str]
     layer_cycles: dict[str, tuple[np.ndarray, np.ndarray]]
 
+    def resting(self) -> list[str]:
+        """Memories that were on for other bank-cycles than the model says, a line each."""
+        processor = self.counts.processor
+        if not processor.switched:
+            return []
+        found = []
+        for index, (name, banks) in enumerate((("activation", processor.banks), ("membrane", 1), ("weight", 2))):
+            on = banks * self.counts.cycles - self.counts.total(f"{name}_off_cycles")
+            if not np.array_equal(self.result.on[:, index], on):
+                found.append(
+                    f"{name} memory on for {self.result.on[:, index].sum()} bank-cycles, not the model's {on.sum()}"
+                )
+        return found
+
 
 def _record(parts: list[_Part], expected: dict[str, np.ndarray], *, images: int) -> Record:
     """What the parts found together."""
@@ -176,6 +191,7 @@ def _record(parts: list[_Part], expected: dict[str, np.ndarray], *, images: int)
         for name, (rtl, model) in layer_cycles.items()
         if not np.array_equal(rtl, model)
     ]
+    wrong += [line for part in parts for line in part.resting()]
     differences = [line for part in parts for line in part.differences]
     compared = {name for part in parts for name in part.compared}
     return Record(

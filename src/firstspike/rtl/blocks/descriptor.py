@@ -1,12 +1,18 @@
-"""The operation descriptor as a bit layout of the hardware (`spec.program.DESCRIPTOR`)."""
+"""The operation descriptor as a bit layout of the hardware (`spec.program.descriptor`)."""
 
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import Out, Signature
 
-from firstspike.spec.program import DESCRIPTOR
+from firstspike.spec.processor import ProcessorSpec
+from firstspike.spec.program import DESCRIPTOR, descriptor
 
 LAYOUT = StructLayout(dict(DESCRIPTOR))
-"""Layout of a descriptor; first field in the lowest bits."""
+"""Layout of the fields that all descriptors have; first field in the lowest bits."""
+
+
+def layout(processor: ProcessorSpec) -> StructLayout:
+    """Layout of a processor's descriptors."""
+    return StructLayout(dict(descriptor(processor)))
 
 
 class Fields(Signature):

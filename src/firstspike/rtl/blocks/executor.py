@@ -1,14 +1,13 @@
 """Executor: runs one operation after the other, pixel by pixel, and commands all other blocks."""
 
-from amaranth.hdl import Module, Signal, ValueLike
+from amaranth.hdl import Module, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, PureInterface
 
 from firstspike.rtl.blocks.cursor import STARTS, STRIDES, Cursor
-from firstspike.rtl.blocks.descriptor import LAYOUT, Fields
+from firstspike.rtl.blocks.descriptor import LAYOUT, Fields, layout
 from firstspike.rtl.blocks.interfaces import (
-    OPERATION,
     WINDOW_FIELDS,
     ResultWord,
     Settle,
@@ -18,6 +17,7 @@ from firstspike.rtl.blocks.interfaces import (
     TransferControl,
     WeightChoice,
     WindowWalk,
+    operation,
 )
 from firstspike.rtl.blocks.sram import SramPort
 from firstspike.rtl.parameters import Parameters
@@ -29,6 +29,8 @@ KEPT = tuple(name for name in LAYOUT.members if name not in ("bias_words", "thet
 
 class Executor(wiring.Component):
     """The states of an operation (docs/explanation/processor.md, "Life of a spike").
+
+    WAKE first, if a memory was off that the operation needs.
 
     CONVOLVE, per pixel: PIXEL, WALK, DRAIN (2), then RESIDUAL and ADD with a residual, then KEEP (partial sum), or FIRE
     (behind SETTLE where channels have shifts) and WRITE, or WRITE alone (logits), then NEXT. POOL, per pixel and channel
@@ -42,6 +44,8 @@ class Executor(wiring.Component):
         settle: with `Parameters.channel_shifts`, halves membranes before they fire.
         result: the word that is written. buffer: the activation buffer, for residuals and results.
         transfer: LOAD and STORE.
+        awake: where memories are switched off, those that are on: a bit for each bank of the activation
+            buffer, the highest for the membrane memory.
         halted: the last operation is done.
     """
 
@@ -52,7 +56,7 @@ class Executor(wiring.Component):
         self.membrane_bits = membrane_bits
         super().__init__(
             {
-                "operation": In(stream.Signature(OPERATION)),
+                "operation": In(stream.Signature(operation(p.processor))),
                 "window": Out(WindowWalk(address_bits, row_bits)),
                 "weights": Out(WeightChoice(p)),
                 "sums": Out(SumsControl(membrane_bits)),
@@ -63,6 +67,7 @@ class Executor(wiring.Component):
                 "transfer": Out(TransferControl(address_bits)),
                 "halted": Out(1),
                 **({"settle": Out(Settle())} if p.channel_shifts else {}),
+                **({"awake": Out(p.processor.banks + 1)} if p.processor.switched else {}),
             }
         )
 
@@ -74,7 +79,7 @@ class Executor(wiring.Component):
         d = Fields(KEPT, self.address_bits, widths).create(path=("running",))
         slot = Signal()
         index = Signal(16)
-        new = View(LAYOUT, self.operation.payload.descriptor.as_value())
+        new = View(layout(p.processor), self.operation.payload.descriptor.as_value())
         m.submodules.cursor = cursor = Cursor(self.address_bits, self.membrane_bits)
         m.d.comb += [
             *(getattr(cursor.starts, name).eq(new[name]) for name in STARTS),
@@ -95,15 +100,12 @@ class Executor(wiring.Component):
                         slot.eq(self.operation.payload.slot),
                         index.eq(0),
                     ]
-                    with m.Switch(new.kind):
-                        with m.Case(CONVOLVE, POOL):
-                            m.d.sync += self.window.start.eq(1)
-                            m.next = "PIXEL"
-                        with m.Case(LOAD, STORE):
-                            m.d.comb += self.transfer.start.eq(1)
-                            m.next = "TRANSFER"
-                        with m.Case(HALT):
-                            m.d.comb += self.halted.eq(1)
+                    if p.processor.switched:
+                        self._switch(m, new)
+                    else:
+                        self._begin(m, new.kind)
+            if p.processor.switched:
+                self._wake(m, d.kind)
             with m.State("TRANSFER"), m.If(self.transfer.done):
                 m.next = "TAKE"
             self._window(m, d, index, cursor)
@@ -121,6 +123,41 @@ class Executor(wiring.Component):
                 with m.If(cursor.last):
                     m.next = "TAKE"
         return m
+
+    def _begin(self, m: Module, kind: Value) -> None:
+        """The first pixel, a transfer, or the end."""
+        with m.Switch(kind):
+            with m.Case(CONVOLVE, POOL):
+                m.d.sync += self.window.start.eq(1)
+                m.next = "PIXEL"
+            with m.Case(LOAD, STORE):
+                m.d.comb += self.transfer.start.eq(1)
+                m.next = "TRANSFER"
+            with m.Case(HALT):
+                m.d.comb += self.halted.eq(1)
+
+    def _switch(self, m: Module, new: View) -> None:
+        """Memories on and off as the new operation says; one that comes on has to wake up first."""
+        m.d.sync += self.awake.eq(new.awake)
+        if not self.parameters.processor.wake_cycles:
+            self._begin(m, new.kind)
+            return
+        with m.If((new.awake & ~self.awake).any()):
+            m.next = "WAKE"
+        with m.Else():
+            self._begin(m, new.kind)
+
+    def _wake(self, m: Module, kind: Value) -> None:
+        """WAKE: as many cycles as a memory needs from switching it on to its first access."""
+        cycles = self.parameters.processor.wake_cycles
+        if not cycles:
+            return
+        waited = Signal(range(cycles))
+        with m.State("WAKE"):
+            m.d.sync += waited.eq(waited + 1)
+            with m.If(waited == cycles - 1):
+                m.d.sync += waited.eq(0)
+                self._begin(m, kind)
 
     def _broadcast(self, m: Module, d: PureInterface, slot: Signal, index: Signal, cursor: Cursor) -> None:
         """What the other blocks see of the operation and its pixel in every state."""

@@ -10,13 +10,16 @@ from amaranth.lib import stream
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out, Signature
 
-from firstspike.rtl.blocks.descriptor import LAYOUT
+from firstspike.rtl.blocks.descriptor import layout
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.layers import MAX_SHIFT
 from firstspike.spec.processor import ProcessorSpec
 
-OPERATION = StructLayout({"descriptor": LAYOUT, "slot": 1})
-"""Loader to executor: the descriptor, and which bank and registers hold its payload."""
+
+def operation(processor: ProcessorSpec) -> StructLayout:
+    """Loader to executor: the descriptor, and which bank and registers hold its payload."""
+    return StructLayout({"descriptor": layout(processor), "slot": 1})
+
 
 WINDOW_FIELDS = (
     *("kernel_height", "kernel_width", "words"),

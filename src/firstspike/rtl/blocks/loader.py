@@ -6,10 +6,11 @@ from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from firstspike.rtl.blocks.descriptor import LAYOUT
-from firstspike.rtl.blocks.interfaces import OPERATION, Payload, WeightPayload
+from firstspike.rtl.blocks.descriptor import layout
+from firstspike.rtl.blocks.interfaces import Payload, WeightPayload, operation
 from firstspike.rtl.blocks.memory_port import MemoryPort
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.processor import ProcessorSpec
 from firstspike.spec.program import CONVOLVE, HALT, LOAD, STORE, descriptor_words
 
 
@@ -32,7 +33,7 @@ class Loader(wiring.Component):
                 "start": In(1),
                 "released": In(1),
                 "dram": Out(MemoryPort(width, write=False)),
-                "operation": Out(stream.Signature(OPERATION)),
+                "operation": Out(stream.Signature(operation(parameters.processor))),
                 "biases": Out(Payload(width)),
                 "thresholds": Out(Payload(width)),
                 "weights": Out(WeightPayload(parameters.processor)),
@@ -43,7 +44,7 @@ class Loader(wiring.Component):
         """The block's logic, as Amaranth builds it."""
         m = Module()
         # of the block, not of this method: proofs by induction compare them with what they know
-        self.registers = registers = _Registers(self.parameters.processor.word_bits)
+        self.registers = registers = _Registers(self.parameters.processor)
         fill = registers.fill
         for part in (self.biases, self.thresholds, self.weights):
             m.d.comb += [part.clear.eq(registers.clear), part.fill.eq(fill), part.word.eq(self.dram.read.payload)]
@@ -163,10 +164,11 @@ class _Registers:
         fill: slot that the payload goes to.
     """
 
-    def __init__(self, width: int) -> None:
-        self.words = descriptor_words(width)
-        self.register = Signal(self.words * width, reset_less=True)
-        self.descriptor = View(LAYOUT, self.register[: LAYOUT.size])
+    def __init__(self, processor: ProcessorSpec) -> None:
+        fields = layout(processor)
+        self.words = descriptor_words(processor)
+        self.register = Signal(self.words * processor.word_bits, reset_less=True)
+        self.descriptor = View(fields, self.register[: fields.size])
         self.program = Signal(32)
         self.counter = Signal(32)
         self.clear = Signal()

@@ -1,6 +1,6 @@
 """The whole processor: loader and executor around walker, weight buffer, array, fire unit and memories."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -12,12 +12,13 @@ from firstspike.rtl.blocks.hold import Hold
 from firstspike.rtl.blocks.loader import Loader
 from firstspike.rtl.blocks.memory_port import MemoryPort, PortSwitch
 from firstspike.rtl.blocks.pool import PoolUnit
-from firstspike.rtl.blocks.sram import Sram
+from firstspike.rtl.blocks.sram import Banks, Sram
 from firstspike.rtl.blocks.sums import PartialSums
 from firstspike.rtl.blocks.transfer import TransferUnit
 from firstspike.rtl.blocks.walker import Walker
 from firstspike.rtl.blocks.weights import WeightBuffer
 from firstspike.rtl.parameters import Parameters
+from firstspike.spec.program import CONVOLVE
 
 HOLDS = ("operation", "spikes")
 """The streams between blocks, beside those of the DRAM port: loader to executor, walker to weight buffer."""
@@ -57,8 +58,13 @@ class ProcessorTop(wiring.Component):
         p, processor, external = self.parameters, self.parameters.processor, self.external
         word_bits = processor.word_bits
         membrane_bits = processor.pes * processor.accumulator_bits
-        activations = Sram(word_bits, processor.activation_words, external=external)
-        membranes = Sram(membrane_bits, processor.membrane_rows, external=external)
+        wake = processor.wake_cycles if processor.switched else None
+        if wake is None:
+            activations = Sram(word_bits, processor.activation_words, external=external)
+        else:
+            sizes = word_bits, processor.activation_words
+            activations = Banks(*sizes, banks=processor.banks, wake=wake, external=external)
+        membranes = Sram(membrane_bits, processor.membrane_rows, external=external, wake=wake)
         weights = WeightBuffer(p, external=external)
         widths = activations.address_bits, weights.address_bits, membranes.address_bits
         m.submodules.activations, m.submodules.membranes, m.submodules.weights = activations, membranes, weights
@@ -109,6 +115,14 @@ class ProcessorTop(wiring.Component):
         if p.channel_shifts:
             connect(m, executor.settle, fire.settle)
             m.d.comb += array.halve.eq(fire.halve)
+        if processor.switched:
+            taken = executor.operation.payload
+            m.d.comb += [
+                activations.on.eq(executor.awake[: processor.banks]),
+                membranes.on.eq(executor.awake[processor.banks]),
+                weights.taken.eq(self.operation),
+                weights.needed.eq(Mux(taken.descriptor.kind == CONVOLVE, 1 << taken.slot, 0)),
+            ]
         m.d.comb += [
             loader.start.eq(self.start),
             loader.released.eq(executor.transfer.done),

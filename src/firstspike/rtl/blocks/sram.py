@@ -2,17 +2,24 @@
 
 from importlib.resources import files
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out, Signature
+from amaranth.utils import exact_log2
+
+from firstspike.spec.processor import ProcessorSpec
 
 NAMES = ("firstspike_sram", "firstspike_register_file")
 """Verilog modules that stand for both memories; a synthesis flow replaces their files by macros."""
 
+SWITCHED = ("firstspike_switched_sram", "firstspike_register_file")
+"""The same of a processor that switches memories off."""
 
-def verilog() -> dict[str, str]:
-    """Simulation models of the memories by module name."""
-    return {name: files("firstspike.rtl.files").joinpath(f"{name}.v").read_text() for name in NAMES}
+
+def verilog(processor: ProcessorSpec) -> dict[str, str]:
+    """Simulation models of a processor's memories by module name."""
+    names = SWITCHED if processor.switched else NAMES
+    return {name: files("firstspike.rtl.files").joinpath(f"{name}.v").read_text() for name in names}
 
 
 class ReadPort(Signature):
@@ -69,25 +76,29 @@ class Sram(wiring.Component):
 
     Ports:
         port: an access a cycle.
+        on: with ``wake``, the memory is on, and loses its words when it is not (an Amaranth one keeps them).
 
     Args:
         width: bits of a word.
         depth: words.
         external: an instance of the Verilog module ``firstspike_sram`` instead of an Amaranth memory.
+        wake: cycles from switching it on to the first access, of a memory that can be switched off,
+            the Verilog module ``firstspike_switched_sram``; None: it is always on.
     """
 
-    def __init__(self, width: int, depth: int, *, external: bool = False) -> None:
-        self.width, self.depth, self.external = width, depth, external
+    def __init__(self, width: int, depth: int, *, external: bool = False, wake: int | None = None) -> None:
+        self.width, self.depth, self.external, self.wake = width, depth, external, wake
         self.address_bits = max(1, (depth - 1).bit_length())
-        super().__init__({"port": In(SramPort(width, self.address_bits))})
+        super().__init__({"port": In(SramPort(width, self.address_bits)), **({} if wake is None else {"on": In(1)})})
 
     def elaborate(self, platform: object) -> Module:
         """The block\'s logic, as Amaranth builds it."""
         m = Module()
         port = self.port
         if self.external:
+            switch = {} if self.wake is None else {"p_WAKE": self.wake, "i_on": self.on}
             m.submodules.macro = Instance(
-                "firstspike_sram",
+                "firstspike_sram" if self.wake is None else "firstspike_switched_sram",
                 p_WIDTH=self.width,
                 p_DEPTH=self.depth,
                 p_ADDRESS=self.address_bits,
@@ -98,6 +109,7 @@ class Sram(wiring.Component):
                 i_address=port.address,
                 i_write_data=port.write_data,
                 o_read_data=port.read_data,
+                **switch,
             )
             return m
         m.submodules.words = words = memory.Memory(shape=self.width, depth=self.depth, init=[])
@@ -110,6 +122,50 @@ class Sram(wiring.Component):
             write.data.eq(port.write_data),
             port.read_data.eq(read.data),
         ]
+        return m
+
+
+class Banks(wiring.Component):
+    """Single-port memory of macros that are switched each alone; the highest bits of an address choose one.
+
+    Ports:
+        port: an access a cycle, to a bank that is on.
+        on: a bit for each bank.
+
+    Args:
+        width: bits of a word.
+        depth: words; those of a bank are a power of 2.
+        banks: how many.
+        wake: cycles from switching a bank on to its first access.
+        external: as of `Sram`.
+    """
+
+    def __init__(self, width: int, depth: int, *, banks: int, wake: int, external: bool = False) -> None:
+        self.banks = [Sram(width, depth // banks, external=external, wake=wake) for _ in range(banks)]
+        self.address_bits = (depth - 1).bit_length()
+        super().__init__({"port": In(SramPort(width, self.address_bits)), "on": In(banks)})
+
+    def elaborate(self, platform: object) -> Module:
+        """The block's logic, as Amaranth builds it."""
+        m = Module()
+        port, low = self.port, exact_log2(self.banks[0].depth)
+        number = port.address[low:]
+        read = Signal.like(number)
+        with m.If(port.enable & ~port.write):
+            m.d.sync += read.eq(number)
+        for index, bank in enumerate(self.banks):
+            m.submodules[f"bank{index}"] = bank
+            m.d.comb += [
+                bank.on.eq(self.on[index]),
+                bank.port.enable.eq(port.enable & (number == index)),
+                bank.port.write.eq(port.write),
+                bank.port.address.eq(port.address[:low]),
+                bank.port.write_data.eq(port.write_data),
+            ]
+        with m.Switch(read):
+            for index, bank in enumerate(self.banks):
+                with m.Case(index):
+                    m.d.comb += port.read_data.eq(bank.port.read_data)
         return m
 
 

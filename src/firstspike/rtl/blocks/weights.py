@@ -18,6 +18,9 @@ class WeightBuffer(wiring.Component):
         control: bank that is read, never the one being filled.
         spikes: each reads its row; one is taken every cycle.
         synapses: the spike and its row, one cycle later; the row is held.
+        taken, needed: where memories are switched off, an operation is taken, and the bank that it
+            reads, a bit for each. A bank is on from the request of its payload until the operation
+            behind the one that reads it is taken.
     """
 
     def __init__(self, parameters: Parameters, *, external: bool = False) -> None:
@@ -30,6 +33,7 @@ class WeightBuffer(wiring.Component):
                 "control": In(WeightChoice(p)),
                 "spikes": In(spikes(p.time_bits, self.address_bits)),
                 "synapses": Out(WeightedSpike(p, p.processor.pes)),
+                **({"taken": In(1), "needed": In(2)} if p.processor.switched else {}),
             }
         )
 
@@ -38,7 +42,11 @@ class WeightBuffer(wiring.Component):
         m = Module()
         p = self.parameters
         payload, control, spike, synapses = self.payload, self.control, self.spikes, self.synapses
-        banks = [Sram(p.processor.pes * p.weights.bits, p.weight_rows, external=self.external) for _ in (0, 1)]
+        wake = p.processor.wake_cycles if p.processor.switched else None
+        row_bits = p.processor.pes * p.weights.bits
+        banks = [Sram(row_bits, p.weight_rows, external=self.external, wake=wake) for _ in (0, 1)]
+        if p.processor.switched:
+            self._switch(m, banks)
         m.submodules.bank0, m.submodules.bank1 = banks
         complete, fill, row = self._unpacked(m) if p.processor.packed_rows else self._gathered(m)
         if p.long_wires:
@@ -71,6 +79,15 @@ class WeightBuffer(wiring.Component):
             *([synapses.shift.eq(control.shift)] if p.shift_bits else []),
         ]
         return m
+
+    def _switch(self, m: Module, banks: list[Sram]) -> None:
+        """A bank goes on when its payload is asked for, and off when no operation reads it any more."""
+        on = Signal(2)
+        with m.If(self.taken):
+            m.d.sync += on.eq(self.needed)
+        with m.If(self.payload.clear):
+            m.d.sync += on.bit_select(self.payload.fill, 1).eq(1)
+        m.d.comb += [bank.on.eq(on[slot]) for slot, bank in enumerate(banks)]
 
     def _gathered(self, m: Module) -> tuple[Value, Value, Value]:
         """A row that is complete in this cycle, its bank and its codes: words one behind the other."""
