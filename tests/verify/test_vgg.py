@@ -5,9 +5,11 @@ import pytest
 from rtl.vgg import DIGITS, VGG16, random_vgg
 from sklearn.datasets import load_digits
 
+from firstspike import zoo
 from firstspike.arith import encode
 from firstspike.compiler import mapping
 from firstspike.spec import ProcessorSpec
+from firstspike.spec.program import Convolve
 from firstspike.verify import ToolMissing, run
 
 
@@ -33,6 +35,22 @@ def test_vgg16_on_128_lanes(size: int) -> None:
     spilled = [name for name in mapping.program(network, ProcessorSpec()).regions if name.startswith("map ")]
     assert bool(spilled) == (size == 64)
     _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), ProcessorSpec())
+
+
+@pytest.mark.slow
+def test_a_pruned_vgg16_in_pixel_groups() -> None:
+    """The zoo's network with packed rows, one image of random pixels; conv1 computes two pixels at once."""
+    snn = zoo.load("vgg16-cifar10-lean")
+    processor = ProcessorSpec(packed_rows=True, pixel_groups=True, membrane_rows=256)
+    program = mapping.program(snn.network, processor)
+    groups = {operation.layer: operation.group for operation in program.operations if isinstance(operation, Convolve)}
+    assert [name for name, group in groups.items() if group == 2] == ["conv1_1", "conv1_2"]
+    times = snn.encode(np.random.default_rng(1).random((1, 3, 32, 32)))
+    try:
+        record = run(snn.network, times, processor)
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    assert record.bit_exact and record.cycle_exact, record.differences
 
 
 @pytest.mark.slow
