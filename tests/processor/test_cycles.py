@@ -250,8 +250,8 @@ def test_membranes_that_fit_run_on_narrower_accumulators() -> None:
     """What counts is what membranes can reach, not the width that the network was made for."""
     network = _network()
     assert network.accumulator_bits == 32
-    narrow = mapping.program(network, ProcessorSpec(accumulator_bits=24))
-    assert narrow == mapping.program(replace(network, accumulator_bits=24), ProcessorSpec(accumulator_bits=24))
+    narrow = mapping.program(network, ProcessorSpec(accumulator_bits=28))
+    assert narrow == mapping.program(replace(network, accumulator_bits=28), ProcessorSpec(accumulator_bits=28))
 
 
 def test_maps_do_not_overlap_while_in_use() -> None:
