@@ -127,7 +127,8 @@ def rivals(measured: Measured, processor: Processor, *, anew: bool) -> list[dens
     """
     constants = measured.constants
     budget = rates(processor, measured.network.weights.bits, constants, "flat-4pj").area_mm2.value
-    tried = [design for design in DENSE[processor.images] if dense.area_mm2(design, constants).value <= budget]
+    banked = [replace(design, banks=processor.banks) for design in DENSE[processor.images]]
+    tried = [design for design in banked if dense.area_mm2(design, constants).value <= budget]
     whole = mapped(measured, DENSE[processor.images][0], anew=anew)
     found = []
     for bits in LINEAR_BITS:

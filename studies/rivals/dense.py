@@ -24,7 +24,8 @@ from firstspike.arith import LogWeights, checks
 from firstspike.compiler.packing import is_zero
 from firstspike.processor.cycles import EVENTS
 from firstspike.processor.energy import COMPONENTS, Cost, LayerCost
-from firstspike.processor.rates import clock_pj
+from firstspike.processor.rates import clock_pj, switches_of
+from firstspike.processor.sram import Buffer
 from firstspike.processor.technology import Technology
 from firstspike.spec.interval import ZERO, Interval, plain, total
 from firstspike.spec.network import INPUT, Conv2d, Linear, Network, Synaptic
@@ -63,6 +64,8 @@ class Dense:
         images: images of a batch, which share fetches of weights.
         clock_mhz: clock frequency in MHz.
         bits: of a linear weight.
+        banks: macros of each memory. With more than one, those that a layer does not need are switched
+            off, as in ours, and wake up in no time and for nothing.
     """
 
     rows: int = 16
@@ -72,10 +75,12 @@ class Dense:
     images: int = 1
     clock_mhz: float = 250.0
     bits: int = BITS
+    banks: int = 1
 
     def __post_init__(self) -> None:
         for name, high in (("rows", 256), ("columns", 256), ("weight_kib", 1 << 16), ("activation_kib", 1 << 16)):
             checks.integer(f"Dense.{name}", getattr(self, name), low=1, high=high)
+        checks.integer("Dense.banks", self.banks, low=1, high=64)
         checks.integer("Dense.images", self.images, low=1, high=1024)
         checks.integer("Dense.bits", self.bits, low=2, high=BITS)
         if not 0 < self.clock_mhz <= 10_000:
@@ -90,8 +95,10 @@ def logic_mm2(design: Dense, technology: Technology) -> Interval:
 
 def area_mm2(design: Dense, technology: Technology) -> Interval:
     """Area of logic and memories."""
-    buffers = [_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib)]
-    return total([buffer.area_mm2 for buffer in buffers]) + logic_mm2(design, technology)
+    memories = total([buffer.area_mm2 for buffer in _buffers(design, technology)])
+    if design.banks > 1:
+        memories = memories + memories.by(switches_of(technology).area.times(0.01))
+    return memories + logic_mm2(design, technology)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +195,7 @@ def bound(network: Network, design: Dense, technology: Technology) -> Mapped:
     Each weight is written and read once for the images that share it. Each input is read once for every ``columns``
     outputs, each output is written once; sums never leave the array.
     """
-    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
+    weights, activations = _buffers(design, technology)
     write, read = (port.value / WORD_BITS for port in (weights.write_pj, weights.read_pj))
     layers = {}
     for layer, size in zip(network.synaptic, schedule(network, design), strict=True):
@@ -234,9 +241,7 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
         ValueError: the scenario is unknown.
     """
     memory, design = technology.memory(dram), mapped.design
-    buffers = [_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib)]
-    leakage = total([buffer.leakage_mw for buffer in buffers])
-    leakage += logic_mm2(design, technology).by(technology.logic.leakage)
+    leakage = leakage_mw(network, design, technology)
     bits = float(math.prod(network.input_shape) * BITS)
     moved = traffic(network, design)
     multipliers = design.rows * design.columns
@@ -264,7 +269,7 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
             "activation_read": _accesses(technology, counted["activations"]),
             "control": plain(technology.logic.control_cycle).times(cycles),
             "clock": clock_pj(technology, multipliers).times(cycles),
-            "leakage": leakage.times(time_ns),
+            "leakage": leakage[layer.name].times(time_ns),
             "dram_read": memory.read.times(read),
             "dram_write": memory.write.times(written),
             "dram_activate": memory.activate.times(pages * 1e3),
@@ -305,8 +310,35 @@ def _layer(name: str, kind: str, events: dict[str, float], components: dict[str,
     )
 
 
-def _buffer(technology: Technology, kib: int) -> Any:
-    return technology.sram.buffer(capacity_kib=kib, width_bits=WORD_BITS)
+def leakage_mw(network: Network, design: Dense, technology: Technology) -> dict[str, Interval]:
+    """Leakage while each layer runs. A layer needs its weights, and both of its maps, of the images that it runs for together."""
+    buffers, logic = _buffers(design, technology), logic_mm2(design, technology).by(technology.logic.leakage)
+    held, sizes = _held(network), [kib * 8192 for kib in (design.weight_kib, design.activation_kib)]
+    found = {}
+    for at, (layer, images) in enumerate(zip(network.synaptic, schedule(network, design), strict=True)):
+        needed = (layer.weight_count * design.bits, (held[at] + held[at + 1]) * images)
+        parts = [
+            _leaks(buffer.leakage_mw, min(1.0, bits / size), design, technology)
+            for buffer, bits, size in zip(buffers, needed, sizes, strict=True)
+        ]
+        found[layer.name] = total(parts) + logic
+    return found
+
+
+def _leaks(whole: Interval, share: float, design: Dense, technology: Technology) -> Interval:
+    """Leakage of a memory of which a share is needed, in whole banks."""
+    if design.banks == 1:
+        return whole
+    on = math.ceil(share * design.banks) / design.banks
+    return whole.times(on) + whole.by(switches_of(technology).leakage.times(0.01)).times(1 - on)
+
+
+def _buffers(design: Dense, technology: Technology) -> list[Buffer]:
+    """Both memories, each of so many banks."""
+    return [
+        technology.sram.buffer(capacity_kib=kib / design.banks, width_bits=WORD_BITS).times(design.banks)
+        for kib in (design.weight_kib, design.activation_kib)
+    ]
 
 
 def _largest(network: Network) -> int:
@@ -366,7 +398,7 @@ def _accelerator(design: Dense, technology: Technology, dram: str, *, kept: bool
 
 def _memories(design: Dense, technology: Technology, dram: str, *, kept: bool) -> dict[str, Any]:
     """Memories from the innermost out: size in bits, pJ of an access, operands, dimensions served, ports."""
-    weights, activations = (_buffer(technology, kib) for kib in (design.weight_kib, design.activation_kib))
+    weights, activations = _buffers(design, technology)
     memory, wide = technology.memory(dram), WORD_BITS * PORT_WORDS
     moves = ["I2, fh", "I2, tl"]
     moves = moves if kept else ["I1, fh", "I1, tl", *moves, "O, fh", "O, tl", "O, fl", "O, th"]

@@ -89,6 +89,24 @@ def test_sums_of_given_counts() -> None:
         assert cost.energy.low <= cost.energy.value <= cost.energy.high
 
 
+def test_banks_that_a_layer_does_not_need_are_off() -> None:
+    """Of 8 KiB in four banks: 288 and 864 weights take one; maps of 144, 288 and 12 bytes of eight images two."""
+    net, switches = network(), TECHNOLOGY.switches
+    assert switches is not None
+    bank = TECHNOLOGY.sram.buffer(capacity_kib=2, width_bits=128)
+    design = replace(DESIGN, images=8, banks=4)
+    logic = dense.logic_mm2(design, TECHNOLOGY).value * TECHNOLOGY.logic.leakage.value
+    left = switches.leakage.value / 100
+    found = dense.leakage_mw(net, design, TECHNOLOGY)
+    for name, on in (("a", 1 + 2), ("out", 1 + 2)):
+        assert found[name].value == pytest.approx(bank.leakage_mw.value * (on + left * (8 - on)) + logic)
+    area = 8 * bank.area_mm2.value * (1 + switches.area.value / 100) + dense.logic_mm2(design, TECHNOLOGY).value
+    assert dense.area_mm2(design, TECHNOLOGY).value == pytest.approx(area)
+    always = dense.leakage_mw(net, replace(design, banks=1), TECHNOLOGY)["a"].value
+    whole = TECHNOLOGY.sram.buffer(capacity_kib=8, width_bits=128).leakage_mw.value
+    assert always == pytest.approx(2 * whole + logic)
+
+
 def test_no_schedule_moves_fewer_bits() -> None:
     """Against every way to choose how many images of four a layer runs for, written out."""
     net = network()

@@ -87,7 +87,7 @@ def memories(processor: ProcessorSpec, weight_bits: int, technology: Technology)
 
     def buffer(capacity_kib: float, width_bits: int) -> Buffer:
         made = technology.sram.buffer(capacity_kib=capacity_kib, width_bits=width_bits)
-        return _with_switches(made, technology) if processor.switched else made
+        return _withswitches_of(made, technology) if processor.switched else made
 
     bank_kib = processor.activation_buffer_kib / processor.banks
     return Memories(
@@ -97,13 +97,13 @@ def memories(processor: ProcessorSpec, weight_bits: int, technology: Technology)
     )
 
 
-def _with_switches(memory: Buffer, technology: Technology) -> Buffer:
+def _withswitches_of(memory: Buffer, technology: Technology) -> Buffer:
     """The memory with what switches it off beside it."""
-    return replace(memory, area_mm2=memory.area_mm2 + memory.area_mm2.by(_switches(technology).area.times(0.01)))
+    return replace(memory, area_mm2=memory.area_mm2 + memory.area_mm2.by(switches_of(technology).area.times(0.01)))
 
 
-def _switches(technology: Technology) -> Switches:
-    """What switches take.
+def switches_of(technology: Technology) -> Switches:
+    """What switches of memories take.
 
     Raises:
         ValueError: the technology does not know.
@@ -168,7 +168,7 @@ def rates(
         clock_pj=clock_pj(technology, processor.pes),
         leakage_mw=total([buffer.leakage_mw for buffer in always]) + area.by(logic.leakage),
         switched=_switched(parts, processor, technology) if processor.switched else (),
-        wake_bit_pj=_switches(technology).wake.times(1 / 8192) if processor.switched else ZERO,
+        wake_bit_pj=switches_of(technology).wake.times(1 / 8192) if processor.switched else ZERO,
         dram=technology.memory(dram),
         area_mm2=total([buffer.area_mm2 for buffer in buffers]) + area,
     )
@@ -176,7 +176,7 @@ def rates(
 
 def _switched(parts: Memories, processor: ProcessorSpec, technology: Technology) -> tuple[Switched, ...]:
     """The memories of a processor that switches off those that hold nothing that is needed."""
-    left = _switches(technology).leakage
+    left = switches_of(technology).leakage
     banks = (
         ("activation_off_cycles", processor.banks, parts.activation.leakage_mw.times(1 / processor.banks)),
         ("membrane_off_cycles", 1, parts.membrane.leakage_mw),
