@@ -95,7 +95,9 @@ SETS = {
 
 SETS["shifts"] = replace(SETS["small"], channel_shifts=True)
 SETS["shifts-packed"] = replace(SETS["packed-narrow"], channel_shifts=True)
-SETS["switched"] = replace(SETS["small"], processor=replace(SETS["small"].processor, banks=4, wake_cycles=3))
+SETS["switched"] = replace(
+    SETS["small"], processor=replace(SETS["small"].processor, activation_buffer_kib=2, banks=4, wake_cycles=3)
+)
 SETS["switched-packed"] = replace(
     SETS["packed-narrow"], processor=replace(SETS["packed-narrow"].processor, banks=8, wake_cycles=0)
 )

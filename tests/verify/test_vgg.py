@@ -28,20 +28,22 @@ def _simulate(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("banks", [1, 4])
 @pytest.mark.parametrize("size", [32, 64])
-def test_vgg16_on_128_lanes(size: int) -> None:
+def test_vgg16_on_128_lanes(size: int, banks: int) -> None:
     """One image; at 64 x 64 pixels the large maps are spilled and worked on in strips."""
-    network = random_vgg(VGG16, (3, size, size))
-    spilled = [name for name in mapping.program(network, ProcessorSpec()).regions if name.startswith("map ")]
+    network, processor = random_vgg(VGG16, (3, size, size)), ProcessorSpec(banks=banks)
+    spilled = [name for name in mapping.program(network, processor).regions if name.startswith("map ")]
     assert bool(spilled) == (size == 64)
-    _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), ProcessorSpec())
+    _simulate((3, size, size), VGG16, np.random.default_rng(1).random((1, 3, size, size)), processor)
 
 
 @pytest.mark.slow
-def test_a_pruned_vgg16_in_pixel_groups() -> None:
+@pytest.mark.parametrize("banks", [1, 4])
+def test_a_pruned_vgg16_in_pixel_groups(banks: int) -> None:
     """The zoo's network with packed rows, one image of random pixels; conv1 computes two pixels at once."""
     snn = zoo.load("vgg16-cifar10-lean")
-    processor = ProcessorSpec(packed_rows=True, pixel_groups=True, membrane_rows=256)
+    processor = ProcessorSpec(packed_rows=True, pixel_groups=True, membrane_rows=256, banks=banks)
     program = mapping.program(snn.network, processor)
     groups = {operation.layer: operation.group for operation in program.operations if isinstance(operation, Convolve)}
     assert [name for name, group in groups.items() if group == 2] == ["conv1_1", "conv1_2"]
@@ -54,10 +56,11 @@ def test_a_pruned_vgg16_in_pixel_groups() -> None:
 
 
 @pytest.mark.slow
-def test_all_digits() -> None:
+@pytest.mark.parametrize("banks", [1, 8])
+def test_all_digits(banks: int) -> None:
     """All 1,797 images of the handwritten digits, random weights, 16 lanes."""
     images = load_digits().images[:, None] / 16
-    _simulate((1, 8, 8), DIGITS, images, ProcessorSpec(pes=16))
+    _simulate((1, 8, 8), DIGITS, images, ProcessorSpec(pes=16, activation_buffer_kib=8, banks=banks))
 
 
 def test_vgg_fits_a_few_hundred_kib() -> None:
