@@ -18,8 +18,8 @@ from firstspike.spec import ProcessorSpec
 FAULTS = {
     "bits of a code are lost between words": ("left.eq((width + r) % bits)", "left.eq(0)"),
     "codes are lost between groups": ("count.eq(available - taken)", "count.eq(0)"),
-    "lanes keep what the row before had": ("(take | begins) & valid", "take & valid"),
-    "a lane takes a code that has not come": ("rank < available", "rank <= available"),
+    "lanes keep what the row before had": ("takes | first.replicate(width)", "takes"),
+    "a lane takes a code that has not come": ("rank < many", "rank <= many"),
     "groups that are not stored keep what was": (
         "rows.codes.eq(Cat(Const(self.parameters.weights.zero_level, bits) for _ in range(pes)))",
         "rows.codes.eq(rows.codes)",
@@ -31,7 +31,7 @@ FAULTS = {
 @pytest.mark.parametrize("bits", [3, 4, 5])
 @pytest.mark.parametrize("pes", [40, 64])
 def test_rows(pes: int, bits: int, bitmap: bool) -> None:
-    """A row comes two cycles after its last word, in its bank; lanes of groups that are not stored are zero."""
+    """A row comes three cycles after its last word, in its bank; lanes of groups that are not stored are zero."""
     seen, wanted = _run(Unpacker, pes=pes, bits=bits, bitmap=bitmap)
     assert seen == wanted
 
@@ -70,7 +70,7 @@ def _run(create: Callable[[Parameters], Unpacker], *, pes: int, bits: int, bitma
             ctx.set(unpacker.payload.fill, slot % 2)
             seen.append([])
             words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
-            for word in [*words, None, None, None]:
+            for word in [*words, None, None, None, None]:
                 ctx.set(unpacker.payload.push, word is not None)
                 ctx.set(unpacker.payload.word, word or 0)
                 if word is None:  # the loader may hand the bank over at once

@@ -17,9 +17,12 @@ class Unpacker(wiring.Component):
     B_w`` whole codes, with the bits that the word before left over; codes that no lane waits for are kept for the next
     group. Every group has a word of its own, its bitmap or its codes, so a word can come in every cycle.
 
+    Three stages: the word and how many ones it has; the codes that it completes, and how many of them the group takes; the
+    lanes that take them. What goes round from word to word knows of lanes nothing but their number.
+
     Ports:
         payload: words from the loader; ``bitmap`` and ``last_group`` hold until the last word's row has come.
-        rows: a row comes two cycles after its last word.
+        rows: a row comes three cycles after its last word, one before a spike can ask for it.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -29,36 +32,31 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The block's logic, as Amaranth builds it."""
         m = Module()
-        payload, width, bits = self.payload, self.parameters.processor.word_bits, self.parameters.weights.bits
-        valid, word, waiting = Signal(), Signal(width, reset_less=True), Signal(width)
+        payload, width = self.payload, self.parameters.processor.word_bits
+        every = Const((1 << width) - 1, width)
+        valid, word, ones = Signal(), Signal(width, reset_less=True), Signal(range(width + 1))
         m.d.sync += valid.eq(payload.push)
         with m.If(payload.push):
-            m.d.sync += word.eq(payload.word)
+            m.d.sync += [word.eq(payload.word), ones.eq(Mux(payload.bitmap, ones_below(m, payload.word)[-1], width))]
 
-        begins, lanes, takes = Signal(), Signal(width), Signal(width)
-        m.d.comb += [
-            begins.eq(~waiting.any()),
-            lanes.eq(Mux(begins, Mux(payload.bitmap, word, Const((1 << width) - 1, width)), waiting)),
-        ]
-        below = ones_below(m, lanes)
-        codes, available = self._codes(m, valid, word, payload.bitmap & begins, wanted=below[-1])
-        m.d.comb += takes.eq(Cat(bit & (rank < available) for bit, rank in zip(lanes, below, strict=False)))
+        begun, missing = Signal(), Signal.like(ones)  # a group that needs more words, and how many codes
+        wanted = Signal.like(ones)
+        m.d.comb += wanted.eq(Mux(begun, missing, ones))
+        codes, available, taken = self._codes(m, valid, word, payload.bitmap & ~begun, wanted)
         with m.If(valid):
-            m.d.sync += waiting.eq(lanes & ~takes)
+            m.d.sync += [begun.eq(wanted > available), missing.eq(wanted - taken)]
         with m.If(payload.clear):
-            m.d.sync += waiting.eq(0)
-        zero = Const(self.parameters.weights.zero_level, bits)
-        given = [codes.word_select(rank[: len(available)], bits) for rank in below[:-1]]
-        self._rows(
-            m,
-            group=[Mux(take, code, zero) for take, code in zip(takes, given, strict=True)],
-            change=Cat((take | begins) & valid for take in takes),
-            done=valid & ~(lanes & ~takes).any(),
-        )
+            m.d.sync += begun.eq(0)
+
+        lanes = Signal(width)
+        m.d.comb += lanes.eq(Mux(payload.bitmap, word, every))
+        self._lanes(m, valid, ~begun, wanted <= available, lanes, codes, available)
         return m
 
-    def _codes(self, m: Module, valid: Signal, word: Signal, header: Value, *, wanted: Value) -> tuple[Signal, Signal]:
-        """Codes that can be taken in this cycle, the lowest first, and how many; up to ``wanted`` of them are."""
+    def _codes(
+        self, m: Module, valid: Signal, word: Signal, header: Value, wanted: Signal
+    ) -> tuple[Signal, Signal, Signal]:
+        """Codes that can be taken in this cycle, the lowest first, how many, and how many are: up to ``wanted``."""
         width, bits = self.parameters.processor.word_bits, self.parameters.weights.bits
         most = (width + bits - 1) // bits
         # whole codes, then the bits of one that the next word completes
@@ -80,7 +78,51 @@ class Unpacker(wiring.Component):
                         m.d.sync += held.eq(codes[number * bits :])
         with m.If(self.payload.clear):
             m.d.sync += [held.eq(0), count.eq(0), rest.eq(0)]
-        return codes, available
+        return codes, available, taken
+
+    def _lanes(
+        self, m: Module, valid: Signal, begins: Value, ends: Value, lanes: Signal, codes: Signal, available: Signal
+    ) -> None:
+        """The last stage: which lane takes which code.
+
+        Args:
+            m: where it is.
+            valid: a word came.
+            begins: it begins a group.
+            ends: it ends one.
+            lanes: those of a group that begins which want a code.
+            codes: those that the word completes, and others before them.
+            available: how many.
+        """
+        width, bits = self.parameters.processor.word_bits, self.parameters.weights.bits
+        zero = Const(self.parameters.weights.zero_level, bits)
+        comes, first, last = Signal(), Signal(), Signal()
+        given, many = Signal.like(codes), Signal.like(available)
+        waiting = Signal(width)
+        ranks = [Signal(range(width), name=f"rank{lane}") for lane in range(width)]
+        takes, change = Signal(width), Signal(width)
+        m.d.comb += takes.eq(Cat(bit & (rank < many) for bit, rank in zip(waiting, ranks, strict=True)))
+        m.d.comb += change.eq(Mux(comes, takes | first.replicate(width), 0))
+        m.d.sync += comes.eq(valid)
+        with m.If(comes):
+            m.d.sync += waiting.eq(waiting & ~takes)
+        with m.If(valid):
+            m.d.sync += [first.eq(begins), last.eq(ends), given.eq(codes), many.eq(available)]
+            with m.If(begins):
+                m.d.sync += waiting.eq(lanes)
+        # Only lanes that wait for a code have a rank that moves: each has a clock gate.
+        for lane, (rank, below) in enumerate(zip(ranks, ones_below(m, lanes), strict=False)):
+            with m.If(valid & begins & lanes[lane]):
+                m.d.sync += rank.eq(below)
+            with m.Elif(comes & waiting[lane]):
+                m.d.sync += rank.eq(rank - many)
+        chosen = [given.word_select(rank[: len(many)], bits) for rank in ranks]
+        self._rows(
+            m,
+            group=[Mux(take, code, zero) for take, code in zip(takes, chosen, strict=True)],
+            change=change,
+            done=comes & last,
+        )
 
     def _rows(self, m: Module, *, group: Sequence[Value], change: Value, done: Value) -> None:
         """The row's registers.
@@ -97,10 +139,10 @@ class Unpacker(wiring.Component):
             self.parameters.weights.bits,
             self.parameters.processor.pes,
         )
-        number, fill = Signal.like(payload.last_group), Signal()
+        number, fill = Signal.like(payload.last_group), Signal(2)
         last = Signal()
         m.d.comb += last.eq(number == payload.last_group)
-        m.d.sync += [rows.push.eq(done & last), fill.eq(payload.fill), rows.fill.eq(fill)]
+        m.d.sync += [rows.push.eq(done & last), fill.eq(Cat(payload.fill, fill)), rows.fill.eq(fill[1])]
         with m.If(done):
             m.d.sync += number.eq(Mux(last, 0, number + 1))
         for lane in range(pes):

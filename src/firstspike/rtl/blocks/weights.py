@@ -49,8 +49,8 @@ class WeightBuffer(wiring.Component):
             self._switch(m, banks)
         m.submodules.bank0, m.submodules.bank1 = banks
         complete, fill, row = self._unpacked(m) if p.processor.packed_rows else self._gathered(m)
-        if p.long_wires:
-            # A cycle later, as packed rows come: no spike asks for the row so early.
+        if p.long_wires and not p.processor.packed_rows:
+            # A cycle later, where packed rows come two later: no spike asks for the row so early.
             made = complete, fill, row
             complete, fill, row = late = tuple(Signal(value.shape(), name=f"late{i}") for i, value in enumerate(made))
             m.d.sync += [register.eq(value) for register, value in zip(late, made, strict=True)]
