@@ -36,6 +36,7 @@ from firstspike.processor.technology import Technology
 from firstspike.spec import Network, Trace
 from firstspike.spiking import SpikingNetwork, load
 from firstspike.zoo.published import PUBLISHED
+from studies.lean import suited
 from studies.rivals import dense
 
 COLOURS = tuple(palette.LIGHT[f"g{index}"] for index in range(5))
@@ -151,7 +152,7 @@ def compare(measured: Measured, dram: str, others: Sequence[dense.Mapped]) -> di
         cost = dense.cost(network, trace, one, constants, dram)
         costs[cost.design] = cost
     for name in ("lean", "batch", "lean-batch"):
-        design = designs.load(name)
+        design = suited(designs.load(name), network)
         costs[f"firstspike {name}"] = energy.cost(
             cycles.count(network, trace.times, design),
             weight_bits=network.weights.bits,

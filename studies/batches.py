@@ -33,6 +33,7 @@ from firstspike.spec import INPUT, Network
 from firstspike.spec.program import Convolve
 from firstspike.spiking import load
 from firstspike.zoo.published import PUBLISHED
+from studies.lean import suited
 from studies.rivals import shapes
 
 Row = dict[str, Any]
@@ -211,9 +212,10 @@ def savings(measured: Measured, codes: Sequence[Row], cost: Cost) -> list[Row]:
         "membrane memory off while partial sums are not kept": idle,
         **{
             f"activation banks of {BANK_KIB} KiB off while empty, on the design {name}": resting(
-                measured, designs.load(name), measured.cost(designs.load(name))
+                measured, one, measured.cost(one)
             )
             for name in ("default", "lean")
+            for one in (suited(designs.load(name), measured.network),)
         },
     }
     return [{"candidate": name, "at_most_uj": round(value, 2)} for name, value in saved.items()]

@@ -8,12 +8,15 @@ Machine: any; energies are counted, not timed. Versions: the firstspike of the c
 """
 
 import argparse
+from dataclasses import replace
 
 from firstspike import zoo
 from firstspike.data import load as load_images
 from firstspike.processor import cycles, designs, energy, technology
 from firstspike.processor.cycles import Counts
 from firstspike.processor.energy import Cost
+from firstspike.processor.run import Processor
+from firstspike.spec import Network
 from firstspike.spiking import load
 
 DESIGNS = ("default", "lean", "lean-batch")
@@ -31,6 +34,15 @@ def priced(counts: Counts, weight_bits: int, columns: list[tuple[str, str]]) -> 
         )
         for cells, dram in columns
     ]
+
+
+def suited(processor: Processor, network: Network) -> Processor:
+    """The design, with the network's accumulators where its membranes do not fit the design's."""
+    try:
+        replace(network, accumulator_bits=min(network.accumulator_bits, processor.accumulator_bits))
+    except ValueError:
+        return replace(processor, accumulator_bits=network.accumulator_bits)
+    return processor
 
 
 def main() -> None:
@@ -56,7 +68,7 @@ def main() -> None:
         images = load_images(data, split="test", data_root=options.data_root).limit(options.limit)
         times, bits = snn.trace(images.pixels(0, len(images))).times, snn.network.weights.bits
         for design in DESIGNS:
-            processor = designs.load(design)
+            processor = suited(designs.load(design), snn.network)
             counts = cycles.count(snn.network, times, processor)
             costs = priced(counts, bits, columns)
             energies = " | ".join(

@@ -14,7 +14,7 @@ from firstspike.conversion.recode import thin
 from firstspike.data import load as load_images
 from firstspike.processor import cycles, designs, technology
 from firstspike.spiking import load
-from studies.lean import priced
+from studies.lean import priced, suited
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def main() -> None:
     for share in options.zeros:
         network = thin(snn.network, share)
         for name in ("default", "lean", "batch", "lean-batch"):
-            counts = cycles.count(network, times, designs.load(name))
+            counts = cycles.count(network, times, suited(designs.load(name), network))
             costs = priced(counts, bits, columns)
             energies = " | ".join(f"{cost.energy_uj:.1f}" for cost in costs)
             print(f"| {share:.0%} | {name} | {costs[0].latency_us / 1e3:.2f} | {energies} |", flush=True)
