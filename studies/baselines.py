@@ -124,13 +124,16 @@ def mapped(measured: Measured, design: dense.Dense, *, anew: bool) -> list[dense
 def rivals(measured: Measured, processor: Processor, *, anew: bool) -> list[dense.Mapped]:
     """Dense accelerators that are no larger than the processor, for each width of weights.
 
-    The one that ZigZag mapped, and at its bound the size of least energy.
+    The one that ZigZag mapped, and at its bound the size of least energy. They have the processor's clock and switch off as
+    many banks; beside a processor that is smaller than the package's ``default`` or ``batch`` they may be as large as that.
     """
     constants = measured.constants
-    budget = rates(processor, measured.network.weights.bits, constants, "flat-4pj").area_mm2.value
-    banked = [replace(design, banks=processor.banks) for design in DENSE[processor.images]]
-    tried = [design for design in banked if dense.area_mm2(design, constants).value <= budget]
-    whole = mapped(measured, DENSE[processor.images][0], anew=anew)
+    plain = designs.load("default" if processor.images == 1 else "batch")
+    bits = measured.network.weights.bits
+    budget = max(rates(one, bits, constants, "flat-4pj").area_mm2.value for one in (processor, plain))
+    equal = [replace(one, banks=processor.banks, clock_mhz=processor.clock_mhz) for one in DENSE[processor.images]]
+    tried = [design for design in equal if dense.area_mm2(design, constants).value <= budget]
+    whole = mapped(measured, DENSE[processor.images][0], anew=anew) if processor.banks == 1 else []
     found = []
     for bits in LINEAR_BITS:
         found += [replace(one, design=replace(one.design, bits=bits)) for one in whole]
@@ -207,10 +210,9 @@ def measure(options: argparse.Namespace) -> None:
     if options.no_dense:
         print("dense accelerator left out (--no-dense)")
     else:
-        others = [
-            *rivals(measured, Processor(), anew=options.map),
-            *rivals(measured, designs.load("batch"), anew=options.map),
-        ]
+        lean = [one for one in map(designs.load, ("lean", "lean-batch")) if suited(one, snn.network) == one]
+        for processor in (Processor(), designs.load("batch"), *lean):
+            others += rivals(measured, processor, anew=options.map)
     rows = []
     for dram in measured.constants.dram:
         costs = compare(measured, dram, others)

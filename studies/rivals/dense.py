@@ -277,6 +277,7 @@ def cost(network: Network, trace: Trace, mapped: Mapped, technology: Technology,
         }
         layers.append(_layer(layer.name, layer.kind, events, components))
     name = f"dense {design.bits}-bit" + (f", {design.rows} x {design.columns} at its bound" if mapped.bound else "")
+    name += f", {design.banks} banks at {design.clock_mhz:g} MHz" if design.banks > 1 else ""
     return Cost(
         images=trace.images,
         batches=-(-trace.images // design.images),
