@@ -12,7 +12,9 @@ EQUATIONS = (DOCS / "explanation" / "energy.md").read_text(encoding="utf-8")
 
 def test_every_constant_stands_in_the_document() -> None:
     rows = re.findall(
-        r"^\| `((?:logic|baseline|link|dram)\.[^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", CONSTANTS, re.M
+        r"^\| `((?:logic|baseline|link|switches|dram)\.[^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|",
+        CONSTANTS,
+        re.M,
     )
     shown = {key: (float(value), float(low), float(high), unit) for key, value, low, high, unit in rows}
     held = {key: (c.value, c.low, c.high, c.unit) for key, c in technology.default().constants().items()}
