@@ -33,7 +33,6 @@ from firstspike.spec import INPUT, Network
 from firstspike.spec.program import Convolve
 from firstspike.spiking import load
 from firstspike.zoo.published import PUBLISHED
-from studies.lean import suited
 from studies.rivals import shapes
 
 Row = dict[str, Any]
@@ -210,13 +209,9 @@ def savings(measured: Measured, codes: Sequence[Row], cost: Cost) -> list[Row]:
         "zero codes skipped": zero_adds * parts["pe"].value,
         "clock and control gated entirely": parts["clock"].value + parts["control"].value,
         "membrane memory off while partial sums are not kept": idle,
-        **{
-            f"activation banks of {BANK_KIB} KiB off while empty, on the design {name}": resting(
-                measured, one, measured.cost(one)
-            )
-            for name in ("default", "lean")
-            for one in (suited(designs.load(name), measured.network),)
-        },
+        f"activation banks of {BANK_KIB} KiB off while empty, on the design default": resting(
+            measured, default, measured.cost(default)
+        ),
     }
     return [{"candidate": name, "at_most_uj": round(value, 2)} for name, value in saved.items()]
 
