@@ -129,8 +129,8 @@ def rivals(measured: Measured, processor: Processor, *, anew: bool) -> list[dens
     """
     constants = measured.constants
     plain = designs.load("default" if processor.images == 1 else "batch")
-    bits = measured.network.weights.bits
-    budget = max(rates(one, bits, constants, "flat-4pj").area_mm2.value for one in (processor, plain))
+    own = measured.network.weights.bits
+    budget = max(rates(one, own, constants, "flat-4pj").area_mm2.value for one in (processor, plain))
     equal = [replace(one, banks=processor.banks, clock_mhz=processor.clock_mhz) for one in DENSE[processor.images]]
     tried = [design for design in equal if dense.area_mm2(design, constants).value <= budget]
     whole = mapped(measured, DENSE[processor.images][0], anew=anew) if processor.banks == 1 else []

@@ -246,7 +246,8 @@ def network_page(column: Published, pictures: Path, *, made: str) -> str:
 
 The same network, spikes and images, priced by the same file in every DRAM scenario; what each design is, and in which of its
 details it is favoured: [Baselines](../explanation/energy.md#baselines). The dense accelerators are taken to be as accurate. The
-published energy is of a single inference: only designs of 1 image a batch stand beside it.
+published energy is of a single inference: only designs of 1 image a batch stand beside it. The lean designs have
+accumulators of the network's 32 bits here, for its membranes do not fit their 24.
 
 {rivals}
 
