@@ -3,10 +3,13 @@
     python -m studies.relu_networks NAME --data-root FOLDER --out FOLDER
     python -m studies.relu_networks NAME --data-root FOLDER --out OTHER --initial FOLDER/NAME.pt \\
         --epochs 12 --small-epochs 8 --learning-rate 0.1
+    python -m studies.relu_networks NAME --data-root FOLDER --out OTHER --initial FOLDER/NAME.pt \\
+        --epochs 24 --learning-rate 0.05 --teacher FILE --cutout 8
 
-NAME is resnet20-cifar10, vgg16-cifar10 or vgg16-cifar100. ResNet-20 is that of `firstspike.cat.models`; VGG-16 is as in
-Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm and one linear layer. Pixels in [0, 1]; nothing
-of it knows of spikes. 2,000 training images are held out. Smaller crops come first, because they cost less.
+NAME is resnet20-cifar10, vgg16-cifar10, vgg16-cifar100 or vgg16-tiny-imagenet. ResNet-20 is that of
+`firstspike.cat.models`; VGG-16 is as in Simonyan and Zisserman 2015 (arXiv 1409.1556, column D) with batch norm and
+one linear layer. Pixels in [0, 1]; nothing of it knows of spikes, but that `--spikes` makes values sparse. 2,000
+training images are held out (Tiny-ImageNet: 4,000). Smaller crops come first, because they cost less.
 
 Number: accuracy on the 2,000 held-out images, printed while it trains; test images are not looked at.
 n: one run a network, seed 0. Machine: any; with bfloat16 instructions an epoch takes 45 to 230 s of one core.
@@ -14,6 +17,7 @@ Versions: the torch of the environment. It goes on from FOLDER/last.ckpt.
 """
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -22,16 +26,23 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from firstspike.cat.convolution import convolve
 from firstspike.cat.models import VGG16, resnet20
 from firstspike.data import load, split_validation
 from firstspike.data.augment import Augment
 from firstspike.data.batches import Batches
+from firstspike.data.cutmix import cutmix
+from firstspike.train.distillation import Teachers, find_teacher
 from firstspike.train.memory import keep_freed_memory
 
-SMALL, BATCH, DECAY, MOMENTUM = 24, 128, 5e-4, 0.9
+SMALL, BATCH, DECAY, MOMENTUM = 0.75, 128, 5e-4, 0.9
+THRESHOLD, PRESSURE, SAMPLE = 0.33, 10.0, 16
+"""Of `Sparsity`: threshold, weight of the penalty for each unit of share above the target, images it looks at."""
+
+TEMPERATURE, TAUGHT = 2.0, 0.7
+"""Of a teacher's probabilities, and their share of the loss."""
+
 RISE = 0.15
 """Share of all steps in which the learning rate rises."""
 
@@ -70,6 +81,11 @@ def vgg16_cifar100() -> nn.Sequential:
     return vgg16(100)
 
 
+def vgg16_tiny_imagenet() -> nn.Sequential:
+    """VGG-16 for 200 classes."""
+    return vgg16(200)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How a network is trained: its data, epochs on small crops and in all, highest learning rate, smoothed labels."""
@@ -80,6 +96,8 @@ class Plan:
     epochs: int
     learning_rate: float
     smoothing: float = 0.0
+    held_out: int = 2000
+    pad: int = 4
 
     def rate(self, done: float) -> float:
         """The learning rate when the share ``done`` of all steps is done: a line up, half a cosine down."""
@@ -96,7 +114,54 @@ PLANS = {
     "vgg16-cifar100": Plan(
         network=vgg16_cifar100, data="cifar100", small_epochs=24, epochs=32, learning_rate=0.1, smoothing=0.1
     ),
+    "vgg16-tiny-imagenet": Plan(
+        network=vgg16_tiny_imagenet,
+        data="tiny-imagenet",
+        small_epochs=12,
+        epochs=18,
+        learning_rate=0.1,
+        smoothing=0.1,
+        held_out=4000,
+        pad=8,
+    ),
 }
+
+
+class Sparsity:
+    """Presses the norms' shifts down while more values than wanted lie above a spike's threshold.
+
+    The threshold is `THRESHOLD` of a layer's root mean square, about where the last spike of T = 16 steps lies after
+    `firstspike convert --calibrate`. The gradient is that of the sum of the values, each divided by that root, but it is
+    given to the shifts alone.
+
+    Args:
+        network: its ReLUs follow the norms.
+        target: share of values above the threshold.
+    """
+
+    def __init__(self, network: nn.Sequential, target: float) -> None:
+        self.target, self.share = target, target
+        self._seen: dict[nn.BatchNorm2d, Tensor] = {}
+        for norm, relu in itertools.pairwise(network):
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU):
+                relu.register_forward_hook(lambda relu, _, y, norm=norm: self._see(relu, norm, y))
+
+    def _see(self, relu: nn.Module, norm: nn.BatchNorm2d, y: Tensor) -> None:
+        if relu.training:
+            self._seen[norm] = y.detach()[:SAMPLE]
+
+    def add_gradient(self) -> None:
+        """Between ``backward`` and the optimiser's step."""
+        neurons = sum(y[0].numel() for y in self._seen.values())
+        weight = PRESSURE * max(0.0, self.share - self.target)
+        above = 0.0
+        for norm, y in self._seen.items():
+            root = y.float().square().mean().sqrt().clamp(min=1e-6)
+            above += float((y > THRESHOLD * root).sum()) / (len(y) * neurons)
+            if norm.bias.grad is not None:
+                positive = (y > 0).float().mean(dim=(0, 2, 3))
+                norm.bias.grad += weight * positive * y[0, 0].numel() / (neurons * root)
+        self.share = 0.95 * self.share + 0.05 * above
 
 
 def crop(images: Tensor, size: int, drawn: torch.Generator) -> Tensor:
@@ -106,9 +171,9 @@ def crop(images: Tensor, size: int, drawn: torch.Generator) -> Tensor:
 
 
 def evaluate(network: nn.Module, batches: Batches) -> float:
-    """Share of images classified rightly, in float32."""
+    """Share of images classified rightly, in bfloat16."""
     network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         right = [(network(images).argmax(1) == labels).sum() for images, labels in batches]
     return float(torch.stack(right).sum()) / len(batches.labels)
 
@@ -123,6 +188,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of that cycle")
     parser.add_argument("--small-epochs", type=int, default=0, help="of these, on small crops")
     parser.add_argument("--learning-rate", type=float, help="its highest")
+    parser.add_argument("--teacher", nargs="+", default=[], help="float networks to learn from, besides the labels")
+    parser.add_argument("--cutout", type=int, default=0, help="side of a blank square in each training image")
+    parser.add_argument("--cutmix", type=float, default=0.0, help="share of the batches whose images are mixed")
+    parser.add_argument(
+        "--frozen", type=int, default=0, help="first convolutions, with their norms, that stay as they are"
+    )
+    parser.add_argument("--spikes", type=float, help="share of values that may become spikes, for `Sparsity`")
     options = parser.parse_args()
     plan = PLANS[options.name]
     if options.initial:
@@ -132,9 +204,11 @@ def main() -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     training, held_out = split_validation(
-        load(plan.data, split="train", data_root=options.data_root), count=2000, seed=0
+        load(plan.data, split="train", data_root=options.data_root), count=plan.held_out, seed=0
     )
-    batches = Batches(training, batch_size=BATCH, augment=Augment(pad=4), alternate=True, drop_last=True)
+    batches = Batches(
+        training, batch_size=BATCH, augment=Augment(pad=plan.pad, cutout=options.cutout), alternate=True, drop_last=True
+    )
     judged = Batches(held_out, batch_size=250, shuffle=False)
     network = plan.network()
     if options.initial:
@@ -145,11 +219,25 @@ def main() -> None:
         if isinstance(module, nn.MaxPool2d):
             # keeps the last row of the odd maps of small crops; of 32x32 pixels none is odd
             module.ceil_mode = True
+    frozen = network[: 3 * options.frozen]  # each convolution with its norm and its ReLU
+    frozen.requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
     )
-    optimiser = torch.optim.SGD(network.parameters(), plan.learning_rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
+    optimiser = torch.optim.SGD(
+        [one for one in network.parameters() if one.requires_grad],
+        plan.learning_rate,
+        MOMENTUM,
+        weight_decay=DECAY,
+        nesterov=True,
+    )
+    sparsity = Sparsity(network, options.spikes) if options.spikes else None
+    teachers = None
+    if options.teacher:
+        found = [teacher for name in options.teacher if (teacher := find_teacher(name)) is not None]
+        teachers = Teachers(found, shape=training.images.shape[1:], classes=len(training.classes))
+        teachers.to(memory_format=torch.channels_last)
     first, last = 0, options.out / "last.ckpt"
     options.out.mkdir(parents=True, exist_ok=True)
     if last.is_file():
@@ -160,16 +248,26 @@ def main() -> None:
     for epoch in range(first, plan.epochs):
         start, total = time.process_time(), 0.0
         network.train()
+        frozen.eval()
         batches.set_epoch(epoch)
         drawn = torch.Generator().manual_seed(epoch)
         for index, (images, labels) in enumerate(batches):
             optimiser.param_groups[0]["lr"] = plan.rate((epoch + index / len(batches)) / plan.epochs)
-            x = crop(images, SMALL if epoch < plan.small_epochs else images.shape[2], drawn)
+            mixed = cutmix(images, labels, probability=options.cutmix, generator=drawn)
+            side = images.shape[2]
+            x = crop(mixed.images, int(SMALL * side) if epoch < plan.small_epochs else side, drawn)
             with torch.autocast("cpu", torch.bfloat16):
-                logits = network(x.contiguous(memory_format=torch.channels_last))
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=plan.smoothing)
+                x = x.contiguous(memory_format=torch.channels_last)
+                logits = network(x)
+                loss = mixed.loss(logits, label_smoothing=plan.smoothing)
+                if teachers:
+                    step = epoch * len(batches) + index
+                    taught = teachers.loss(x, logits, step=step, temperature=TEMPERATURE)
+                    loss = (1 - TAUGHT) * loss + TAUGHT * taught
             optimiser.zero_grad()
             loss.backward()
+            if sparsity:
+                sparsity.add_gradient()
             optimiser.step()
             average.update_parameters(network)
             total += float(loss.detach())
@@ -177,10 +275,11 @@ def main() -> None:
         saved = {"epoch": epoch + 1, **{name: part.state_dict() for name, part in state.items()}}
         torch.save(saved, last.with_suffix(".new"))
         last.with_suffix(".new").replace(last)
+        spikes = f"{100 * sparsity.share:.1f} % of values above the threshold, " if sparsity else ""
         print(
             f"epoch {epoch + 1}/{plan.epochs}: loss {total / len(batches):.3f}, held-out images "
             f"{100 * evaluate(network, judged):.2f} %, averaged weights {100 * evaluate(average, judged):.2f} %, "
-            f"{time.process_time() - start:.0f} s of processor time",
+            f"{spikes}{time.process_time() - start:.0f} s of processor time",
             flush=True,
         )
     best = max((network, average.module), key=lambda one: evaluate(one, judged))
