@@ -12,7 +12,7 @@ from firstspike.compiler.storage import allocate
 from firstspike.engine import create
 from firstspike.processor import cycles, planner
 from firstspike.spec import INPUT, Conv2d, Flatten, Linear, MaxPool2d, Network, ProcessorSpec
-from firstspike.spec.program import DESCRIPTOR, Convolve, Load, Store
+from firstspike.spec.program import Convolve, Load, Store, descriptor
 
 SMALL = ProcessorSpec(pes=16, activation_buffer_kib=8, weight_buffer_kib=2, membrane_rows=8)
 
@@ -69,15 +69,20 @@ def _walk(
     total: dict[str, dict[str, int]] = {}
     finished, loaded, bus = 0, 0, 0  # when the executor, the payload of the operation, the loader are done
     started: list[tuple[str, int]] = []
+    banks: list[object] = [None, None]
     for operation in [*program.operations, None]:
-        words = -(-sum(bits for _, bits in DESCRIPTOR) // processor.word_bits)
+        words = -(-sum(bits for _, bits in descriptor(processor)) // processor.word_bits)
         loaded = bus + 1 + processor.dram_latency_cycles + words
         counts = {} if operation is None else total.setdefault(operation.layer, {})
         if isinstance(operation, Convolve):
-            payload = operation.rows * -(-processor.pes * 5 // processor.word_bits)
+            rows = operation.rows * -(-processor.pes * 5 // processor.word_bits)
+            held = processor.resident_weights and banks[operation.bank] == _rows(operation)
+            banks[operation.bank] = _rows(operation)
+            payload = 0 if held else rows
             payload += -(-processor.pes * 32 // processor.word_bits) if operation.first else 0
             payload += network.code.T if operation.residual or (operation.last and operation.fires) else 0
-            loaded += 1 + processor.dram_latency_cycles + payload
+            loaded += 1 + bool(payload) * processor.dram_latency_cycles + payload
+            counts["written"] = counts.get("written", 0) + (not held) * operation.rows * processor.pes * 5
             counts["dram"] = counts.get("dram", 0) + payload * processor.word_bits
         now = max(finished, loaded) + 1
         if operation is None:
@@ -101,6 +106,12 @@ def _walk(
         total[layer]["cycles"] = total[layer].get("cycles", 0) + end - begin
     total[INPUT]["cycles"] += started[0][1]
     return total
+
+
+def _rows(operation: Convolve) -> tuple[object, ...]:
+    """Which weights an operation has: tile and box of its layer's."""
+    place = operation.outputs, operation.kernel_offset, operation.kernel, operation.channel_word, operation.words
+    return operation.connection, operation.empty, *place
 
 
 def _windows(network, processor, operation, stored, counts) -> int:  # type: ignore[no-untyped-def]
@@ -143,7 +154,8 @@ def _windows(network, processor, operation, stored, counts) -> int:  # type: ign
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("word_bits", [32, 64, 128])
 @pytest.mark.parametrize("pixel_groups", [False, True])
-def test_counts_equal_a_walk(density: float, word_bits: int, pixel_groups: bool) -> None:
+@pytest.mark.parametrize("resident", [False, True])
+def test_counts_equal_a_walk(density: float, word_bits: int, pixel_groups: bool, resident: bool) -> None:
     """Cycles, weight rows, lane operations of every layer, chunks, blocks, residuals, groups and padding included."""
     network = _network(channels=16 if pixel_groups else 20)
     processor = ProcessorSpec(
@@ -154,9 +166,11 @@ def test_counts_equal_a_walk(density: float, word_bits: int, pixel_groups: bool)
         membrane_rows=8,
         dram_latency_cycles=9,
         pixel_groups=pixel_groups,
+        resident_weights=resident,
     )
     operations = mapping.program(network, processor).operations
     assert len(operations) > 12
+    assert resident == any(isinstance(one, Convolve) and one.kept for one in operations)
     groups = {operation.layer: operation.group for operation in operations if isinstance(operation, Convolve)}
     assert (groups["a"], groups["b"]) == (5 if pixel_groups else 1, 1)
     times = _times(network, density)
@@ -168,6 +182,7 @@ def test_counts_equal_a_walk(density: float, word_bits: int, pixel_groups: bool)
             assert layer.cycles[image] == walked[layer.name]["cycles"], layer.name
             assert layer.rows[image] == walked[layer.name].get("rows", 0), layer.name
             assert layer.lane_adds[image] == walked[layer.name].get("lane_adds", 0), layer.name
+            assert layer.weight_write_bits[image] == walked[layer.name].get("written", 0), layer.name
 
 
 def test_sops_equal_brute_force() -> None:

@@ -20,12 +20,13 @@ def _stepped(processor: ProcessorSpec, taken: list[int], program: mapping.Progra
     off = [0, 0, 0]
     awake, weights, asked = 0, set[int](), 1 + burst
     wanted = {0: asked} if isinstance(program.operations[0], Convolve) else {}
+    banks_of, last_use = _fetched(program, processor)
     operation = -1
     for cycle in range(1, taken[-1] + 1):
         banks = (awake & ((1 << processor.banks) - 1)).bit_count()
         off[0] += processor.banks - banks
         off[1] += 1 - (awake >> processor.banks)
-        off[2] += 2 - len(weights)
+        off[2] += 2 - len({banks_of[number] for number in weights})
         if cycle in wanted.values():  # its bank is on from the next cycle
             weights = weights | {number for number, when in wanted.items() if when == cycle}
         if cycle == taken[operation + 1]:
@@ -34,9 +35,9 @@ def _stepped(processor: ProcessorSpec, taken: list[int], program: mapping.Progra
                 break
             now = program.operations[operation]
             awake = now.awake
-            weights = {number for number in weights if number >= operation}
+            weights = {number for number in weights if last_use[number] >= operation}
             after = operation + 1
-            if after < len(program.operations) and isinstance(program.operations[after], Convolve):
+            if after in banks_of:
                 # A transfer keeps the loader waiting: both bursts lie before the next taking.
                 moves = isinstance(now, Load | Store)
                 total = burst + 1 + processor.dram_latency_cycles + payload[after]
@@ -44,9 +45,26 @@ def _stepped(processor: ProcessorSpec, taken: list[int], program: mapping.Progra
     return off
 
 
+def _fetched(program: mapping.Program, processor: ProcessorSpec) -> tuple[dict[int, int], dict[int, int]]:
+    """Operations that weight rows are fetched for: their bank, and the last operation that reads what they fetched."""
+    banks: dict[int, int] = {}
+    last: dict[int, int] = {}
+    holder: dict[int, int] = {}
+    for number, operation in enumerate(program.operations):
+        if not isinstance(operation, Convolve):
+            continue
+        bank = operation.bank if processor.resident_weights else len(banks) % 2
+        if not operation.kept:
+            banks[number], holder[bank] = bank, number
+        last[holder[bank]] = number
+    return banks, last
+
+
+@pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("images", [1, 2])
-def test_memories_are_off_as_long_as_a_stepped_clock_says(images: int) -> None:
-    network, processor = _network(), replace(SMALL, banks=4, images=images, wake_cycles=7)
+def test_memories_are_off_as_long_as_a_stepped_clock_says(images: int, resident: bool) -> None:
+    network = _network()
+    processor = replace(SMALL, banks=4, images=images, wake_cycles=7, resident_weights=resident)
     times = _times(network, 0.4, images=2 * images)
     program = mapping.program(network, processor)
     plan = planner.plan(network, processor, program)

@@ -104,6 +104,8 @@ SETS["switched-packed"] = replace(
 SETS["switched-sources"] = replace(
     SETS["sources"], processor=replace(SETS["sources"].processor, banks=16, wake_cycles=20), channel_shifts=True
 )
+for _name in ("small", "packed-narrow", "sources", "switched", "switched-packed", "switched-sources"):
+    SETS[f"resident-{_name}"] = replace(SETS[_name], processor=replace(SETS[_name].processor, resident_weights=True))
 SETS["fpga"] = SETS["sources"].on_fpga()
 SETS["shifts-fpga"] = replace(SETS["fpga"], channel_shifts=True)
 

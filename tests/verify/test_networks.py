@@ -37,6 +37,9 @@ QUICK = [
     ("shifts-packed", range(0, 10)),
     ("shifts-fpga", range(0, 15)),
     ("switched", range(0, 16)),
+    ("resident-small", range(0, 16)),
+    ("resident-packed-narrow", range(0, 10)),
+    ("resident-switched", range(0, 16)),
 ]
 
 

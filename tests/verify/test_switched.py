@@ -9,7 +9,7 @@ from compiler.test_banks import check
 
 from firstspike.compiler import mapping
 from firstspike.spec import Network, ProcessorSpec
-from firstspike.spec.program import Program
+from firstspike.spec.program import Convolve, Program
 from firstspike.verify import Simulator, run
 
 from .conftest import SETS
@@ -53,3 +53,25 @@ def test_a_bank_that_is_off_too_early_shows(seed: int, simulator: Callable[[str]
                 assert _fails(network, times, processor, off, simulator("switched")) == needed, (number, bit)
                 found.append(needed)
     assert sum(found) > 20 and not all(found)
+
+
+def test_a_weight_bank_that_is_off_too_early_shows(simulator: Callable[[str], Simulator]) -> None:
+    """Rows that a later operation does not fetch again are lost with any operation in which their bank is off."""
+    processor = SETS["resident-switched"].processor
+    found = 0
+    for seed in range(16):
+        network, times = draw(seed, SETS["resident-switched"])
+        program = mapping.program(network, processor)
+        for number, operation in enumerate(program.operations):
+            own = operation.bank if isinstance(operation, Convolve) else None
+            for bank in (0, 1):
+                if bank == own or not operation.weights_awake >> bank & 1:
+                    continue
+                without = replace(operation, weights_awake=operation.weights_awake & ~(1 << bank))
+                changed = (*program.operations[:number], without, *program.operations[number + 1 :])
+                off = replace(program, operations=changed)
+                assert _fails(network, times, processor, off, simulator("resident-switched")), (seed, number, bank)
+                found += 1
+        if found > 20:
+            break
+    assert found > 5

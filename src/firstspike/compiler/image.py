@@ -138,6 +138,10 @@ def _descriptor(
         }
     if processor.switched:
         fields["awake"] = operation.awake
+    if processor.resident_weights and isinstance(operation, Convolve):
+        fields["bank"] = operation.bank
+    if processor.resident_weights and processor.switched:
+        fields["weights_awake"] = operation.weights_awake
     return pack(f"layer {operation.layer!r}", {"kind": operation.kind, **fields}, descriptor(processor))
 
 
@@ -208,9 +212,7 @@ def _modular(address: int) -> int:
 
 def _payload_key(operation: Convolve) -> tuple[object, ...]:
     """Operations of the same key (blocks, strips and images of a tile) have the same payload."""
-    o = operation
-    box = (o.kernel_offset, o.kernel, o.channel_word, o.words, o.empty)
-    return (o.layer, o.connection, o.outputs, o.group, *box, o.first, o.thresholds)
+    return (*operation.weight_rows, operation.first, operation.thresholds, operation.kept)
 
 
 def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) -> bytes:
@@ -230,6 +232,8 @@ def _payload(network: Network, operation: Convolve, processor: ProcessorSpec) ->
             shifts = np.zeros((1, processor.pes), dtype=np.int64)
             shifts[0, :count] = layer.shifts[first : first + count]
             parts.append(_pack_rows(shifts, SHIFT_BITS, width))
+    if operation.kept:
+        return b"".join(parts)
     rows = weight_rows(network, operation, processor)
     if processor.packed_rows:
         _, bitmap = weight_words(network, processor, operation)

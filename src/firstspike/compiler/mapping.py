@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from firstspike.arith import NO_SPIKE, PLANES
+from firstspike.compiler import residence
 from firstspike.compiler.banks import awake
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.stages import LOGITS, operations, region, stages
@@ -49,6 +50,9 @@ def program(network: Network, processor: ProcessorSpec) -> Program:
             regions[LOGITS] = batch * maps[last].image
         for image in range(0, batch, stage.images):
             work += [_from_image(operation, image, batch, regions) for operation in once]
+    if processor.resident_weights:
+        work = residence.resident(work)
+        work = residence.awake(work) if processor.switched else work
     return Program(operations=tuple(work), images=batch, regions=regions, activation_words=top)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 
 from firstspike.compiler import pixel_groups
 from firstspike.compiler.packing import weight_words
+from firstspike.compiler.residence import resident
 from firstspike.compiler.spread import Spread
 from firstspike.compiler.storage import Layout, allocate, origins
 from firstspike.compiler.tiles import operations_of
@@ -148,6 +149,8 @@ def _cheapest(
     """
     groups = pixel_groups.sizes(network, processor, layer) if isinstance(layer, Synaptic) else (1,)
     ways = [operations_of(network, processor, layer, layout, group=group) for group in groups]
+    if processor.resident_weights:
+        ways = [resident(work) for work in ways]
     if len(ways) == 1:
         return ways[0]
 
@@ -168,8 +171,8 @@ def region(name: str) -> str:
 
 
 def payload_words(network: Network, processor: ProcessorSpec, operation: Convolve) -> int:
-    """DRAM words of an operation's biases, thresholds and weight rows."""
-    words, _ = weight_words(network, processor, operation)
+    """DRAM words of an operation's biases, thresholds and weight rows, if they are fetched."""
+    words = 0 if operation.kept else weight_words(network, processor, operation)[0]
     return words + operation.first * processor.bias_words + threshold_words(network, processor, operation)
 
 

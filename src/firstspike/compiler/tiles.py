@@ -177,8 +177,11 @@ class _Layer:
             for phase in _phases(views, target.height, target.width):
                 top, left, down, across = phase
                 size = len(range(top, target.height, down)), len(range(left, target.width, across))
-                for block in blocks(target.images, *size, self.processor.membrane_rows, len(boxes)):
-                    for index, ((connection, box), residual) in enumerate(zip(boxes, residuals, strict=True)):
+                work = list(zip(boxes, residuals, strict=True))
+                for number, block in enumerate(blocks(target.images, *size, self.processor.membrane_rows, len(boxes))):
+                    # Back and forth where rows stay in their bank: a block begins with what the one before ended with.
+                    back = self.processor.resident_weights and number % 2
+                    for index, ((connection, box), residual) in enumerate(reversed(work) if back else work):
                         operation = self._convolve(tile, connection, box, block, phase, residual)
                         made.append(replace(operation, first=index == 0, last=index == len(boxes) - 1))
         return made

@@ -66,11 +66,12 @@ class Plan:
         walk_of: number of its walk, -1 without one.
         images: first image of the batch that it works on and the one after its last, int64 ``[operations, 2]``.
         constant: cycles that do not depend on spikes.
-        bursts: bursts and words that the loader fetches for every operation, and for the end, int64 ``[operations + 1, 2]``.
+        bursts: bursts and words that the loader fetches for every operation, and for the end, and cycles that it passes
+            where there is no payload to ask for, int64 ``[operations + 1, 3]``.
         transfer: whether it is a transfer, whether a load, and its words, int64 ``[operations, 3]``.
-        payload: whether the loader fetches a payload for it, and for the end, int64 ``[operations + 1]``.
-        resting: banks of the activation buffer that are off in it, and whether the membrane memory is,
-            int64 ``[operations, 2]``.
+        payload: whether the loader fetches weight rows for it, and for the end, int64 ``[operations + 1]``.
+        resting: banks of the activation buffer that are off in it, whether the membrane memory is, and weight banks that
+            are until rows are fetched for the next, int64 ``[operations, 3]``.
         static: counts whatever the spikes, int64 ``[events, layers]``.
         dynamic: counts in proportion to the spikes and to the cycles of each walk, float64 ``[2, rows, walks]``.
         synapses: of every connection: its map, its layer's index, and the synapses of non-zero weight that leave each
@@ -113,7 +114,7 @@ class Plan:
             stall: probability that the DRAM holds a stream of its port back in a cycle.
         """
         request, latency, beat = self._dram(stall)
-        fetch = self.bursts[:, 0] * (request + latency) + self.bursts[:, 1] * beat
+        fetch = self.bursts[:, 0] * (request + latency) + self.bursts[:, 1] * beat + self.bursts[:, 2]
         transfers, loads, words = self.transfer.T
         single = stall == 0 and self.processor.dram_cycles_per_word == 1
         static: np.ndarray = (
@@ -154,17 +155,18 @@ class Plan:
 
         Of activation buffer, membrane memory, weight banks. What is on changes the cycle after an
         operation is taken, so an operation has the cycles from its taking to the next one's. A weight
-        bank is on from the request of its payload until the operation behind the one that uses it is taken.
+        bank is on from the request of its payload until the operation behind the last one that uses it is taken.
         """
         _, fetch = self.base(stall)
         request, latency, beat = self._dram(stall)
         descriptor = request + latency + descriptor_words(self.processor) * beat
-        now, then, transfers = self.payload[:-1], self.payload[1:], self.transfer[:, 0]
+        then, transfers = self.payload[1:], self.transfer[:, 0]
         # The next payload is asked for once its descriptor is there. The fetch of that begins when the
         # operation is taken, or when a transfer is over.
         ahead = np.where(transfers, descriptor - fetch[1:], TAKE + descriptor) * then
         none = np.zeros(len(ahead))
-        factors = np.stack([*self.resting.T, 2 - now - then * (1 - transfers)])
+        activations, membranes, weights = self.resting.T
+        factors = np.stack([activations, membranes, weights - then * (1 - transfers)])
         return np.stack([factors, np.stack([none, none, ahead])], axis=1)
 
     @property

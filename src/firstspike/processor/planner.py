@@ -84,7 +84,7 @@ class _Planner:
             + self.processor.wake_cycles * (woken != 0),
             bursts=np.array([*map(self._bursts, operations), self._bursts(None)], dtype=np.int64),
             transfer=np.array([_transfer(operation) for operation in operations], dtype=np.int64),
-            payload=np.array([*(isinstance(one, Convolve) for one in operations), 0], dtype=np.int64),
+            payload=np.array([*map(_fetches, operations), 0], dtype=np.int64),
             resting=np.array([self._resting(operation) for operation in operations], dtype=np.int64),
             static=self._static(operations, layer_of, len(names), woken),
             dynamic=dynamic,
@@ -92,19 +92,23 @@ class _Planner:
             synapses=tuple(synapses),
         )
 
-    def _bursts(self, operation: Operation | None) -> tuple[int, int]:
-        """Bursts and words that the loader fetches: the descriptor (of the end: None), and a payload."""
+    def _bursts(self, operation: Operation | None) -> tuple[int, int, int]:
+        """Bursts and words that the loader fetches, and cycles in which it asks for nothing: the descriptor (of the end:
+        None), and a payload, which has no words where the rows of a chunk in the middle stayed in their bank."""
         bursts, words = 1, descriptor_words(self.processor)
         if isinstance(operation, Convolve):
-            return bursts + 1, words + payload_words(self.network, self.processor, operation)
-        return bursts, words
+            payload = payload_words(self.network, self.processor, operation)
+            return bursts + (payload > 0), words + payload, int(payload == 0)
+        return bursts, words, 0
 
-    def _resting(self, operation: Operation) -> tuple[int, int]:
-        """Banks of the activation buffer that are off, and whether the membrane memory is."""
-        if not self.processor.switched:
-            return 0, 0
-        membrane = operation.awake >> self.processor.banks
-        return self.processor.banks + membrane - operation.awake.bit_count(), 1 - membrane
+    def _resting(self, operation: Operation) -> tuple[int, int, int]:
+        """Banks of the activation buffer that are off, whether the membrane memory is, and weight banks that are."""
+        processor = self.processor
+        if not processor.switched:
+            return 0, 0, 0
+        membrane = operation.awake >> processor.banks
+        weights = operation.weights_awake.bit_count() if processor.resident_weights else isinstance(operation, Convolve)
+        return processor.banks + membrane - operation.awake.bit_count(), 1 - membrane, 2 - weights
 
     def _woken(self, operation: Operation, mask: int) -> int:
         """Bits of the memories that are switched on for an operation."""
@@ -115,7 +119,7 @@ class _Planner:
         bits = (mask.bit_count() - membrane) * processor.bank_words * processor.word_bits
         bits += membrane * processor.membrane_rows * processor.pes * processor.accumulator_bits
         weights = self.network.weights
-        return bits + isinstance(operation, Convolve) * processor.weight_rows(weights) * processor.pes * weights.bits
+        return bits + _fetches(operation) * processor.weight_rows(weights) * processor.pes * weights.bits
 
     def _static(
         self, operations: Sequence[Operation], layer_of: np.ndarray, layers: int, woken: np.ndarray
@@ -210,8 +214,9 @@ class _Planner:
             events["threshold_steps"] = operation.pixels * (self.network.code.T * sweeps + settle)
             events["activation_read_bits"] = (read + operation.pixels * added) * word
             events["activation_write_bits"] = operation.pixels * operation.out_words * operation.last * word
-            events["weight_write_bits"] = operation.rows * processor.pes * self.network.weights.bits
-            if processor.packed_rows:
+            if not operation.kept:
+                events["weight_write_bits"] = operation.rows * processor.pes * self.network.weights.bits
+            if processor.packed_rows and not operation.kept:
                 events["unpacked_bits"] = weight_words(self.network, processor, operation)[0] * word
             events["bias_read_bits"] = operation.pixels * operation.first * accumulators
             events["bias_write_bits"] = operation.first * accumulators
@@ -237,6 +242,11 @@ class _Planner:
 def _images(operation: Operation) -> tuple[int, int]:
     """First image that a convolution works on and the one after its last; nothing for other operations."""
     return (operation.image, operation.image + operation.images) if isinstance(operation, Convolve) else (0, 0)
+
+
+def _fetches(operation: Operation) -> int:
+    """Whether weight rows are fetched for it."""
+    return int(isinstance(operation, Convolve) and not operation.kept)
 
 
 def _transfer(operation: Operation) -> tuple[int, int, int]:

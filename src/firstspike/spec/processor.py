@@ -30,6 +30,9 @@ class ProcessorSpec:
         packed_rows: weight rows lie in DRAM without their zeros (docs/reference/program.md, "Packed rows").
         pixel_groups: layers of few channels compute neighbouring pixels together where that is estimated to cost less
             (docs/explanation/processor.md, "Pixel groups"). The hardware does not depend on it.
+        resident_weights: rows that a bank of the weight buffer still holds are not fetched again, and the chunks of every
+            other block of pixels run in reverse, so that it holds more of them (docs/explanation/processor.md,
+            "Weights that stay").
         banks: macros that the activation buffer is made of, by the highest bits of the address. With more
             than one, memories that hold nothing that is needed are switched off: each of these banks, the
             membrane memory, each weight bank (docs/explanation/processor.md, "Memories that are switched off").
@@ -56,6 +59,7 @@ class ProcessorSpec:
     dram_cycles_per_word: int = 1
     packed_rows: bool = False
     pixel_groups: bool = False
+    resident_weights: bool = False
     banks: int = 1
     wake_cycles: int = 16
     images: int = 1
@@ -77,8 +81,8 @@ class ProcessorSpec:
         checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
         checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
         checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
-        for name, value in (("packed_rows", self.packed_rows), ("pixel_groups", self.pixel_groups)):
-            if not isinstance(value, bool):
+        for name in ("packed_rows", "pixel_groups", "resident_weights"):
+            if not isinstance(value := getattr(self, name), bool):
                 raise TypeError(f"Processor.{name} must be a bool, not {value!r}")
         checks.integer("Processor.images", self.images, low=1, high=1024)
         self._check_banks()

@@ -58,14 +58,24 @@ DESCRIPTOR: tuple[tuple[str, int], ...] = (
 
 
 def descriptor(processor: ProcessorSpec) -> tuple[tuple[str, int], ...]:
-    """Fields of a processor's descriptors: those of all, and which memories are on if some are switched off.
+    """Fields of a processor's descriptors: those of all, which memories are on if some are switched off, and the bank of
+    the weight rows if rows stay in their bank.
 
-    `Transfer.awake` and `Window.awake` say what the bits are.
+    `Transfer.awake`, `Window.awake` and `Convolve.bank` say what the bits are.
 
     >>> descriptor(ProcessorSpec()) == DESCRIPTOR, descriptor(ProcessorSpec(banks=4))[-1]
     (True, ('awake', 5))
+    >>> descriptor(ProcessorSpec(banks=4, resident_weights=True))[-2:]
+    (('bank', 1), ('weights_awake', 2))
     """
-    return (*DESCRIPTOR, ("awake", processor.banks + 1)) if processor.switched else DESCRIPTOR
+    fields = DESCRIPTOR
+    if processor.switched:
+        fields = (*fields, ("awake", processor.banks + 1))
+    if processor.resident_weights:
+        fields = (*fields, ("bank", 1))
+    if processor.switched and processor.resident_weights:
+        fields = (*fields, ("weights_awake", 2))
+    return fields
 
 
 def descriptor_words(processor: ProcessorSpec) -> int:
@@ -123,6 +133,8 @@ class Window:
         write: the first output pixel of this operation.
         awake: which memories are on: bit ``i`` for bank ``i`` of the activation buffer, the highest for the
             membrane memory; 0 where none is ever switched off.
+        weights_awake: banks of the weight buffer that are on in it, a bit for each; 0 unless rows stay in their bank and
+            memories are switched off.
     """
 
     layer: str
@@ -141,6 +153,7 @@ class Window:
     in_column: int = 0
     grid: tuple[int, int] = (1, 1)
     awake: int = 0
+    weights_awake: int = 0
 
     @property
     def pixels(self) -> int:
@@ -168,6 +181,8 @@ class Convolve(Window):
         empty: no synapses: all rows are zero (an operation that exists to add one more residual).
         group: neighbouring pixels of a row that are computed together, as the channels of one: ``width`` counts groups,
             ``outputs`` the channels of all pixels of one.
+        bank: of the weight buffer that its rows are in; 0 unless rows stay in their bank.
+        kept: they are there already, and are not fetched.
     """
 
     kind: ClassVar[int] = CONVOLVE
@@ -185,11 +200,19 @@ class Convolve(Window):
     added: Place | None = None
     empty: bool = False
     group: int = 1
+    bank: int = 0
+    kept: bool = False
 
     @property
     def thresholds(self) -> bool:
         """Whether the operation needs the layer's thresholds (firing, or adding a residual)."""
         return (self.last and self.fires) or self.residual is not None
+
+    @property
+    def weight_rows(self) -> tuple[object, ...]:
+        """What its weight rows are: operations of equal ones have the same rows."""
+        box = (self.kernel_offset, self.kernel, self.channel_word, self.words, self.empty)
+        return (self.layer, self.connection, self.outputs, self.group, *box)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +233,7 @@ class Transfer:
         address: first word in the activation buffer.
         words: length of the burst.
         image: first image of the batch whose words these are.
-        awake: as of `Window`.
+        awake, weights_awake: as of `Window`.
     """
 
     layer: str
@@ -220,6 +243,7 @@ class Transfer:
     words: int
     image: int = 0
     awake: int = 0
+    weights_awake: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

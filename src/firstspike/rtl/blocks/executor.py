@@ -78,6 +78,7 @@ class Executor(wiring.Component):
         widths = {"scale_fraction": p.fraction_bits, "position_rows": self.row_bits, "shift": max(1, p.shift_bits)}
         d = Fields(KEPT, self.address_bits, widths).create(path=("running",))
         slot = Signal()
+        bank = Signal() if p.processor.resident_weights else slot
         index = Signal(16)
         new = View(layout(p.processor), self.operation.payload.descriptor.as_value())
         m.submodules.cursor = cursor = Cursor(self.address_bits, self.membrane_bits)
@@ -88,6 +89,7 @@ class Executor(wiring.Component):
         # The states' accesses to the activation buffer.
         self.reads, self.writes = Signal(name="reads"), Signal(name="writes")
         self._broadcast(m, d, slot, index, cursor)
+        m.d.comb += self.weights.slot.eq(bank)
         self._words(m, index, cursor)
         m.d.sync += self.window.start.eq(0)  # a register beside the state PIXEL: the way from it is long
         with m.FSM(name="executor"):
@@ -98,6 +100,7 @@ class Executor(wiring.Component):
                     m.d.sync += [
                         *(getattr(d, name).eq(new[name]) for name in KEPT),
                         slot.eq(self.operation.payload.slot),
+                        *([bank.eq(new.bank)] if p.processor.resident_weights else []),
                         index.eq(0),
                     ]
                     if p.processor.switched:
@@ -170,7 +173,6 @@ class Executor(wiring.Component):
             window.y.eq(cursor.y),
             window.x.eq(cursor.x),
             *(getattr(window, name).eq(getattr(d, name)) for name in WINDOW_FIELDS),
-            self.weights.slot.eq(slot),
             self.weights.fraction.eq(d.scale_fraction),
             *([self.weights.shift.eq(d.shift)] if self.parameters.shift_bits else []),
             sums.slot.eq(slot),

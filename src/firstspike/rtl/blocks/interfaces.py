@@ -17,7 +17,8 @@ from firstspike.spec.processor import ProcessorSpec
 
 
 def operation(processor: ProcessorSpec) -> StructLayout:
-    """Loader to executor: the descriptor, and which bank and registers hold its payload."""
+    """Loader to executor: the descriptor, and which registers hold its payload; the same number of the weights' bank, unless
+    the descriptor names it."""
     return StructLayout({"descriptor": layout(processor), "slot": 1})
 
 

@@ -47,11 +47,15 @@ class Loader(wiring.Component):
         self.registers = registers = _Registers(self.parameters.processor)
         fill = registers.fill
         for part in (self.biases, self.thresholds, self.weights):
-            m.d.comb += [part.clear.eq(registers.clear), part.fill.eq(fill), part.word.eq(self.dram.read.payload)]
+            m.d.comb += [part.clear.eq(registers.clear), part.word.eq(self.dram.read.payload)]
+            if part is not self.weights or not self.parameters.processor.resident_weights:
+                m.d.comb += part.fill.eq(fill)
         m.d.comb += [
             self.operation.payload.descriptor.eq(registers.descriptor),
             self.operation.payload.slot.eq(fill),
         ]
+        if self.parameters.processor.resident_weights:
+            m.d.comb += self.weights.fill.eq(registers.descriptor.bank)
         if self.parameters.processor.packed_rows:
             descriptor = registers.descriptor
             lanes = Mux(descriptor.fires, descriptor.out_words * self.parameters.processor.lanes, descriptor.out_words)
@@ -124,6 +128,11 @@ class Loader(wiring.Component):
             m.d.sync += counter.eq(1)
             with m.If(request.ready):
                 m.next = "PAYLOAD"
+            if self.parameters.processor.resident_weights:
+                # Rows that stayed in their bank, in the middle of a tile: no payload.
+                with m.If(descriptor.dram_words == 0):
+                    m.d.comb += request.valid.eq(0)
+                    m.next = "OFFER"
         with m.State("PAYLOAD"):
             m.d.comb += read.ready.eq(1)
             with m.If(read.valid):

@@ -121,8 +121,9 @@ class ProcessorTop(wiring.Component):
                 activations.on.eq(executor.awake[: processor.banks]),
                 membranes.on.eq(executor.awake[processor.banks]),
                 weights.taken.eq(self.operation),
-                weights.needed.eq(Mux(taken.descriptor.kind == CONVOLVE, 1 << taken.slot, 0)),
             ]
+            needed = Mux(taken.descriptor.kind == CONVOLVE, 1 << taken.slot, 0)
+            m.d.comb += weights.needed.eq(taken.descriptor.weights_awake if processor.resident_weights else needed)
         m.d.comb += [
             loader.start.eq(self.start),
             loader.released.eq(executor.transfer.done),

@@ -18,9 +18,9 @@ class WeightBuffer(wiring.Component):
         control: bank that is read, never the one being filled.
         spikes: each reads its row; one is taken every cycle.
         synapses: the spike and its row, one cycle later; the row is held.
-        taken, needed: where memories are switched off, an operation is taken, and the bank that it
-            reads, a bit for each. A bank is on from the request of its payload until the operation
-            behind the one that reads it is taken.
+        taken, needed: where memories are switched off, an operation is taken, and the banks that it
+            or a later one reads without another payload, a bit for each. A bank is on from the request of its
+            payload until the operation behind the last one that reads it is taken.
     """
 
     def __init__(self, parameters: Parameters, *, external: bool = False) -> None:
