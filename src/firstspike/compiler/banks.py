@@ -39,7 +39,7 @@ def awake(network: Network, processor: ProcessorSpec, stage: Stage, work: Sequen
 
 
 def _maps(network: Network, stage: Stage, work: Sequence[Operation]) -> list[_Span]:
-    """Life of every map that is kept on chip."""
+    """Life of every map that is kept on chip; a strip that a pooling layer reads at once lives while both run."""
     alias, spans = origins(network), []
     for name, m in stage.layout.maps.items():
         if alias[name] != name or m.region is not None:
@@ -58,10 +58,11 @@ def _holds(operation: Operation, name: str, m: Map) -> bool:
 
 
 def _strips(stage: Stage, work: Sequence[Operation]) -> list[_Span]:
-    """Strips of maps in DRAM: on while their layer runs."""
+    """Strips of maps in DRAM: on while their layer runs, or both that are fused."""
     spans = []
     for name in stage.layout.strips:
-        numbers = [number for number, operation in enumerate(work) if operation.layer == name]
-        moved = [one for one in work if one.layer == name and isinstance(one, Load | Store)]
+        layers = (name, stage.layout.fused.get(name))
+        numbers = [number for number, operation in enumerate(work) if operation.layer in layers]
+        moved = [one for one in work if one.layer in layers and isinstance(one, Load | Store)]
         spans += [(numbers[0], numbers[-1], one.address, one.address + one.words) for one in moved]
     return spans

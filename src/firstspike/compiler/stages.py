@@ -130,7 +130,15 @@ def operations(network: Network, stage: Stage, processor: ProcessorSpec) -> list
     for layer in work:
         if not isinstance(layer, Synaptic | MaxPool2d | Spread):
             raise ValueError(f"layer {layer.name!r}: the processor has no operation for {layer.kind!r}")
-        result += _cheapest(network, processor, layer, stage.layout)
+        fused = stage.layout.fused
+        if layer.name in fused.values():
+            continue  # with the pooling layer that comes next
+        if layer.name in fused:
+            source = network.layer(fused[layer.name])
+            assert isinstance(source, Synaptic) and isinstance(layer, MaxPool2d)
+            result += _cheapest(network, processor, source, stage.layout, pool=layer)
+        else:
+            result += _cheapest(network, processor, layer, stage.layout)
         m = maps[layer.name]
         if layer.name in stage.exits and m.region is None:
             result.append(Store(layer=layer.name, region=region(layer.name), offset=0, address=m.address, words=m.size))
@@ -141,14 +149,19 @@ def operations(network: Network, stage: Stage, processor: ProcessorSpec) -> list
 
 
 def _cheapest(
-    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d | Spread, layout: Layout
+    network: Network,
+    processor: ProcessorSpec,
+    layer: Synaptic | MaxPool2d | Spread,
+    layout: Layout,
+    *,
+    pool: MaxPool2d | None = None,
 ) -> list[Operation]:
     """A layer's operations, in groups of pixels by which cycles and DRAM bytes add up to the least.
 
     A byte counts as a cycle: at 4 pJ a bit both cost some 30 pJ, the cycle in leakage and clock.
     """
     groups = pixel_groups.sizes(network, processor, layer) if isinstance(layer, Synaptic) else (1,)
-    ways = [operations_of(network, processor, layer, layout, group=group) for group in groups]
+    ways = [operations_of(network, processor, layer, layout, group=group, pool=pool) for group in groups]
     if processor.resident_weights:
         ways = [resident(work) for work in ways]
     if len(ways) == 1:

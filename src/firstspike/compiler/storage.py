@@ -1,6 +1,6 @@
 """Where every map of spike times lies, on chip or in DRAM: channels last, whole words per pixel."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from firstspike.compiler.spread import Spread
 from firstspike.spec.network import INPUT, Conv2d, Flatten, Layer, MaxPool2d, Network
@@ -64,12 +64,15 @@ class Layout:
         entries: names of the maps that are there before the first layer: the input, or what earlier layers left in DRAM.
         rows: output rows at a time of every layer that reads or writes a spilled map.
         strips: of such a layer, by DRAM region, where the strip of that map lies in the activation buffer.
+        fused: pooling layers whose source runs with them, and that layer; its map is a strip of rows, and the rows and strips
+            above are the pooling layer's.
     """
 
     maps: dict[str, Map]
     entries: tuple[str, ...]
     rows: dict[str, int]
     strips: dict[str, dict[str, int]]
+    fused: dict[str, str] = field(default_factory=dict)
 
 
 class _Full(Exception):
@@ -136,7 +139,8 @@ def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None
     Maps lie alternately at the lowest and the highest free address, so that a chain uses the buffer from both ends.
     Where banks are switched off, a map lies where it needs the fewest that are not on for others, if all maps of the
     layers fit so. While they do not fit, the largest map in the way is spilled (the logits never): it lives in DRAM,
-    and the layers that write or read it work on strips of rows. The maps of several images at a time are never spilled.
+    and the layers that write or read it work on strips of rows. A map that `fusible` allows is a strip itself instead. The
+    maps of several images at a time are never spilled.
 
     Args:
         network: whose maps.
@@ -150,23 +154,56 @@ def allocate(network: Network, processor: ProcessorSpec, *, layers: range | None
     """
     part = range(len(network.layers)) if layers is None else layers
     spilled: set[str] = set()
+    fused: dict[str, str] = {}
     if processor.switched:
         try:
-            return _allocate(network, processor, part, images, spilled)
+            return _allocate(network, processor, part, images, spilled, fused)
         except _Full:
             processor = replace(processor, banks=1)
     while True:
         try:
-            return _allocate(network, processor, part, images, spilled)
+            return _allocate(network, processor, part, images, spilled, fused)
         except _Full as full:
-            kept = {*spilled, network.layers[-1].name}
+            kept = {*spilled, *fused, network.layers[-1].name}
             free = [name for name in full.candidates if name not in kept and images == 1]
+            if not free and fused:  # its strip is too large beside all others
+                spilled.add(fused.popitem()[0])
+                continue
             if not free:
                 raise ValueError(str(full)) from None
-            spilled.add(max(free, key=lambda name: _map(network, name, processor).size))
+            largest = max(free, key=lambda name: _map(network, name, processor).size)
+            if (pool := fusible(network, processor, largest, part)) is not None:
+                fused[largest] = pool
+            else:
+                spilled.add(largest)
 
 
-def _allocate(network: Network, processor: ProcessorSpec, part: range, images: int, spilled: set[str]) -> Layout:
+def fusible(network: Network, processor: ProcessorSpec, name: str, part: range) -> str | None:
+    """Name of the pooling layer that a layer can run with, so that its map is never whole; None if there is none.
+
+    It comes next, is the only reader, and its windows neither overlap nor leave the map.
+    """
+    if not processor.fused_pooling or name == INPUT:
+        return None
+    index = next(number for number, layer in enumerate(network.layers) if layer.name == name)
+    layer, readers = network.layers[index], [one for one in network.layers if name in one.inputs]
+    following = network.layers[index + 1] if index + 1 < len(network.layers) else None
+    plain = isinstance(layer, Conv2d) and layer.fires and isinstance(following, MaxPool2d) and readers == [following]
+    if not plain or index not in part or index + 1 not in part:
+        return None
+    assert isinstance(following, MaxPool2d)
+    separate = following.kernel == following.stride and following.padding == (0, 0)
+    return following.name if separate else None
+
+
+def _allocate(
+    network: Network,
+    processor: ProcessorSpec,
+    part: range,
+    images: int,
+    spilled: set[str],
+    fused: dict[str, str],
+) -> Layout:
     names = [INPUT, *(layer.name for layer in network.layers)]
     alias = origins(network)
     last_use: dict[str, int] = {}
@@ -175,6 +212,8 @@ def _allocate(network: Network, processor: ProcessorSpec, part: range, images: i
         for name in layer.inputs:
             last_use[alias[name]] = index + 1
         last_use.setdefault(layer.name, index + 1)
+        if layer.name in fused:  # runs when the pooling layer does
+            last_use |= {alias[name]: index + 2 for name in layer.inputs}
     if part.stop == len(network.layers):
         last_use[names[-1]] = len(names)
     entries = tuple(name for name in names[: part.start + 1] if alias[name] == name and name in last_use)
@@ -191,6 +230,10 @@ def _allocate(network: Network, processor: ProcessorSpec, part: range, images: i
             continue
         live = {other: m for other, m in live.items() if last_use[other] >= index}
         place = _map(network, name, processor, images)
+        if name in fused:
+            maps[name] = place
+            _check_residuals(network.layers[index - 1], maps, alias)
+            continue
         if name in spilled:
             maps[name] = replace(place, region=INPUT if name == INPUT else f"map {name}")
         else:
@@ -203,10 +246,15 @@ def _allocate(network: Network, processor: ProcessorSpec, part: range, images: i
         if index > part.start:
             layer = network.layers[index - 1]
             _check_residuals(layer, maps, alias)
+            if fused.get(layer.inputs[0]) == name:
+                source = network.layers[index - 2]
+                rows[name], strips[name], maps[source.name] = _fused(source, layer, spilled, maps, live, processor)
+                continue
             used = list(dict.fromkeys(alias[other] for other in (layer.name, *layer.inputs)))
             if spilled & set(used):
                 rows[name], strips[name] = _strips(layer, used, spilled, maps, live, processor)
-    return Layout(maps=maps, entries=entries, rows=rows, strips=strips)
+    pools = {pool: source for source, pool in fused.items()}
+    return Layout(maps=maps, entries=entries, rows=rows, strips=strips, fused=pools)
 
 
 def _check_residuals(layer: Layer, maps: dict[str, Map], alias: dict[str, str]) -> None:
@@ -244,6 +292,36 @@ def _strips(
             taken.append(replace(strip, address=address))
         else:
             return height, places
+    raise _Full(_message(layer.name, need, live, processor), list(live))
+
+
+def _fused(
+    layer: Layer, pool: Layer, spilled: set[str], maps: dict[str, Map], live: dict[str, Map], processor: ProcessorSpec
+) -> tuple[int, dict[str, int], Map]:
+    """Most output rows of a pooling layer for which the rows of its source fit that they read, and the strips of all spilled
+    maps; the strips' addresses, and the source's rows as a map."""
+    assert isinstance(pool, MaxPool2d)
+    target, whole = maps[pool.name], maps[layer.name]
+    need = 0
+    for height in range(target.height, 0, -1):
+        tall = height * pool.stride[0]
+        strips = {layer.name: replace(whole, height=tall)}
+        for name in (pool.name, *layer.inputs):
+            m = maps[name]
+            if m.region is not None:
+                strips[m.region] = replace(m, height=height if m is target else _tall(layer, maps, m, tall))
+        taken = list(live.values())
+        need = sum(strip.size for strip in strips.values())
+        placed: dict[str, Map] = {}
+        for name, strip in strips.items():
+            address = _place(strip.size, taken, processor, high=False)
+            if address is None:
+                break
+            placed[name] = replace(strip, address=address)
+            taken.append(placed[name])
+        else:
+            scratch = placed.pop(layer.name)
+            return height, {name: strip.address for name, strip in placed.items()}, scratch
     raise _Full(_message(layer.name, need, live, processor), list(live))
 
 

@@ -42,17 +42,32 @@ class Strip:
 
 
 def operations_of(
-    network: Network, processor: ProcessorSpec, layer: Synaptic | MaxPool2d | Spread, layout: Layout, *, group: int = 1
+    network: Network,
+    processor: ProcessorSpec,
+    layer: Synaptic | MaxPool2d | Spread,
+    layout: Layout,
+    *,
+    group: int = 1,
+    pool: MaxPool2d | None = None,
 ) -> list[Operation]:
     """A layer's operations on all images of its maps: on all rows at once, or on strips of rows with their transfers.
 
-    ``group`` neighbouring pixels are computed together: one of `firstspike.compiler.pixel_groups.sizes`.
+    Args:
+        network: the network.
+        processor: the processor.
+        layer: the layer.
+        layout: where maps lie.
+        group: neighbouring pixels that are computed together: one of `firstspike.compiler.pixel_groups.sizes`.
+        pool: the pooling layer that runs with it, if it is fused: its strips follow those that they read.
     """
     maps = layout.maps
-    target = maps[layer.name]
-    places = layout.strips.get(layer.name, {})
+    last = pool or layer
+    target = maps[last.name]
+    places = layout.strips.get(last.name, {})
     operations: list[Operation] = []
-    for top, height in split(target.height, layout.rows.get(layer.name, target.height)):
+    for first, rows in split(target.height, layout.rows.get(last.name, target.height)):
+        down = pool.stride[0] if pool else 1
+        top, height = first * down, rows * down
         strips: dict[str, Strip] = {}
         for name in dict.fromkeys(layer.inputs):
             m = maps[name]
@@ -70,8 +85,10 @@ def operations_of(
                     words=strip.map.size,
                 )
             )
-        address = target.address + top * target.row if target.region is None else places[target.region]
-        result = Strip(map=replace(target, address=address, height=height), first=top)
+        address = target.address + first * target.row if target.region is None else places[target.region]
+        result = pooled = Strip(map=replace(target, address=address, height=rows), first=first)
+        if pool:
+            result = Strip(map=replace(maps[layer.name], height=height), first=top)
         if isinstance(layer, MaxPool2d):
             operations += [_pool(layer, strips[layer.source], result, image) for image in range(target.images)]
         elif isinstance(layer, Spread):
@@ -86,10 +103,12 @@ def operations_of(
                 group=group,
             )
             operations += synapses.operations()
+        if pool:
+            operations += [_pool(pool, result, pooled, image) for image in range(target.images)]
         if target.region is not None:
-            words = result.map.size
+            words = pooled.map.size
             operations.append(
-                Store(layer=layer.name, region=target.region, offset=top * target.row, address=address, words=words)
+                Store(layer=last.name, region=target.region, offset=first * target.row, address=address, words=words)
             )
     return operations
 

@@ -33,6 +33,9 @@ class ProcessorSpec:
         resident_weights: rows that a bank of the weight buffer still holds are not fetched again, and the chunks of every
             other block of pixels run in reverse, so that it holds more of them (docs/explanation/processor.md,
             "Weights that stay").
+        fused_pooling: a convolution whose map does not fit the activation buffer, and that only a pooling reads, runs strip
+            by strip with it, and its map goes nowhere (docs/explanation/processor.md, "Fused pooling"). The hardware
+            does not depend on it.
         banks: macros that the activation buffer is made of, by the highest bits of the address. With more
             than one, memories that hold nothing that is needed are switched off: each of these banks, the
             membrane memory, each weight bank (docs/explanation/processor.md, "Memories that are switched off").
@@ -60,6 +63,7 @@ class ProcessorSpec:
     packed_rows: bool = False
     pixel_groups: bool = False
     resident_weights: bool = False
+    fused_pooling: bool = False
     banks: int = 1
     wake_cycles: int = 16
     images: int = 1
@@ -81,7 +85,7 @@ class ProcessorSpec:
         checks.integer("Processor.membrane_rows", self.membrane_rows, low=1, high=4096)
         checks.integer("Processor.dram_latency_cycles", self.dram_latency_cycles, low=0, high=10_000)
         checks.integer("Processor.dram_cycles_per_word", self.dram_cycles_per_word, low=1, high=256)
-        for name in ("packed_rows", "pixel_groups", "resident_weights"):
+        for name in ("packed_rows", "pixel_groups", "resident_weights", "fused_pooling"):
             if not isinstance(value := getattr(self, name), bool):
                 raise TypeError(f"Processor.{name} must be a bool, not {value!r}")
         checks.integer("Processor.images", self.images, low=1, high=1024)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from firstspike.compiler import mapping
 from firstspike.compiler.channels import resolve
 from firstspike.compiler.image import assemble, store_input, store_map
 from firstspike.compiler.stages import Stage, stages
+from firstspike.compiler.storage import Map
 from firstspike.engine.reference import ReferenceEngine
 from firstspike.processor import cycles, planner
 from firstspike.rtl.parameters import Parameters
 from firstspike.spec.network import INPUT, Flatten, MaxPool2d, Network, Synaptic
 from firstspike.spec.processor import ProcessorSpec
-from firstspike.spec.program import Program
+from firstspike.spec.program import Pool, Program
 from firstspike.spec.windows import max_pool
 from firstspike.verify.simulator import Checkpoint, Simulated, Simulator, Stalls
 
@@ -269,7 +271,8 @@ def _by_batch(stored: np.ndarray, processor: ProcessorSpec) -> np.ndarray:
 
 
 def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -> list[Checkpoint]:
-    """Every map on chip but the logits is looked at when the operation after its layer's last one is taken."""
+    """Every map on chip but the logits is looked at when the operation after its layer's last one is taken; every strip
+    of a map that is never whole, when the first operation that reads it is."""
     last = network.layers[-1].name
     after = {(operation.layer, operation.image): number + 1 for number, operation in enumerate(program.operations)}
     points = []
@@ -278,7 +281,9 @@ def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -
             *(network.layers[index].name for index in stage.layers),
             *([INPUT] if stage.layers.start == 0 else []),
         }
-        for name in made - {last}:
+        for pool, name in stage.layout.fused.items():
+            points += _strips(program, stage.layout.maps[name], pool, name)
+        for name in made - {last, *stage.layout.fused.values()}:
             m = stage.layout.maps[name]
             if m.region is not None:
                 continue
@@ -286,6 +291,18 @@ def _checkpoints(network: Network, program: Program, parts: tuple[Stage, ...]) -
                 number = max(after.get((name, other), 0) for other in range(image, image + stage.images))
                 points.append(Checkpoint(operation=number, layer=name, image=image, map=m))
     return sorted(points, key=lambda point: point.operation)
+
+
+def _strips(program: Program, strip: Map, pool: str, layer: str) -> list[Checkpoint]:
+    """Every strip of a layer that runs with the pooling layer behind it."""
+    points = []
+    for number, (before, operation) in enumerate(pairwise(program.operations), start=1):
+        if isinstance(operation, Pool) and (before.layer, operation.layer) == (layer, pool):
+            rows = replace(strip, height=operation.in_size[0])
+            points.append(
+                Checkpoint(operation=number, layer=layer, image=operation.image, map=rows, row=operation.in_first)
+            )
+    return points
 
 
 def _compare(
@@ -306,8 +323,9 @@ def _compare(
     }
     stored[INPUT] = _by_batch(store_input(network, expected[INPUT], processor), processor)
     for point, seen in result.maps.items():
-        size = seen.shape[1] // point.map.images
-        part = slice(point.image * size, point.image * size + seen.shape[1])
+        whole = stored[point.layer].shape[1] // processor.images
+        begin = point.image * whole + point.row * point.map.row * processor.word_bits // 8
+        part = slice(begin, begin + seen.shape[1])
         where = f", image {point.image} of a batch" if point.map.images < processor.images else ""
         compare(point.layer, where, seen, stored[point.layer][:, part])
     for name, seen in result.regions.items():

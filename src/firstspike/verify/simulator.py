@@ -58,13 +58,15 @@ class Checkpoint:
         operation: number of the operation before which it is complete.
         layer: whose output it is.
         image: first image of the batch that it holds.
-        map: its place.
+        map: its place, or that of a strip of it.
+        row: first row of the strip.
     """
 
     operation: int
     layer: str
     image: int
     map: Map
+    row: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
