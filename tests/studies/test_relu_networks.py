@@ -1,0 +1,59 @@
+"""Sparse values in the training of plain ReLU networks: the gradient against autograd's, and what it does."""
+
+import pytest
+import torch
+from torch import nn
+
+from studies import relu_networks
+from studies.relu_networks import PRESSURE, SAMPLE, THRESHOLD, Sparsity
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()
+    return nn.Sequential(*first, nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+
+
+def test_the_gradient_is_that_of_the_values_over_their_root_mean_square() -> None:
+    """Given to the shifts of the norms, the last one's by autograd; share and weight as the class says."""
+    network, images = _network(), torch.rand(SAMPLE, 3, 12, 12)
+    sparsity = Sparsity(network, 0.2)
+    sparsity.share = 0.5
+    values: list[torch.Tensor] = []
+    for module in network:
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda _, __, y: values.append(y))
+    (network(images).sum() * 0).backward()
+    neurons = sum(y[0].numel() for y in values)
+    shares = [(y > THRESHOLD * y.square().mean().sqrt()).float().sum() / SAMPLE / neurons for y in values]
+    norm = network[5]
+    assert isinstance(norm, nn.BatchNorm2d)
+    values.clear()
+    network(images)
+    y = values[1]
+    penalty = PRESSURE * (0.5 - 0.2) * y[0].numel() / neurons * y.mean() / y.detach().square().mean().sqrt()
+    (wanted,) = torch.autograd.grad(penalty, norm.bias)
+    sparsity.add_gradient()
+    torch.testing.assert_close(norm.bias.grad, wanted)
+    assert sparsity.share == pytest.approx(0.95 * 0.5 + 0.05 * float(sum(shares)))
+
+
+def test_steps_press_the_share_to_the_target() -> None:
+    network, images = _network(), torch.rand(SAMPLE, 3, 12, 12)
+    sparsity = Sparsity(network, 0.1)
+    optimiser = torch.optim.SGD(network.parameters(), 0.5)
+    shares = []
+    for _ in range(400):
+        optimiser.zero_grad()
+        (network(images).sum() * 0).backward()
+        sparsity.add_gradient()
+        optimiser.step()
+        shares.append(sparsity.share)
+    assert max(shares) > 0.2 and shares[-1] < 0.13
+
+
+def test_crops_are_windows_of_the_images() -> None:
+    images = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+    found = relu_networks.crop(images, 6, torch.Generator().manual_seed(1))
+    assert found.shape == (2, 3, 6, 6)
+    assert any((images[:, :, y : y + 6, x : x + 6] == found).all() for y in range(3) for x in range(3))
