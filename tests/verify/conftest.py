@@ -106,6 +106,13 @@ SETS["switched-sources"] = replace(
 )
 for _name in ("small", "packed-narrow", "sources", "switched", "switched-packed", "switched-sources"):
     SETS[f"resident-{_name}"] = replace(SETS[_name], processor=replace(SETS[_name].processor, resident_weights=True))
+SETS["resident-chunks"] = replace(
+    SETS["small"],
+    processor=replace(
+        SETS["small"].processor, resident_weights=True, weight_buffer_kib=1, membrane_rows=1, dram_latency_cycles=60
+    ),
+)
+"""Many chunks and short operations: the fetch of one without payload is waited for."""
 SETS["fpga"] = SETS["sources"].on_fpga()
 SETS["shifts-fpga"] = replace(SETS["fpga"], channel_shifts=True)
 

@@ -40,6 +40,7 @@ QUICK = [
     ("resident-small", range(0, 16)),
     ("resident-packed-narrow", range(0, 10)),
     ("resident-switched", range(0, 16)),
+    ("resident-chunks", range(0, 12)),
 ]
 
 
