@@ -29,14 +29,11 @@ def resident(work: Sequence[Operation]) -> list[Operation]:
 def awake(work: Sequence[Operation]) -> list[Operation]:
     """Operations of `resident` with the banks that are on: from the one that rows are fetched for to the last that reads them."""
     masks = [0] * len(work)
-    since: list[list[int]] = [[], []]
+    last = [-1, -1]
     for number, operation in enumerate(work):
         if not isinstance(operation, Convolve):
             continue
-        uses = since[operation.bank]
-        if operation.kept:
-            for one in range(uses[-1] + 1, number):
-                masks[one] |= 1 << operation.bank
-        masks[number] |= 1 << operation.bank
-        uses.append(number)
+        for one in range(last[operation.bank] + 1 if operation.kept else number, number + 1):
+            masks[one] |= 1 << operation.bank
+        last[operation.bank] = number
     return [replace(operation, weights_awake=mask) for operation, mask in zip(work, masks, strict=True)]

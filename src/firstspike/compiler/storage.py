@@ -275,24 +275,26 @@ def _strips(
     processor: ProcessorSpec,
 ) -> tuple[int, dict[str, int]]:
     """Most output rows whose strips of all spilled maps fit beside the resident ones, and the strips' addresses."""
-    target = maps[layer.name]
-    need = 0
-    for height in range(target.height, 0, -1):
-        taken = list(live.values())
-        places: dict[str, int] = {}
-        need = 0
-        for name in (name for name in used if name in spilled):
-            tall = height if name == layer.name else _tall(layer, maps, maps[name], height)
-            strip = replace(maps[name], height=tall)
-            need += strip.size
-            address = _place(strip.size, taken, processor, high=False)
-            if address is None:
-                break
-            places[str(maps[name].region)] = address
-            taken.append(replace(strip, address=address))
-        else:
-            return height, places
-    raise _Full(_message(layer.name, need, live, processor), list(live))
+    strips: dict[str, Map] = {}
+    for height in range(maps[layer.name].height, 0, -1):
+        talls = {name: height if name == layer.name else _tall(layer, maps, maps[name], height) for name in used}
+        strips = {str(maps[name].region): replace(maps[name], height=talls[name]) for name in used if name in spilled}
+        placed = _side_by_side(strips, live, processor)
+        if placed is not None:
+            return height, {region: strip.address for region, strip in placed.items()}
+    raise _Full(_message(layer.name, sum(strip.size for strip in strips.values()), live, processor), list(live))
+
+
+def _side_by_side(strips: dict[str, Map], live: dict[str, Map], processor: ProcessorSpec) -> dict[str, Map] | None:
+    """The strips where there is room for all of them beside what is live, or None."""
+    taken, placed = list(live.values()), dict[str, Map]()
+    for name, strip in strips.items():
+        address = _place(strip.size, taken, processor, high=False)
+        if address is None:
+            return None
+        placed[name] = replace(strip, address=address)
+        taken.append(placed[name])
+    return placed
 
 
 def _fused(
@@ -302,7 +304,7 @@ def _fused(
     maps; the strips' addresses, and the source's rows as a map."""
     assert isinstance(pool, MaxPool2d)
     target, whole = maps[pool.name], maps[layer.name]
-    need = 0
+    strips: dict[str, Map] = {}
     for height in range(target.height, 0, -1):
         tall = height * pool.stride[0]
         strips = {layer.name: replace(whole, height=tall)}
@@ -310,19 +312,11 @@ def _fused(
             m = maps[name]
             if m.region is not None:
                 strips[m.region] = replace(m, height=height if m is target else _tall(layer, maps, m, tall))
-        taken = list(live.values())
-        need = sum(strip.size for strip in strips.values())
-        placed: dict[str, Map] = {}
-        for name, strip in strips.items():
-            address = _place(strip.size, taken, processor, high=False)
-            if address is None:
-                break
-            placed[name] = replace(strip, address=address)
-            taken.append(placed[name])
-        else:
+        placed = _side_by_side(strips, live, processor)
+        if placed is not None:
             scratch = placed.pop(layer.name)
             return height, {name: strip.address for name, strip in placed.items()}, scratch
-    raise _Full(_message(layer.name, need, live, processor), list(live))
+    raise _Full(_message(layer.name, sum(strip.size for strip in strips.values()), live, processor), list(live))
 
 
 def _tall(layer: Layer, maps: dict[str, Map], m: Map, height: int) -> int:
