@@ -97,13 +97,13 @@ def main() -> None:
         made = TeacherNetwork(classes=10, widths=(128, 384, 384))
         teachers = Teachers([made], shape=(3, 32, 32), classes=10)
         teachers.to(device=options.device, memory_format=torch.channels_last)
-    side = convolution.LARGEST_SIDE
+    sides = convolution.LARGEST_SIDE, convolution.LARGEST_WIDE_SIDE
 
     def measured() -> dict[str, list[float]]:
         seconds: dict[str, list[float]] = {name: [] for name in networks}
         for turn in range(options.rounds + 1):
             for name, network in networks.items():
-                convolution.LARGEST_SIDE = 0 if name == "torch" else side
+                convolution.LARGEST_SIDE, convolution.LARGEST_WIDE_SIDE = (0, 0) if name == "torch" else sides
                 start = time.perf_counter()
                 step(network, optimisers[name], x, labels, options.precision == "bfloat16", teachers)
                 if turn:

@@ -46,6 +46,9 @@ TEMPERATURE, TAUGHT = 2.0, 0.7
 RISE = 0.15
 """Share of all steps in which the learning rate rises."""
 
+CHUNK = 8
+"""Images that the frozen layers see at once."""
+
 AVERAGE = 0.999
 """Share of itself that the average of the weights keeps a step."""
 
@@ -125,6 +128,38 @@ PLANS = {
         pad=8,
     ),
 }
+
+
+class Frozen(nn.Module):
+    """The first convolutions of a network as they are, up to the pooling layer behind them: norms lie in the weights.
+
+    It works on a few images at a time, so that their maps stay in the cache.
+
+    Args:
+        network: as of `vgg16`; its layers of this part stop to learn.
+        convolutions: how many of them.
+    """
+
+    def __init__(self, network: nn.Sequential, convolutions: int) -> None:
+        super().__init__()
+        places = [place for place, layer in enumerate(network) if isinstance(layer, nn.Conv2d)]
+        self.end = (places[convolutions - 1] + 3) if convolutions else 0
+        while self.end and self.end < len(network) and isinstance(network[self.end], nn.MaxPool2d):
+            self.end += 1
+        self.part = network[: self.end].requires_grad_(False)
+        layers: list[nn.Module] = []
+        for layer in self.part.eval():
+            if isinstance(layer, nn.BatchNorm2d):
+                layers[-1] = torch.nn.utils.fuse_conv_bn_eval(layers[-1], layer)
+            else:
+                layers.append(nn.ReLU(inplace=True) if isinstance(layer, nn.ReLU) else layer)
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """What the part gives, ``[n, C, H, W]``."""
+        self.part.eval()
+        return torch.cat([self.layers(some) for some in x.split(CHUNK)]) if self.end else x
 
 
 class Sparsity:
@@ -219,8 +254,7 @@ def main() -> None:
         if isinstance(module, nn.MaxPool2d):
             # keeps the last row of the odd maps of small crops; of 32x32 pixels none is odd
             module.ceil_mode = True
-    frozen = network[: 3 * options.frozen]  # each convolution with its norm and its ReLU
-    frozen.requires_grad_(False)
+    frozen = Frozen(network, options.frozen)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
@@ -248,7 +282,6 @@ def main() -> None:
     for epoch in range(first, plan.epochs):
         start, total = time.process_time(), 0.0
         network.train()
-        frozen.eval()
         batches.set_epoch(epoch)
         drawn = torch.Generator().manual_seed(epoch)
         for index, (images, labels) in enumerate(batches):
@@ -258,7 +291,7 @@ def main() -> None:
             x = crop(mixed.images, int(SMALL * side) if epoch < plan.small_epochs else side, drawn)
             with torch.autocast("cpu", torch.bfloat16):
                 x = x.contiguous(memory_format=torch.channels_last)
-                logits = network(x)
+                logits = network[frozen.end :](frozen(x))
                 loss = mixed.loss(logits, label_smoothing=plan.smoothing)
                 if teachers:
                     step = epoch * len(batches) + index

@@ -73,6 +73,17 @@ def test_large_maps_go_the_usual_way(size: int, calls: list[object]) -> None:
     assert not calls
 
 
+@pytest.mark.parametrize(("size", "unfolds"), [(4, True), (5, True), (8, True), (9, False)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(512, 512), (512, 511), (511, 512)])
+def test_wide_layers_unfold_larger_maps(
+    inputs: int, outputs: int, size: int, unfolds: bool, calls: list[object]
+) -> None:
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        convolve(conv, integers(1, inputs, size, 3, seed=0), conv.weight, conv.bias)
+    assert bool(calls) == (unfolds and (size <= 4 or inputs == outputs))
+
+
 def test_float32_goes_the_usual_way(calls: list[object]) -> None:
     conv = nn.Conv2d(4, 4, 3, padding=1)
     x = integers(1, 4, 4, 4, seed=0)

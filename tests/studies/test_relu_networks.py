@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from studies import relu_networks
-from studies.relu_networks import PRESSURE, SAMPLE, THRESHOLD, Sparsity
+from studies.relu_networks import PRESSURE, SAMPLE, THRESHOLD, Frozen, Sparsity
 
 
 def _network() -> nn.Sequential:
@@ -57,3 +57,25 @@ def test_crops_are_windows_of_the_images() -> None:
     found = relu_networks.crop(images, 6, torch.Generator().manual_seed(1))
     assert found.shape == (2, 3, 6, 6)
     assert any((images[:, :, y : y + 6, x : x + 6] == found).all() for y in range(3) for x in range(3))
+
+
+@pytest.mark.parametrize(("convolutions", "end"), [(0, 0), (1, 4), (2, 7)])
+def test_frozen_layers_compute_the_same_and_learn_nothing(convolutions: int, end: int) -> None:
+    """Of 20 images, more than are computed at once; the pooling layer behind them belongs to them."""
+    network, images = _network().train(), torch.rand(20, 3, 12, 12)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.rand_like(module.bias)
+            module.running_var = 0.5 + torch.rand_like(module.bias)
+            module.weight.data.uniform_(-1, 1)
+    frozen = Frozen(network, convolutions)
+    assert frozen.end == end
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first = frozen(images)
+    if end < len(network):
+        network[end:](first).sum().backward()
+    learnt = [place for place, layer in enumerate(network) if any(one.grad is not None for one in layer.parameters())]
+    assert learnt == [place for place in (0, 1, 4, 5) if place >= end]
+    assert all(torch.equal(before[name], value) for name, value in network[:end].state_dict().items())
+    torch.testing.assert_close(first, network[:end].eval()(images), rtol=1e-5, atol=1e-6)

@@ -13,6 +13,9 @@ from torch.nn import functional
 LARGEST_SIDE = 4
 """Height and width in pixels of the largest map that is unfolded."""
 
+WIDE, LARGEST_WIDE_SIDE = 512, 8
+"""Channels, of input and output, from which on larger maps are unfolded too, and their largest height and width."""
+
 _TAPS = 9
 
 
@@ -38,7 +41,7 @@ def _unfolds(conv: nn.Conv2d, x: Tensor) -> bool:
         x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and max(x.shape[-2:]) <= LARGEST_SIDE
+        and max(x.shape[-2:]) <= (LARGEST_WIDE_SIDE if min(*conv.weight.shape[:2]) >= WIDE else LARGEST_SIDE)
         and conv.kernel_size == (3, 3)
         and conv.stride == conv.padding == conv.dilation == (1, 1)
         and conv.groups == 1
