@@ -1,17 +1,20 @@
 """The ablation that conversion-aware training stands on, for CIFAR-10, with VGG-16 at a quarter of its widths.
 
-Rows, each with everything of the row before: ReLU and plain conversion; clip; TTFS on the input; TTFS in hidden layers;
-quantised weights. A row's network is trained by the same recipe (studies/ablation.toml) whose later stages are left out,
-then converted as it is: batch norm folded; in the ReLU row activations normalised by a percentile of 500 training images,
-chosen by spiking accuracy on the validation images; thresholds and kernel of the code; weights in the recipe's 5 bits and,
-to tell the two losses apart, in 8 bits with 16 levels per octave. Network accuracy is PyTorch's in float32, spiking
-accuracy the integer engine's.
+Rows, each with everything of the row before: ReLU; clip; TTFS on the input; TTFS in hidden layers; quantised weights. A
+row's network is trained by the same recipe whose later stages are left out, then converted as it is: batch norm folded;
+thresholds and kernel of the code; weights in the recipe's 5 bits and, to tell the two losses apart, in 8 bits with 16
+levels per octave. The ReLU network is converted in three ways: activations normalised by a percentile of 500 training
+images, chosen by spiking accuracy on the validation images; the same with every membrane enlarged by what a spike time
+loses in the mean, its percentile chosen likewise; and `firstspike.calibrate` on the 500 images. Network accuracy is
+PyTorch's in float32, spiking accuracy the integer engine's. With --teacher all rows learn from that network too, by the
+recipe's table [distillation]; without, that table is left out.
 
-Number: the table of docs/results/ablation.md.
+Number: the tables of docs/results/ablation.md.
 n: the whole test set (10,000 images; --test-limit for fewer), --seeds runs of each row.
 Machine: stated in the page; training rounds differently on another. Versions: the same, of PyTorch.
 
-    python -m studies.ablation --data-root DIR --out runs/ablation
+    python -m studies.ablation --recipe studies/ablation-narrow.toml --data-root DIR --out runs/ablation
+    python -m studies.ablation --recipe studies/ablation-narrow.toml --teacher FILE --data-root DIR --out runs/taught
 
 Stopped at any moment, the same command goes on. It writes ablation.csv, ablation.json and ablation.png to --out.
 """
@@ -24,10 +27,15 @@ from time import perf_counter
 
 import torch
 
+from firstspike import zoo
 from firstspike.arith import LogWeights
+from firstspike.cat.calibrate import calibrate, gain
+from firstspike.cat.prepared import Prepared
 from firstspike.cat.rebuild import reformat
+from firstspike.data import ImageSet
+from firstspike.train.distillation import Teacher, find_teacher
 from firstspike.train.fit import training_images
-from firstspike.train.recipe import Recipe
+from firstspike.train.recipe import DistillationRecipe, Recipe
 from studies.normalise import normalise
 from studies.small import (
     Record,
@@ -45,46 +53,50 @@ from studies.small import (
 
 ROWS = {
     "relu": "ReLU + plain conversion",
+    "gain": "ReLU + plain conversion, loss of spike times undone",
+    "calibrated": "ReLU + calibration",
     "clip": "clip",
     "input": "+ TTFS on the input",
     "ttfs": "+ TTFS on hidden layers",
     "quantised": "+ quantised weights",
 }
 ORDER = list(ROWS)
+OF_RELU = ORDER[:3]
+"""Rows of the same network."""
+
 FINE = LogWeights(bits=8, levels_per_octave=16, mantissa_bits=8)
 FINE_ACCUMULATOR_BITS = 48
 PERCENTILES = (100.0, 99.9, 99.5, 99.0, 98.0)
 
 
-def row_recipe(recipe: Recipe, row: str, seed: int) -> Recipe:
-    """The recipe without the stages after the row's."""
-    later = ORDER[ORDER.index(row) + 1 :]
+def row_recipe(recipe: Recipe, row: str, seed: int, *, taught: bool) -> Recipe:
+    """The recipe without the stages after the row's, and without distillation where there is no teacher."""
+    later = [stage for stage in ORDER[ORDER.index(row) + 1 :] if stage not in OF_RELU]
     stages = replace(recipe.stages, **dict.fromkeys(later))
-    return replace(recipe, stages=stages, training=replace(recipe.training, seed=seed))
+    distillation = recipe.distillation if taught else DistillationRecipe()
+    return replace(recipe, stages=stages, training=replace(recipe.training, seed=seed), distillation=distillation)
 
 
-def run(recipe: Recipe, row: str, folder: Path, options: Namespace) -> Record:
+def run(recipe: Recipe, row: str, folder: Path, options: Namespace, teachers: list[Teacher]) -> Record:
     """Train, convert, evaluate one row of one seed."""
     start = perf_counter()
-    network = trained(recipe, folder, options).network.float().eval()
+    network = trained(recipe, folder, options, teachers=teachers).network.float().eval()
     seconds = perf_counter() - start
     test, (training, validation) = test_set(options, recipe), training_images(recipe, options.data_root)
     accuracy, chosen = network_accuracy(deepcopy(network), test), None
-    if row == "relu":
-        validation = validation.limit(1000)
-        images = torch.from_numpy(training.limit(500).pixels())
-        networks = {}
-        for percentile in PERCENTILES:
-            networks[percentile] = deepcopy(network)
-            normalise(networks[percentile], images, percentile=percentile)
-        found = {
-            percentile: spiking(fine(net), validation).get("accuracy", 0.0) for percentile, net in networks.items()
-        }
-        chosen = max(found, key=lambda percentile: found[percentile])
-        network = networks[chosen]
-    coarse = network if row == "quantised" else reformat(network, weights=recipe.weights)
+    images = torch.from_numpy(training.limit(500).pixels())
+    if row in ("relu", "gain"):
+        enlarged = gain(network.code) if row == "gain" else 1.0
+        network, chosen = normalised(network, images, validation.limit(1000), enlarged)
+    coarse, finer = network, network
+    if row != "quantised":
+        coarse, finer = reformat(network, weights=recipe.weights), fine(network)
+    if row == "calibrated":
+        for one in (coarse, finer):
+            one.set_stage("relu")
+            calibrate(one, images)
     in_bits = spiking(deepcopy(coarse), test)
-    in_fine = in_bits if row == "quantised" else spiking(fine(network), test)
+    in_fine = in_bits if row == "quantised" else spiking(finer, test)
     return {
         "network_accuracy": accuracy,
         "percentile": chosen,
@@ -94,7 +106,20 @@ def run(recipe: Recipe, row: str, folder: Path, options: Namespace) -> Record:
     }
 
 
-def fine(network):  # type: ignore[no-untyped-def]
+def normalised(
+    network: Prepared, images: torch.Tensor, validation: ImageSet, enlarged: float
+) -> tuple[Prepared, float]:
+    """The network normalised by the percentile that serves the validation images best, and that percentile."""
+    networks = {}
+    for percentile in PERCENTILES:
+        networks[percentile] = deepcopy(network)
+        normalise(networks[percentile], images, percentile=percentile, enlarged=enlarged)
+    found = {percentile: spiking(fine(net), validation).get("accuracy", 0.0) for percentile, net in networks.items()}
+    chosen = max(found, key=lambda percentile: found[percentile])
+    return networks[chosen], chosen
+
+
+def fine(network: Prepared) -> Prepared:
     """The network with 8-bit weights: what the code alone costs."""
     return reformat(network, weights=FINE, accumulator_bits=FINE_ACCUMULATOR_BITS)
 
@@ -147,18 +172,21 @@ def main() -> None:
     parser = arguments(__doc__, out="runs/ablation")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each row (%(default)s)")
     parser.add_argument("--rows", nargs="+", choices=ORDER, default=ORDER, help="rows (all)")
+    parser.add_argument("--teacher", help="network of the zoo, or file of a float one, that all rows learn from")
     options = parser.parse_args()
     recipe, out, lines = chosen_recipe(options), Path(options.out), []
+    teachers: list[Teacher] = [find_teacher(options.teacher) or zoo.find(options.teacher)] if options.teacher else []
     for seed in range(recipe.training.seed, recipe.training.seed + options.seeds):
         for row in options.rows:
             print(f"{ROWS[row]}, seed {seed}", flush=True)
-            ours, folder = row_recipe(recipe, row, seed), out / f"{row}-seed{seed}"
+            ours = row_recipe(recipe, row, seed, taught=bool(teachers))
+            folder = out / f"{'relu' if row in OF_RELU else row}-seed{seed}"
             key = {"recipe": ours.values(), "test_limit": options.test_limit}
 
             def make(ours: Recipe = ours, row: str = row, folder: Path = folder) -> Record:
-                return run(ours, row, folder, options)
+                return run(ours, row, folder, options, teachers)
 
-            lines.append(table_row(row, seed, kept(folder / "result.json", key, make)))
+            lines.append(table_row(row, seed, kept(out / f"{row}-seed{seed}.json", key, make)))
             write_table(out, "ablation", lines, {"recipe": recipe.values(), "seeds": options.seeds})
             n, epochs = lines[-1]["images"], recipe.training.epochs
             title = (

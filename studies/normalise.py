@@ -8,12 +8,13 @@ from firstspike.cat.layers import Synapses
 from firstspike.cat.prepared import Prepared
 
 
-def normalise(prepared: Prepared, images: Tensor, *, percentile: float) -> None:
+def normalise(prepared: Prepared, images: Tensor, *, percentile: float, enlarged: float = 1.0) -> None:
     """Data-based weight normalisation of a chain of layers, in place: a ReLU network whose activations end at about 1.
 
     Every firing layer's output is divided by the ``percentile`` of its activations on ``images`` (Rueckauer et al. 2017,
     doi 10.3389/fnins.2017.00682); the layer that reads it multiplies its weights by the same. Up to activations beyond
-    that percentile, the function stays the same.
+    that percentile, the function stays the same. With ``enlarged`` each output is that many times as large, which is not
+    taken back: it makes good what spike times lose in the mean (`firstspike.cat.calibrate.gain`).
 
     Raises:
         ValueError: the network has residuals, or the percentile is not in (0, 100].
@@ -37,7 +38,7 @@ def normalise(prepared: Prepared, images: Tensor, *, percentile: float) -> None:
             affine = module.norm if module.norm is not None else module.linear
             assert affine.bias is not None
             if module.norm is None:
-                module.linear.weight.div_(factor)
+                module.linear.weight.mul_(enlarged / factor)
             else:
-                module.norm.weight.div_(factor)
-            affine.bias.div_(factor)
+                module.norm.weight.mul_(enlarged / factor)
+            affine.bias.mul_(enlarged / factor)
