@@ -12,7 +12,7 @@ one linear layer. Pixels in [0, 1]; nothing of it knows of spikes, but that `--s
 training images are held out (Tiny-ImageNet: 4,000). Smaller crops come first, because they cost less.
 
 Number: accuracy on the 2,000 held-out images, printed while it trains; test images are not looked at.
-n: one run a network, seed 0. Machine: any; with bfloat16 instructions an epoch takes 45 to 230 s of one core.
+n: one run a network and seed (--seed 0). Machine: any; with bfloat16 instructions an epoch takes 45 to 230 s of one core.
 Versions: the torch of the environment. It goes on from FOLDER/last.ckpt.
 """
 
@@ -21,11 +21,13 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from firstspike.cat.convolution import convolve
 from firstspike.cat.models import VGG16, resnet20
@@ -46,6 +48,9 @@ TEMPERATURE, TAUGHT = 2.0, 0.7
 RISE = 0.15
 """Share of all steps in which the learning rate rises."""
 
+HIGHEST = 16.0
+"""Where clips of activations end up, of `Clips`: far above what occurs."""
+
 CHUNK = 8
 """Images that the frozen layers see at once."""
 
@@ -63,15 +68,21 @@ class Conv(nn.Conv2d):
 
 def vgg16(classes: int) -> nn.Sequential:
     """Thirteen 3x3 convolutions with batch norm, the maximum of what is left of the image, one linear layer."""
+    return nn.Sequential(*_convolutions(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+
+
+def _convolutions(*, clipped: int = 0) -> list[nn.Module]:
+    """Of VGG-16, but for the last pooling layer; activations of the first ``clipped`` end at 1."""
     layers: list[nn.Module] = []
     inputs = 3
     for outputs in VGG16[:-1]:
         if outputs == "M":
             layers.append(nn.MaxPool2d(2))
             continue
-        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+        layers += [nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)]
+        layers.append(nn.Hardtanh(0, 1) if clipped > 0 else nn.ReLU())
+        inputs, clipped = outputs, clipped - 1
+    return layers
 
 
 def vgg16_cifar10() -> nn.Sequential:
@@ -85,8 +96,11 @@ def vgg16_cifar100() -> nn.Sequential:
 
 
 def vgg16_tiny_imagenet() -> nn.Sequential:
-    """VGG-16 for 200 classes."""
-    return vgg16(200)
+    """VGG-16 for 200 classes and 64x64 pixels, with the zoo network's two hidden linear layers and four clipped ones."""
+    hidden: list[nn.Module] = []
+    for inputs in (4 * 512, 512):
+        hidden += [nn.Linear(inputs, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU()]
+    return nn.Sequential(*_convolutions(clipped=4), nn.MaxPool2d(2), nn.Flatten(), *hidden, nn.Linear(512, 200))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +166,7 @@ class Frozen(nn.Module):
             if isinstance(layer, nn.BatchNorm2d):
                 layers[-1] = torch.nn.utils.fuse_conv_bn_eval(layers[-1], layer)
             else:
-                layers.append(nn.ReLU(inplace=True) if isinstance(layer, nn.ReLU) else layer)
+                layers.append(layer)
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
@@ -160,6 +174,30 @@ class Frozen(nn.Module):
         """What the part gives, ``[n, C, H, W]``."""
         self.part.eval()
         return torch.cat([self.layers(some) for some in x.split(CHUNK)]) if self.end else x
+
+
+class Clips:
+    """ReLUs that end at 1 at first and higher from step to step: a network trained with clipped activations loses its clips.
+
+    Args:
+        network: its ReLUs are exchanged.
+        steps: in which the end rises to `HIGHEST`.
+    """
+
+    def __init__(self, network: nn.Sequential, steps: int) -> None:
+        self.steps = steps
+        self.clips = {place: nn.Hardtanh(0, 1) for place, layer in enumerate(network) if isinstance(layer, nn.ReLU)}
+        self.put(network)
+
+    def put(self, network: nn.Sequential) -> None:
+        """Into another network with the same layers, too."""
+        for place, clip in self.clips.items():
+            network[place] = clip
+
+    def rise(self, step: int) -> None:
+        """Before the step with this number."""
+        for clip in self.clips.values():
+            clip.max_val = HIGHEST ** min(1.0, step / self.steps)
 
 
 class Sparsity:
@@ -178,7 +216,7 @@ class Sparsity:
         self.target, self.share = target, target
         self._seen: dict[nn.BatchNorm2d, Tensor] = {}
         for norm, relu in itertools.pairwise(network):
-            if isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU):
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU | nn.Hardtanh):
                 relu.register_forward_hook(lambda relu, _, y, norm=norm: self._see(relu, norm, y))
 
     def _see(self, relu: nn.Module, norm: nn.BatchNorm2d, y: Tensor) -> None:
@@ -230,6 +268,11 @@ def main() -> None:
         "--frozen", type=int, default=0, help="first convolutions, with their norms, that stay as they are"
     )
     parser.add_argument("--spikes", type=float, help="share of values that may become spikes, for `Sparsity`")
+    parser.add_argument(
+        "--unclip", type=float, default=0.0, help="epochs in which activations that end at 1 rise above it"
+    )
+    parser.add_argument("--initial-teaches", action="store_true", help="the initial network is a teacher, too")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and crops (%(default)s)")
     options = parser.parse_args()
     plan = PLANS[options.name]
     if options.initial:
@@ -237,12 +280,17 @@ def main() -> None:
             plan, small_epochs=options.small_epochs, epochs=options.epochs, learning_rate=options.learning_rate
         )
     keep_freed_memory()
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     training, held_out = split_validation(
         load(plan.data, split="train", data_root=options.data_root), count=plan.held_out, seed=0
     )
     batches = Batches(
-        training, batch_size=BATCH, augment=Augment(pad=plan.pad, cutout=options.cutout), alternate=True, drop_last=True
+        training,
+        batch_size=BATCH,
+        augment=Augment(pad=plan.pad, cutout=options.cutout),
+        seed=options.seed,
+        alternate=True,
+        drop_last=True,
     )
     judged = Batches(held_out, batch_size=250, shuffle=False)
     network = plan.network()
@@ -255,10 +303,14 @@ def main() -> None:
             # keeps the last row of the odd maps of small crops; of 32x32 pixels none is odd
             module.ceil_mode = True
     frozen = Frozen(network, options.frozen)
+    clips = Clips(network, round(options.unclip * (len(training) // BATCH))) if options.unclip else None
+    itself = deepcopy(network[frozen.end :]).eval().requires_grad_(False) if options.initial_teaches else None
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
     )
+    if clips:
+        clips.put(average.module)
     optimiser = torch.optim.SGD(
         [one for one in network.parameters() if one.requires_grad],
         plan.learning_rate,
@@ -267,6 +319,7 @@ def main() -> None:
         nesterov=True,
     )
     sparsity = Sparsity(network, options.spikes) if options.spikes else None
+    print(f"at first: held-out images {100 * evaluate(network, judged):.2f} %", flush=True)
     teachers = None
     if options.teacher:
         found = [teacher for name in options.teacher if (teacher := find_teacher(name)) is not None]
@@ -283,19 +336,27 @@ def main() -> None:
         start, total = time.process_time(), 0.0
         network.train()
         batches.set_epoch(epoch)
-        drawn = torch.Generator().manual_seed(epoch)
+        drawn = torch.Generator().manual_seed((options.seed << 20) + epoch)
         for index, (images, labels) in enumerate(batches):
             optimiser.param_groups[0]["lr"] = plan.rate((epoch + index / len(batches)) / plan.epochs)
             mixed = cutmix(images, labels, probability=options.cutmix, generator=drawn)
             side = images.shape[2]
             x = crop(mixed.images, int(SMALL * side) if epoch < plan.small_epochs else side, drawn)
+            step = epoch * len(batches) + index
+            if clips:
+                clips.rise(step)
             with torch.autocast("cpu", torch.bfloat16):
                 x = x.contiguous(memory_format=torch.channels_last)
-                logits = network[frozen.end :](frozen(x))
+                features = frozen(x)
+                logits = network[frozen.end :](features)
                 loss = mixed.loss(logits, label_smoothing=plan.smoothing)
                 if teachers:
-                    step = epoch * len(batches) + index
                     taught = teachers.loss(x, logits, step=step, temperature=TEMPERATURE)
+                    loss = (1 - TAUGHT) * loss + TAUGHT * taught
+                if itself:
+                    with torch.no_grad():
+                        target = torch.softmax(itself(features).float() / TEMPERATURE, dim=1)
+                    taught = functional.cross_entropy(logits.float() / TEMPERATURE, target) * TEMPERATURE**2
                     loss = (1 - TAUGHT) * loss + TAUGHT * taught
             optimiser.zero_grad()
             loss.backward()

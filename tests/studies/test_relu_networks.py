@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from studies import relu_networks
-from studies.relu_networks import PRESSURE, SAMPLE, THRESHOLD, Frozen, Sparsity
+from studies.relu_networks import HIGHEST, PRESSURE, SAMPLE, THRESHOLD, Clips, Frozen, Sparsity
 
 
 def _network() -> nn.Sequential:
@@ -79,3 +79,27 @@ def test_frozen_layers_compute_the_same_and_learn_nothing(convolutions: int, end
     assert learnt == [place for place in (0, 1, 4, 5) if place >= end]
     assert all(torch.equal(before[name], value) for name, value in network[:end].state_dict().items())
     torch.testing.assert_close(first, network[:end].eval()(images), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_clips_rise_in_all_networks_that_have_them() -> None:
+    network, images = _network().eval(), 9 * torch.rand(2, 3, 12, 12)
+    plain, other = network(images), _network().eval()
+    other.load_state_dict(network.state_dict())
+    clips = Clips(network, steps=4)
+    clips.put(other)
+    seen = []
+    for step in (0, 2, 4, 9):
+        clips.rise(step)
+        assert torch.equal(network(images), other(images))
+        seen.append(float(network[:3](images).max()))
+    wanted = [min(HIGHEST**share, float(network[:2](images).max())) for share in (0, 0.5, 1, 1)]
+    assert seen == pytest.approx(wanted) and seen[0] == 1 and seen[1] > 1
+    assert torch.equal(network(images), plain)
+
+
+def test_the_network_for_tiny_imagenet_is_vgg16_with_its_three_linear_layers() -> None:
+    network = relu_networks.vgg16_tiny_imagenet().eval()
+    kinds = [type(layer) for layer in network]
+    assert (kinds.count(nn.Conv2d), kinds.count(nn.Linear), kinds.count(nn.Hardtanh)) == (13, 3, 4)
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 200)
