@@ -317,6 +317,7 @@ def main() -> None:
         MOMENTUM,
         weight_decay=DECAY,
         nesterov=True,
+        fused=True,
     )
     sparsity = Sparsity(network, options.spikes) if options.spikes else None
     print(f"at first: held-out images {100 * evaluate(network, judged):.2f} %", flush=True)

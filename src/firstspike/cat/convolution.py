@@ -78,7 +78,7 @@ class _Unfolded(torch.autograd.Function):
         n, c, h, w = ctx.shape
         o = len(weight)
         flat = gradient.permute(0, 2, 3, 1).reshape(-1, o)
-        of_weight = (flat.t() @ columns).view(o, 3, 3, c).permute(0, 3, 1, 2)
+        of_weight = (flat.t().contiguous() @ columns).view(o, 3, 3, c).permute(0, 3, 1, 2)
         if not ctx.needs_input_grad[0]:
             return None, of_weight
         # The gradient of the images is the convolution of the gradient with the filters turned by 180 degrees.
