@@ -160,9 +160,9 @@ class Frozen(nn.Module):
         self.end = (places[convolutions - 1] + 3) if convolutions else 0
         while self.end and self.end < len(network) and isinstance(network[self.end], nn.MaxPool2d):
             self.end += 1
-        self.part = network[: self.end].requires_grad_(False)
+        part = network[: self.end].requires_grad_(False)
         layers: list[nn.Module] = []
-        for layer in self.part.eval():
+        for layer in part.eval():
             if isinstance(layer, nn.BatchNorm2d):
                 layers[-1] = torch.nn.utils.fuse_conv_bn_eval(layers[-1], layer)
             else:
@@ -172,7 +172,6 @@ class Frozen(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """What the part gives, ``[n, C, H, W]``."""
-        self.part.eval()
         return torch.cat([self.layers(some) for some in x.split(CHUNK)]) if self.end else x
 
 

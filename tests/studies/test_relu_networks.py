@@ -71,6 +71,7 @@ def test_frozen_layers_compute_the_same_and_learn_nothing(convolutions: int, end
     frozen = Frozen(network, convolutions)
     assert frozen.end == end
     network.train()
+    assert [one.requires_grad for one in network[:end].parameters()] == [False] * len(list(network[:end].parameters()))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     first = frozen(images)
     if end < len(network):
