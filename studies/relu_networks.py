@@ -24,13 +24,11 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from firstspike.cat.convolution import convolve
 from firstspike.cat.models import VGG16, resnet20
@@ -273,7 +271,6 @@ def main() -> None:
     parser.add_argument(
         "--unclip", type=float, default=0.0, help="epochs in which activations that end at 1 rise above it"
     )
-    parser.add_argument("--initial-teaches", action="store_true", help="the initial network is a teacher, too")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and crops (%(default)s)")
     options = parser.parse_args()
     plan = PLANS[options.name]
@@ -306,7 +303,6 @@ def main() -> None:
             module.ceil_mode = True
     frozen = Frozen(network, options.frozen)
     clips = Clips(network, round(options.unclip * (len(training) // BATCH))) if options.unclip else None
-    itself = deepcopy(network[frozen.end :]).eval().requires_grad_(False) if options.initial_teaches else None
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
@@ -350,16 +346,10 @@ def main() -> None:
                 clips.rise(step)
             with torch.autocast("cpu", torch.bfloat16):
                 x = x.contiguous(memory_format=torch.channels_last)
-                features = frozen(x)
-                logits = network[frozen.end :](features)
+                logits = network[frozen.end :](frozen(x))
                 loss = mixed.loss(logits, label_smoothing=plan.smoothing)
                 if teachers:
                     taught = teachers.loss(x, logits, step=step, temperature=TEMPERATURE)
-                    loss = (1 - TAUGHT) * loss + TAUGHT * taught
-                if itself:
-                    with torch.no_grad():
-                        target = torch.softmax(itself(features).float() / TEMPERATURE, dim=1)
-                    taught = functional.cross_entropy(logits.float() / TEMPERATURE, target) * TEMPERATURE**2
                     loss = (1 - TAUGHT) * loss + TAUGHT * taught
             optimiser.zero_grad()
             loss.backward()

@@ -1,7 +1,8 @@
 """3x3 convolutions of small maps as one matrix product, for training in bfloat16 on a CPU.
 
 oneDNN's direct convolutions tile along a row of pixels; on maps of 4x4 and 2x2 most of a tile stays empty. There the
-unfolded images times the weights are 2 to 10 times faster (`benchmarks/training.py`).
+unfolded images times the weights are 2 to 10 times faster (`benchmarks/training.py`), and with many channels still
+faster up to 8x8.
 """
 
 from typing import Any
